@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Makes room for `more` bytes and the closing NUL. Copies rather than reallocs, so that no secret stays in freed memory. */
+/* Makes room for `more` bytes and the closing NUL. Copies rather than reallocs, so that no secret stays in freed
+ * memory. */
 static bool grow(struct buf *b, size_t more) {
     if (b->failed || more > SIZE_MAX / 4 - b->size) {
         b->failed = true;

@@ -55,7 +55,8 @@ void log_write(enum log_level level, const char *format, ...) {
         head = snprintf(line, sizeof line, "<%d>%s: ", priorities[level], program_name);
     } else {
         char when[CLOCK_TEXT_SIZE];
-        head = snprintf(line, sizeof line, "%s %s %s: ", clock_format(clock_wall_us(), when), program_name, names[level]);
+        head =
+            snprintf(line, sizeof line, "%s %s %s: ", clock_format(clock_wall_us(), when), program_name, names[level]);
     }
     va_list args;
     va_start(args, format);

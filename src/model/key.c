@@ -24,7 +24,8 @@ int key_from_hex(const char *text, struct key *ret_key) {
     struct key key;
     size_t size = 0;
     if (strnlen(text, KEY_HEX_SIZE) != KEY_HEX_SIZE - 1 ||
-        sodium_hex2bin(key.bytes, sizeof key.bytes, text, KEY_HEX_SIZE - 1, NULL, &size, NULL) != 0 || size != KEY_SIZE) {
+        sodium_hex2bin(key.bytes, sizeof key.bytes, text, KEY_HEX_SIZE - 1, NULL, &size, NULL) != 0 ||
+        size != KEY_SIZE) {
         return -EINVAL;
     }
     *ret_key = key;

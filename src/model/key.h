@@ -12,7 +12,8 @@ struct key {
     uint8_t bytes[KEY_SIZE];
 };
 
-/* Strict: exactly 44 characters of standard base64 (as wg(8)), canonical in its unused bits. 0, or -EINVAL. Constant time in the content. */
+/* Strict: exactly 44 characters of standard base64 (as wg(8)), canonical in its unused bits. 0, or -EINVAL. Constant
+ * time in the content. */
 int key_from_base64(const char *text, struct key *ret_key);
 /* Strict: exactly 64 hexadecimal digits (as the UAPI). 0, or -EINVAL. */
 int key_from_hex(const char *text, struct key *ret_key);

@@ -37,7 +37,8 @@ uint32_t ip_to_v4(const struct ip_addr *addr);
 
 /* Clears the host bits. `length` must fit the family. */
 struct prefix prefix_make(const struct ip_addr *addr, uint8_t length);
-/* "10.0.0.0/8", or a bare address for a host prefix. Host bits are cleared; `ret_had_host_bits` (may be NULL) tells. 0, or -EINVAL. */
+/* "10.0.0.0/8", or a bare address for a host prefix. Host bits are cleared; `ret_had_host_bits` (may be NULL) tells. 0,
+ * or -EINVAL. */
 int prefix_parse(const char *text, struct prefix *ret_prefix, bool *ret_had_host_bits);
 char *prefix_format(const struct prefix *prefix, char text[PREFIX_TEXT_SIZE]);
 bool prefix_equal(const struct prefix *a, const struct prefix *b);

@@ -9,12 +9,18 @@ static const struct {
     int error;
     int status;
 } kinds[] = {
-    [PROBLEM_NONE] = {0, 200},           [PROBLEM_INVALID] = {-EINVAL, 422},  [PROBLEM_CONFLICT] = {-EEXIST, 409},
-    [PROBLEM_NOT_FOUND] = {-ENOENT, 404}, [PROBLEM_EXHAUSTED] = {-ENOSPC, 409}, [PROBLEM_FORBIDDEN] = {-EPERM, 403},
-    [PROBLEM_UNAVAILABLE] = {-EAGAIN, 503}, [PROBLEM_INTERNAL] = {-EIO, 500},
+    [PROBLEM_NONE] = {0, 200},
+    [PROBLEM_INVALID] = {-EINVAL, 422},
+    [PROBLEM_CONFLICT] = {-EEXIST, 409},
+    [PROBLEM_NOT_FOUND] = {-ENOENT, 404},
+    [PROBLEM_EXHAUSTED] = {-ENOSPC, 409},
+    [PROBLEM_FORBIDDEN] = {-EPERM, 403},
+    [PROBLEM_UNAVAILABLE] = {-EAGAIN, 503},
+    [PROBLEM_INTERNAL] = {-EIO, 500},
 };
 
-int problem_set(struct problem *p, enum problem_kind kind, const char *type, const char *field, const char *format, ...) {
+int problem_set(struct problem *p, enum problem_kind kind, const char *type, const char *field, const char *format,
+                ...) {
     va_list args;
     va_start(args, format);
     p->kind = kind;

@@ -5,13 +5,13 @@
 
 enum problem_kind {
     PROBLEM_NONE,
-    PROBLEM_INVALID,      /* a field is wrong: 422 */
-    PROBLEM_CONFLICT,     /* collides with what exists: 409 */
-    PROBLEM_NOT_FOUND,    /* does not exist, or not for this caller: 404 */
-    PROBLEM_EXHAUSTED,    /* a pool or a limit is used up: 409 */
-    PROBLEM_FORBIDDEN,    /* the token's scope does not allow it: 403 */
-    PROBLEM_UNAVAILABLE,  /* store or data plane is away; try again: 503 */
-    PROBLEM_INTERNAL,     /* ours: 500 */
+    PROBLEM_INVALID,     /* a field is wrong: 422 */
+    PROBLEM_CONFLICT,    /* collides with what exists: 409 */
+    PROBLEM_NOT_FOUND,   /* does not exist, or not for this caller: 404 */
+    PROBLEM_EXHAUSTED,   /* a pool or a limit is used up: 409 */
+    PROBLEM_FORBIDDEN,   /* the token's scope does not allow it: 403 */
+    PROBLEM_UNAVAILABLE, /* store or data plane is away; try again: 503 */
+    PROBLEM_INTERNAL,    /* ours: 500 */
 };
 
 struct problem {
@@ -21,7 +21,8 @@ struct problem {
     char detail[384]; /* one or two sentences: what is wrong, and how to mend it */
 };
 
-/* Fills `p` and returns the errno that goes with `kind`, negative: -EINVAL, -EEXIST, -ENOENT, -ENOSPC, -EPERM, -EAGAIN, -EIO. */
+/* Fills `p` and returns the errno that goes with `kind`, negative: -EINVAL, -EEXIST, -ENOENT, -ENOSPC, -EPERM, -EAGAIN,
+ * -EIO. */
 int problem_set(struct problem *p, enum problem_kind kind, const char *type, const char *field, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 /* Puts `prefix` and a dot in front of the field: "lans[2]" within "routers[7]" -> "routers[7].lans[2]". */

@@ -12,7 +12,7 @@
 #define ROUTER_LANS_MAX 32
 
 enum router_status {
-    ROUTER_PENDING,  /* never seen a handshake */
+    ROUTER_PENDING, /* never seen a handshake */
     ROUTER_ACTIVE,
     ROUTER_DISABLED,
 };
@@ -23,7 +23,7 @@ struct router {
     char name[NAME_SIZE];
     enum router_status status;
     struct key public_key;
-    struct key preshared_key; /* all zero: none. A secret: wipe copies */
+    struct key preshared_key;   /* all zero: none. A secret: wipe copies */
     struct ip_addr address;     /* tunnel address, IPv4, in the tenant's space */
     struct ip_addr hub_address; /* IPv4; equals `address` for unique tenants */
     struct ip_addr address6;    /* of the gateway's ULA; unique on the gateway, so it is the IPv6 hub address too */

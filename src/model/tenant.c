@@ -54,7 +54,8 @@ static int utf8_next(const unsigned char *s, uint32_t *ret_point) {
     return more + 1;
 }
 
-/* Characters that move the cursor, end a line or reorder text: none may appear in a table, a log line or a script's comment. */
+/* Characters that move the cursor, end a line or reorder text: none may appear in a table, a log line or a script's
+ * comment. */
 static bool forges_text(uint32_t point) {
     return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0x2028 || point == 0x2029 ||
            (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) || point == 0xfeff;

@@ -1,4 +1,5 @@
-/* A tenant: a customer who owns routers, an address space, limits and usage. Plain values, no behaviour beyond names. */
+/* A tenant: a customer who owns routers, an address space, limits and usage. Plain values, no behaviour beyond names.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -47,6 +48,6 @@ const char *addressing_name(enum addressing addressing);
 int addressing_parse(const char *name, enum addressing *ret_addressing);
 const char *tenant_status_name(enum tenant_status status);
 int tenant_status_parse(const char *name, enum tenant_status *ret_status);
-/* 1 to 128 bytes of valid UTF-8, no control characters (C0, DEL, C1, line separators, bidirectional overrides), no leading
- * or trailing white space. NULL if the name is fine, else a sentence that says what is wrong. */
+/* 1 to 128 bytes of valid UTF-8, no control characters (C0, DEL, C1, line separators, bidirectional overrides), no
+ * leading or trailing white space. NULL if the name is fine, else a sentence that says what is wrong. */
 const char *name_fault(const char *name);

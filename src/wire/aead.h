@@ -1,5 +1,5 @@
-/* ChaCha20-Poly1305 over batches of packets, behind one small table (DESIGN 5: ipsec-mb where the CPU has it, a portable
- * library elsewhere). Transport data only: 64-bit counter nonce, no additional data (whitepaper 5.4.6).
+/* ChaCha20-Poly1305 over batches of packets, behind one small table (DESIGN 5: ipsec-mb where the CPU has it, a
+ * portable library elsewhere). Transport data only: 64-bit counter nonce, no additional data (whitepaper 5.4.6).
  *
  * A context belongs to one thread. Jobs of one call may be of different keys; a call returns when all are done. */
 #pragma once
@@ -14,16 +14,16 @@ struct aead_job {
     const struct key *key;
     uint64_t counter;
     const uint8_t *from; /* seal: plaintext; open: ciphertext followed by its tag */
-    uint8_t *to;         /* may equal `from`. seal: ciphertext, then 16 bytes of tag; open: plaintext (indeterminate if !ok) */
-    size_t size;         /* of the plaintext, without tag */
-    bool ok;             /* out, open only: the tag was right (compared in constant time) */
+    uint8_t *to; /* may equal `from`. seal: ciphertext, then 16 bytes of tag; open: plaintext (indeterminate if !ok) */
+    size_t size; /* of the plaintext, without tag */
+    bool ok;     /* out, open only: the tag was right (compared in constant time) */
 };
 
 struct aead;
 
 struct aead_ops {
-    const char *name; /* "ipsec-mb", "sodium" */
-    bool (*supported)(void); /* on this CPU */
+    const char *name;                      /* "ipsec-mb", "sodium" */
+    bool (*supported)(void);               /* on this CPU */
     int (*create)(struct aead **ret_aead); /* 0, or -ENOMEM / -ENOTSUP */
     void (*free)(struct aead *aead);
     void (*seal)(struct aead *aead, struct aead_job *jobs, size_t count);

@@ -1,6 +1,7 @@
 /* The four messages on the wire (whitepaper 5.4; Linux drivers/net/wireguard/messages.h).
  *
- * All fields are byte arrays, so the structs have no padding and may overlay a packet at any alignment; integers are little endian. */
+ * All fields are byte arrays, so the structs have no padding and may overlay a packet at any alignment; integers are
+ * little endian. */
 #pragma once
 
 #include <stddef.h>
@@ -68,5 +69,6 @@ _Static_assert(sizeof(struct message_data) == 16, "whitepaper 5.4.6");
 /* The type of a datagram whose length and reserved bytes fit that type exactly (data: at least a keepalive), or 0.
  * The first and cheapest check of everything that arrives. */
 enum message_type message_classify(const uint8_t *bytes, size_t size);
-/* The plaintext size on the wire for an inner packet: up to the next 16, but never beyond the MTU (whitepaper 5.4.6; Linux send.c). */
+/* The plaintext size on the wire for an inner packet: up to the next 16, but never beyond the MTU (whitepaper 5.4.6;
+ * Linux send.c). */
 size_t message_padded_size(size_t inner_size, size_t mtu);

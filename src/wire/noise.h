@@ -1,8 +1,9 @@
-/* Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s as WireGuard uses it (whitepaper 5.4). Knows no packet source, no socket, no clock.
+/* Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s as WireGuard uses it (whitepaper 5.4). Knows no packet source, no socket, no
+ * clock.
  *
  * Random comes in through struct noise_random, the timestamp as bytes. Every function that fails leaves its outputs
- * untouched. Secrets in these structs are the caller's to wipe (noise_handshake_wipe()), intermediate ones are wiped here.
- * Thread: pure functions over the caller's structs. */
+ * untouched. Secrets in these structs are the caller's to wipe (noise_handshake_wipe()), intermediate ones are wiped
+ * here. Thread: pure functions over the caller's structs. */
 #pragma once
 
 #include <stdbool.h>
@@ -62,29 +63,34 @@ struct noise_caller {
 
 void noise_handshake_wipe(struct noise_handshake *handshake);
 
-/* Initiator, message 1 (5.4.2): macs are left zero for cookie_stamp(). 0; -ENOKEY without a local key or with a low-order remote. */
-int noise_initiation_create(const struct noise_identity *me, struct noise_remote *remote, const struct noise_random *random,
-                            uint32_t local_index, const uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE],
-                            struct noise_handshake *ret_handshake, struct message_initiation *ret_message);
+/* Initiator, message 1 (5.4.2): macs are left zero for cookie_stamp(). 0; -ENOKEY without a local key or with a
+ * low-order remote. */
+int noise_initiation_create(const struct noise_identity *me, struct noise_remote *remote,
+                            const struct noise_random *random, uint32_t local_index,
+                            const uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE], struct noise_handshake *ret_handshake,
+                            struct message_initiation *ret_message);
 
-/* Responder, message 1, first half: decrypts the caller's static key. mac1 must have been checked. 0, or -EBADMSG / -ENOKEY. */
+/* Responder, message 1, first half: decrypts the caller's static key. mac1 must have been checked. 0, or -EBADMSG /
+ * -ENOKEY. */
 int noise_initiation_identify(const struct noise_identity *me, const struct message_initiation *message,
                               struct noise_caller *ret_caller);
 
-/* Responder, message 1, second half: authenticates the caller (static-static) and its timestamp, which must be greater than
- * remote->latest_timestamp; on success that is updated. 0, -EBADMSG, or -EALREADY for a replay. */
+/* Responder, message 1, second half: authenticates the caller (static-static) and its timestamp, which must be greater
+ * than remote->latest_timestamp; on success that is updated. 0, -EBADMSG, or -EALREADY for a replay. */
 int noise_initiation_accept(const struct noise_identity *me, struct noise_remote *remote, struct noise_caller *caller,
                             const struct message_initiation *message);
 
-/* Responder, message 2 (5.4.3): consumes the accepted handshake, macs left zero. 0, or -EBADMSG (low-order ephemeral). */
+/* Responder, message 2 (5.4.3): consumes the accepted handshake, macs left zero. 0, or -EBADMSG (low-order ephemeral).
+ */
 int noise_response_create(struct noise_remote *remote, const struct noise_random *random, uint32_t local_index,
                           struct noise_handshake *handshake, struct message_response *ret_message,
                           struct noise_transport_keys *ret_keys);
 
 /* Initiator, message 2: the handshake stays usable if the message is forged. On success it is wiped, except that
  * handshake->remote_index is set. 0, or -EBADMSG. */
-int noise_response_consume(const struct noise_identity *me, struct noise_remote *remote, struct noise_handshake *handshake,
-                           const struct message_response *message, struct noise_transport_keys *ret_keys);
+int noise_response_consume(const struct noise_identity *me, struct noise_remote *remote,
+                           struct noise_handshake *handshake, const struct message_response *message,
+                           struct noise_transport_keys *ret_keys);
 
 /* TAI64N of a wall time, whitened to about 16.8 ms (2^24 ns), as Linux does: the clock is no oracle. */
 void noise_timestamp(uint64_t wall_ns, uint8_t ret_timestamp[MESSAGE_TIMESTAMP_SIZE]);

@@ -52,6 +52,7 @@ struct session_dropped session_clear(struct session *session);
 /* May this keypair still send / receive at `now_ns` (180 s, message limits)? */
 bool keypair_can_send(const struct keypair *keypair, uint64_t now_ns);
 bool keypair_can_receive(const struct keypair *keypair, uint64_t now_ns);
-/* Should a new handshake be begun after sending (120 s as initiator, 2^60 messages) / receiving (165 s as initiator)? */
+/* Should a new handshake be begun after sending (120 s as initiator, 2^60 messages) / receiving (165 s as initiator)?
+ */
 bool keypair_wants_rekey_after_send(const struct keypair *keypair, uint64_t now_ns);
 bool keypair_wants_rekey_after_receive(const struct keypair *keypair, uint64_t now_ns);

@@ -1,8 +1,9 @@
 /* A peer's timers as a pure state machine (whitepaper 6; Linux timers.c).
  *
- * The owner calls timers_*() events as things happen, keeps one lazy wheel node at timers_next(), and on expiry does what
- * timers_expire() says. Deadlines are absolute monotonic nanoseconds, 0 while not armed. `jitter_ns` is the caller's
- * random number below TIMERS_JITTER_NS. Events on the data path only store a deadline that is not yet armed. */
+ * The owner calls timers_*() events as things happen, keeps one lazy wheel node at timers_next(), and on expiry does
+ * what timers_expire() says. Deadlines are absolute monotonic nanoseconds, 0 while not armed. `jitter_ns` is the
+ * caller's random number below TIMERS_JITTER_NS. Events on the data path only store a deadline that is not yet armed.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -22,10 +23,10 @@
 
 /* What timers_expire() asks for; several may come at once. */
 enum timers_action {
-    TIMERS_SEND_INITIATION = 1,       /* begin or retry a handshake */
-    TIMERS_SEND_KEEPALIVE = 2,        /* an empty data packet */
-    TIMERS_GIVE_UP = 4,               /* drop the queued packets and the handshake in flight */
-    TIMERS_WIPE_KEYS = 8,             /* no new session for 540 s: forget all keys */
+    TIMERS_SEND_INITIATION = 1, /* begin or retry a handshake */
+    TIMERS_SEND_KEEPALIVE = 2,  /* an empty data packet */
+    TIMERS_GIVE_UP = 4,         /* drop the queued packets and the handshake in flight */
+    TIMERS_WIPE_KEYS = 8,       /* no new session for 540 s: forget all keys */
 };
 
 struct timers {
@@ -50,9 +51,10 @@ bool timers_may_initiate(const struct timers *timers, uint64_t now_ns);
 
 void timers_data_sent(struct timers *timers, uint64_t now_ns, uint64_t jitter_ns);
 void timers_data_received(struct timers *timers, uint64_t now_ns);
-void timers_any_authenticated_sent(struct timers *timers);                        /* data, keepalive, handshake */
+void timers_any_authenticated_sent(struct timers *timers); /* data, keepalive, handshake */
 void timers_any_authenticated_received(struct timers *timers);
-void timers_any_authenticated_traversed(struct timers *timers, uint64_t now_ns);  /* either direction: persistent keepalive */
+void timers_any_authenticated_traversed(struct timers *timers,
+                                        uint64_t now_ns); /* either direction: persistent keepalive */
 void timers_initiation_sent(struct timers *timers, uint64_t now_ns, uint64_t jitter_ns);
 void timers_handshake_complete(struct timers *timers);
 void timers_session_derived(struct timers *timers, uint64_t now_ns);
