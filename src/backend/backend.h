@@ -1,0 +1,63 @@
+/* The data plane as the control plane sees it: one small table of operations, one implementation a backend.
+ *
+ * Thread: one caller at a time (service/ holds its data-plane mutex). Operations may block on the data plane for a bounded
+ * time; they never touch the store. Errors: 0 or -errno with `ret_problem` filled in words for people. -ENOTCONN: the data
+ * plane is not there; the caller goes on without it and reconciles when it is back. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/desired.h"
+#include "model/problem.h"
+
+struct backend;
+
+struct backend_config {
+    const char *interface_name; /* "wg0" */
+    const char *engine_path;    /* sallyport-wg to start when none answers; NULL: never start one */
+    unsigned engine_workers;    /* 0: automatic */
+    const char *engine_log;     /* file the engine's stderr is appended to; NULL: inherit */
+};
+
+struct backend_state {
+    char name[16];       /* "engine", "kernel" */
+    bool up;             /* answers */
+    int64_t pid;         /* of the engine; 0: unknown */
+    uint64_t generation; /* changes when the data plane was restarted, i.e. lost what it held */
+    uint16_t listen_port;
+    unsigned workers;
+    char crypto[32];
+    char offloads[64];
+    uint64_t peers, tenants;
+    uint64_t memory_bytes; /* resident */
+};
+
+typedef int backend_peer_fn(void *context, const struct actual_peer *peer);
+typedef int backend_tenant_fn(void *context, const struct actual_tenant *tenant);
+typedef int backend_counter_fn(void *context, const char *name, uint64_t value);
+
+struct backend_ops {
+    const char *name;
+    /* Connects, starting the data plane if it is not running, detached so that it outlives this process. */
+    int (*open)(const struct backend_config *config, struct backend **ret_backend, struct problem *ret_problem);
+    /* Disconnects; the data plane goes on. Accepts NULL. */
+    void (*close)(struct backend *backend);
+    /* Connects again, or starts it again, after -ENOTCONN. */
+    int (*revive)(struct backend *backend, struct problem *ret_problem);
+    /* Key, port, addresses, MTU, link up: compares and touches only what differs. `ret_touched` counts what was mended. */
+    int (*set_device)(struct backend *backend, const struct desired_device *device, unsigned *ret_touched,
+                      struct problem *ret_problem);
+    /* Applies deltas in order; when it returns 0 all are in force. */
+    int (*apply)(struct backend *backend, const struct desired_change *changes, size_t count, struct problem *ret_problem);
+    /* What it holds. With `since` other than 0, only peers that changed after that mark; `ret_now` is the mark for next time. */
+    int (*each_peer)(struct backend *backend, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
+    int (*each_tenant)(struct backend *backend, backend_tenant_fn *fn, void *context);
+    int (*each_counter)(struct backend *backend, backend_counter_fn *fn, void *context);
+    /* Routes on the host for prefixes behind unique tenants' routers that lie outside the pool. Idempotent. */
+    int (*set_routes)(struct backend *backend, const struct prefix *add, size_t add_count, const struct prefix *remove,
+                      size_t remove_count, struct problem *ret_problem);
+    int (*state)(struct backend *backend, struct backend_state *ret_state);
+};
+
+extern const struct backend_ops backend_engine;
