@@ -80,14 +80,14 @@ int noise_initiation_identify(const struct noise_identity *me, const struct mess
 int noise_initiation_accept(const struct noise_identity *me, struct noise_remote *remote, struct noise_caller *caller,
                             const struct message_initiation *message);
 
-/* Responder, message 2 (5.4.3): consumes the accepted handshake, macs left zero. 0, or -EBADMSG (low-order ephemeral).
+/* Responder, message 2 (5.4.3): macs left zero. On success the handshake is wiped except for its two indexes. 0, or -EBADMSG (low-order ephemeral).
  */
 int noise_response_create(struct noise_remote *remote, const struct noise_random *random, uint32_t local_index,
                           struct noise_handshake *handshake, struct message_response *ret_message,
                           struct noise_transport_keys *ret_keys);
 
-/* Initiator, message 2: the handshake stays usable if the message is forged. On success it is wiped, except that
- * handshake->remote_index is set. 0, or -EBADMSG. */
+/* Initiator, message 2: the handshake stays usable if the message is forged. On success it is wiped except for
+ * its two indexes, of which remote_index is set now. 0, or -EBADMSG. */
 int noise_response_consume(const struct noise_identity *me, struct noise_remote *remote,
                            struct noise_handshake *handshake, const struct message_response *message,
                            struct noise_transport_keys *ret_keys);

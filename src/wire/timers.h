@@ -18,10 +18,11 @@
 #define TIMERS_KEEPALIVE_NS (10 * NSEC_PER_SEC)
 #define TIMERS_WIPE_NS (3 * TIMERS_REJECT_AFTER_NS)
 #define TIMERS_JITTER_NS (333 * NSEC_PER_MSEC)
-#define TIMERS_MAX_ATTEMPTS 18 /* REKEY_ATTEMPT / REKEY_TIMEOUT */
+#define TIMERS_MAX_ATTEMPTS 18 /* initiations in all: REKEY_ATTEMPT / REKEY_TIMEOUT */
+#define TIMERS_INITIATION_SPACING_NS (NSEC_PER_SEC / 50) /* at most 50 a second of one peer (Linux messages.h) */
 #define TIMERS_NEVER UINT64_MAX
 
-/* What timers_expire() asks for; several may come at once. */
+/* What timers_expire() asks for; several may come at once. Give up and wipe before sending. */
 enum timers_action {
     TIMERS_SEND_INITIATION = 1, /* begin or retry a handshake */
     TIMERS_SEND_KEEPALIVE = 2,  /* an empty data packet */
@@ -35,10 +36,12 @@ struct timers {
     uint64_t new_handshake_at;
     uint64_t wipe_at;
     uint64_t persistent_at;
-    uint64_t handshake_sent_ns; /* last initiation sent; 0: never */
+    uint64_t handshake_sent_ns;      /* last initiation or response sent; 0: never */
+    uint64_t initiation_accepted_ns; /* 0: never */
     uint16_t persistent_s;      /* persistent keepalive interval, seconds; 0: off */
     uint8_t attempts;
-    bool need_another_keepalive;
+    bool need_another_keepalive; /* data came while the keepalive was armed: one more after it */
+    bool keepalive_repeats;      /* that one more is armed: sending the first does not disarm it */
 };
 
 uint64_t timers_next(const struct timers *timers); /* the earliest deadline, or TIMERS_NEVER */
@@ -48,6 +51,8 @@ void timers_stop(struct timers *timers); /* disarms everything, keeps the persis
 
 /* Whether a new initiation may be sent now (not within REKEY_TIMEOUT of the last). */
 bool timers_may_initiate(const struct timers *timers, uint64_t now_ns);
+/* Whether an authenticated initiation of this peer may be accepted now, or is one of a flood; if so remembers it. */
+bool timers_may_accept_initiation(struct timers *timers, uint64_t now_ns);
 
 void timers_data_sent(struct timers *timers, uint64_t now_ns, uint64_t jitter_ns);
 void timers_data_received(struct timers *timers, uint64_t now_ns);
@@ -56,6 +61,8 @@ void timers_any_authenticated_received(struct timers *timers);
 void timers_any_authenticated_traversed(struct timers *timers,
                                         uint64_t now_ns); /* either direction: persistent keepalive */
 void timers_initiation_sent(struct timers *timers, uint64_t now_ns, uint64_t jitter_ns);
+/* Having answered, leave the remote the time to confirm before beginning a handshake of our own (Linux send.c). */
+void timers_response_sent(struct timers *timers, uint64_t now_ns);
 void timers_handshake_complete(struct timers *timers);
 void timers_session_derived(struct timers *timers, uint64_t now_ns);
 /* A caller other than the retry timer wants a handshake: start counting attempts anew. */
