@@ -1,0 +1,69 @@
+/* Router configurations: what one router needs to dial in, written in the form that its system reads.
+ *
+ * struct export_router is the common model, filled by api/ from a router, its tenant and the gateway; a format is one
+ * function that turns it into text, listed in one table. Borrowed pointers; nothing is kept. The text may hold a
+ * private key: struct buf wipes what it frees, the caller wipes its copies. No function here reads a clock, a file or a
+ * network. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "model/key.h"
+#include "model/prefix.h"
+#include "model/tenant.h"
+
+#define EXPORT_KEEPALIVE_S 25 /* keeps a NAT's mapping open; set on the router's side only */
+
+/* Room for what every tenant gets (export_allowed_base()) before LANs are added. */
+#define EXPORT_ALLOWED_BASE_MAX 3
+
+struct export_router {
+    const char *router_name;
+    const char *tenant_name;
+    struct key public_key;
+    const struct key *private_key;   /* NULL: the router keeps its own; the text says where it belongs */
+    const struct key *preshared_key; /* NULL: none */
+    struct ip_addr address;          /* tunnel address, IPv4; family 0: none */
+    struct ip_addr address6;         /* family 0: none */
+    struct key gateway_key;
+    const char *endpoint_host; /* name, IPv4 or IPv6 address, without brackets */
+    uint16_t endpoint_port;
+    const struct prefix *allowed; /* what lies behind the tunnel */
+    size_t allowed_count;
+    unsigned mtu;         /* 0: leave it to the router */
+    unsigned keepalive_s; /* 0: none */
+};
+
+/* What lies behind the tunnel for every router of a tenant. A unique tenant shares the hub's space: the pool and the
+ * ULA. A private one sees the hub's address, its own prefix and the ULA, and may use the rest of the pool for itself.
+ */
+size_t export_allowed_base(enum addressing addressing, const struct prefix *pool, const struct prefix *ula,
+                           const struct ip_addr *hub_address, const struct prefix *subnet,
+                           struct prefix ret_allowed[EXPORT_ALLOWED_BASE_MAX]);
+/* Adds the LANs of the tenant's other routers that nothing in `allowed` covers yet. `room` is that of `allowed` in all;
+ * what does not fit is left out. Returns the new count. */
+size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, const struct prefix *lans,
+                          size_t lan_count);
+
+/* Appends the text. 0; -EINVAL: a field would break out of its line or is missing (a name with a control character, a
+ * host that is none); -ENOMEM. After an error what was appended is of no use. */
+typedef int export_format_fn(const struct export_router *router, struct buf *out);
+
+struct export_format {
+    const char *name;         /* as in `?format=` */
+    const char *content_type; /* of the answer over HTTP */
+    const char *suffix;       /* of a file, with its dot */
+    export_format_fn *format;
+};
+
+extern const struct export_format export_formats[];
+extern const size_t export_format_count;
+
+/* NULL if there is none of that name. */
+const struct export_format *export_format_find(const char *name);
+
+/* 0 if every text of the model is safe to write on a line of its own and every value is in range, else -EINVAL. Each
+ * format calls it first. */
+int export_router_check(const struct export_router *router);
