@@ -44,8 +44,8 @@ void cookie_reply_create(struct cookie_checker *checker, const struct noise_rand
                          const void *message, size_t size, const union endpoint *source,
                          struct message_cookie_reply *ret_reply);
 
-/* Writes mac1, and mac2 if the jar holds a cookie younger than 120 s, into the end of an outgoing message. A NULL jar: mac1
- * only, and a cookie reply to the message will find nobody. */
+/* Writes mac1, and mac2 if the jar holds a cookie younger than 120 s, into the end of an outgoing message. A NULL jar:
+ * mac1 only, and a cookie reply to the message will find nobody. */
 void cookie_stamp(struct cookie_jar *jar, const struct key *remote_public, uint64_t now_ns, void *message, size_t size);
 /* Opens a cookie reply. The caller has found the peer by the reply's receiver index. 0, or -EBADMSG. */
 int cookie_reply_consume(struct cookie_jar *jar, const struct key *remote_public, uint64_t now_ns,

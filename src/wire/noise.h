@@ -80,7 +80,8 @@ int noise_initiation_identify(const struct noise_identity *me, const struct mess
 int noise_initiation_accept(const struct noise_identity *me, struct noise_remote *remote, struct noise_caller *caller,
                             const struct message_initiation *message);
 
-/* Responder, message 2 (5.4.3): macs left zero. On success the handshake is wiped except for its two indexes. 0, or -EBADMSG (low-order ephemeral).
+/* Responder, message 2 (5.4.3): macs left zero. On success the handshake is wiped except for its two indexes. 0, or
+ * -EBADMSG (low-order ephemeral).
  */
 int noise_response_create(struct noise_remote *remote, const struct noise_random *random, uint32_t local_index,
                           struct noise_handshake *handshake, struct message_response *ret_message,

@@ -18,7 +18,7 @@
 #define TIMERS_KEEPALIVE_NS (10 * NSEC_PER_SEC)
 #define TIMERS_WIPE_NS (3 * TIMERS_REJECT_AFTER_NS)
 #define TIMERS_JITTER_NS (333 * NSEC_PER_MSEC)
-#define TIMERS_MAX_ATTEMPTS 18 /* initiations in all: REKEY_ATTEMPT / REKEY_TIMEOUT */
+#define TIMERS_MAX_ATTEMPTS 18                           /* initiations in all: REKEY_ATTEMPT / REKEY_TIMEOUT */
 #define TIMERS_INITIATION_SPACING_NS (NSEC_PER_SEC / 50) /* at most 50 a second of one peer (Linux messages.h) */
 #define TIMERS_NEVER UINT64_MAX
 
@@ -38,7 +38,7 @@ struct timers {
     uint64_t persistent_at;
     uint64_t handshake_sent_ns;      /* last initiation or response sent; 0: never */
     uint64_t initiation_accepted_ns; /* 0: never */
-    uint16_t persistent_s;      /* persistent keepalive interval, seconds; 0: off */
+    uint16_t persistent_s;           /* persistent keepalive interval, seconds; 0: off */
     uint8_t attempts;
     bool need_another_keepalive; /* data came while the keepalive was armed: one more after it */
     bool keepalive_repeats;      /* that one more is armed: sending the first does not disarm it */
