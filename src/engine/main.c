@@ -1,0 +1,353 @@
+/* sallyport-wg: a WireGuard interface in userspace. Wires the engine (engine.h) to its socket (uapi_server.h); all it
+ * does itself is to start, to wait, and to end. */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/log.h"
+#include "engine/detach.h"
+#include "engine/engine.h"
+#include "engine/uapi_server.h"
+#include "engine/uapi_socket.h"
+#include "engine/uapi_text.h"
+#include "wire/aead.h"
+
+#define EXIT_USAGE 2
+#define MTU_MIN 576
+#define MTU_MAX 65535
+#define CLOCK_RATE_VARIABLE "SALLYPORT_TEST_CLOCK_RATE"
+#define CLOCK_RATE_MAX 100000
+
+static const char usage[] =
+    "Usage: sallyport-wg [OPTION]... INTERFACE\n"
+    "Serves the WireGuard interface INTERFACE in userspace, for wg(8), wg-quick(8) and sallyportd.\n"
+    "\n"
+    "  -f, --foreground   do not detach\n"
+    "      --workers N    worker threads; default: one for each CPU, at most 64\n"
+    "      --crypto NAME  auto, ipsec-mb or sodium; default: auto, the fastest this CPU has\n"
+    "      --mtu N        MTU of an interface made here; default: 1420\n"
+    "      --no-gso       do not let the kernel segment and coalesce UDP\n"
+    "      --no-tso       do not take or give segments larger than the MTU through the TUN\n"
+    "      --log-level L  error, warning, info or debug; default: info\n"
+    "      --version      print the version\n"
+    "      --help         print this\n"
+    "\n"
+    "Environment: WG_PROCESS_FOREGROUND=1 does as -f. SALLYPORT_WG_DIR is the directory of the socket, instead of\n"
+    "/var/run/wireguard (where wg looks for it). SALLYPORT_TEST_CLOCK_RATE lets WireGuard's timers run N times as\n"
+    "fast; for tests only.\n";
+
+struct arguments {
+    struct engine_options options;
+    enum log_level log_level;
+    bool foreground;
+    bool done; /* --help or --version was all */
+};
+
+enum option_code {
+    OPTION_WORKERS = 256,
+    OPTION_CRYPTO,
+    OPTION_MTU,
+    OPTION_NO_GSO,
+    OPTION_NO_TSO,
+    OPTION_LOG_LEVEL,
+    OPTION_VERSION,
+    OPTION_HELP,
+};
+
+static const struct option long_options[] = {
+    {"foreground", no_argument, NULL, 'f'},
+    {"workers", required_argument, NULL, OPTION_WORKERS},
+    {"crypto", required_argument, NULL, OPTION_CRYPTO},
+    {"mtu", required_argument, NULL, OPTION_MTU},
+    {"no-gso", no_argument, NULL, OPTION_NO_GSO},
+    {"no-tso", no_argument, NULL, OPTION_NO_TSO},
+    {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static int number(const char *what, const char *text, uint64_t least, uint64_t most, uint64_t *ret_value) {
+    uint64_t value;
+    if (uapi_text_u64(text, most, &value) < 0 || value < least) {
+        fprintf(stderr, "sallyport-wg: %s: give a number from %llu to %llu, not '%s'\n", what,
+                (unsigned long long)least, (unsigned long long)most, text);
+        return -EINVAL;
+    }
+    *ret_value = value;
+    return 0;
+}
+
+static int take_option(int code, const char *value, struct arguments *a) {
+    uint64_t n = 0;
+    int rc = 0;
+    switch (code) {
+    case 'f':
+        a->foreground = true;
+        break;
+    case OPTION_WORKERS:
+        rc = number("--workers", value, 1, ENGINE_WORKERS_MAX, &n);
+        a->options.workers = (unsigned)n;
+        break;
+    case OPTION_CRYPTO:
+        a->options.crypto = value;
+        if (!aead_choose(value)) {
+            fprintf(stderr, "sallyport-wg: --crypto: '%s' is unknown, or this CPU cannot do it; try auto\n", value);
+            rc = -EINVAL;
+        }
+        break;
+    case OPTION_MTU:
+        rc = number("--mtu", value, MTU_MIN, MTU_MAX, &n);
+        a->options.mtu = (unsigned)n;
+        break;
+    case OPTION_NO_GSO:
+        a->options.no_gso = true;
+        break;
+    case OPTION_NO_TSO:
+        a->options.no_tso = true;
+        break;
+    case OPTION_LOG_LEVEL:
+        rc = log_level_parse(value, &a->log_level);
+        if (rc < 0) {
+            fprintf(stderr, "sallyport-wg: --log-level: give error, warning, info or debug, not '%s'\n", value);
+        }
+        break;
+    case OPTION_VERSION:
+        printf("sallyport-wg %s\n", SALLYPORT_VERSION);
+        a->done = true;
+        break;
+    case OPTION_HELP:
+        fputs(usage, stdout);
+        a->done = true;
+        break;
+    default: /* getopt has said what is wrong */
+        rc = -EINVAL;
+    }
+    return rc;
+}
+
+static int parse_environment(struct arguments *a) {
+    const char *foreground = getenv("WG_PROCESS_FOREGROUND");
+    const char *rate = getenv(CLOCK_RATE_VARIABLE);
+    if (foreground && strcmp(foreground, "1") == 0) {
+        a->foreground = true;
+    }
+    return rate ? number(CLOCK_RATE_VARIABLE, rate, 1, CLOCK_RATE_MAX, &a->options.clock_rate) : 0;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *a) {
+    int code;
+    while (!a->done && (code = getopt_long(argc, argv, "f", long_options, NULL)) != -1) {
+        if (take_option(code, optarg, a) < 0) {
+            return -EINVAL;
+        }
+    }
+    if (a->done) {
+        return 0;
+    }
+    if (argc - optind != 1) {
+        fputs(usage, stderr);
+        return -EINVAL;
+    }
+    char path[UAPI_PATH_SIZE];
+    a->options.interface_name = argv[optind];
+    int rc = uapi_path(a->options.interface_name, path);
+    if (rc == -EINVAL) {
+        fprintf(stderr, "sallyport-wg: '%s' is no name for an interface; give 1 to 15 of A-Z a-z 0-9 _ = + . -\n",
+                a->options.interface_name);
+        return rc;
+    }
+    if (rc < 0) {
+        fprintf(stderr, "sallyport-wg: %s: %s is too long a path for a socket\n", UAPI_DIRECTORY_VARIABLE,
+                uapi_directory());
+        return rc;
+    }
+    return parse_environment(a);
+}
+
+/* Keys are in this process's memory: no core file, no ptrace. And room for a socket and a queue per worker, and for
+ * locked pages. What is not allowed stays as it is. */
+static void set_limits(void) {
+    static const int raised[] = {RLIMIT_NOFILE, RLIMIT_MEMLOCK};
+    struct rlimit none = {0, 0};
+    prctl(PR_SET_DUMPABLE, 0);
+    setrlimit(RLIMIT_CORE, &none);
+    for (size_t i = 0; i < sizeof raised / sizeof *raised; i++) {
+        struct rlimit limit;
+        if (getrlimit((__rlimit_resource_t)raised[i], &limit) == 0) {
+            limit.rlim_cur = limit.rlim_max;
+            setrlimit((__rlimit_resource_t)raised[i], &limit);
+        }
+    }
+    umask(077);
+}
+
+/* Signals that end us arrive on a descriptor. Blocked before there are threads, so that all of them inherit it. */
+static int open_signals(bool foreground, int *ret_fd) {
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    if (foreground) {
+        sigaddset(&ending, SIGHUP);
+    } else {
+        signal(SIGHUP, SIG_IGN);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &ending, NULL) < 0) {
+        return -errno;
+    }
+    int fd = signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0) {
+        return -errno;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static void explain_socket(const char *interface_name, int error) {
+    if (error == -EADDRINUSE) {
+        log_error("%s: another process already serves this interface on %s/%s.sock; stop it first", interface_name,
+                  uapi_directory(), interface_name);
+    } else if (error == -EEXIST) {
+        log_error("%s: %s/%s.sock is in the way and is no socket; remove it", interface_name, uapi_directory(),
+                  interface_name);
+    } else if (error == -EACCES || error == -EPERM) {
+        log_error("%s: may not make a socket in %s: %s; run as root", interface_name, uapi_directory(),
+                  strerror(-error));
+    } else {
+        log_error("%s: cannot make a socket in %s: %s", interface_name, uapi_directory(), strerror(-error));
+    }
+}
+
+static void explain_engine(const char *interface_name, int error) {
+    if (error == -EPERM || error == -EACCES) {
+        log_error("%s: not allowed to make the interface; run as root or with CAP_NET_ADMIN", interface_name);
+    } else if (error == -ENOENT || error == -ENODEV || error == -ENXIO) {
+        log_error(
+            "%s: no /dev/net/tun here; load it with 'modprobe tun', or give the container '--device /dev/net/tun'",
+            interface_name);
+    } else if (error == -EBUSY) {
+        log_error("%s: the interface is in use by another process, or is no TUN; choose another name or remove it with "
+                  "'ip link del %s'",
+                  interface_name, interface_name);
+    } else {
+        log_error("%s: cannot start: %s", interface_name, strerror(-error));
+    }
+}
+
+/* Until a signal, or until the interface or the socket file is gone. 0, or -errno on a failure of our own. */
+static int serve(const char *interface_name, struct engine *engine, struct uapi_server *server, int signal_fd) {
+    struct pollfd ready[] = {
+        {.fd = engine_fd(engine), .events = POLLIN},
+        {.fd = uapi_server_fd(server), .events = POLLIN},
+        {.fd = signal_fd, .events = POLLIN},
+    };
+    for (;;) {
+        if (poll(ready, sizeof ready / sizeof *ready, -1) < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (ready[2].revents) {
+            log_info("%s: told to stop", interface_name);
+            return 0;
+        }
+        int rc = ready[0].revents ? engine_attend(engine) : 0;
+        if (rc == -ENODEV) {
+            log_info("%s: the interface was deleted; ending", interface_name);
+            return 0;
+        }
+        if (rc < 0) {
+            log_warning("%s: %s", interface_name, strerror(-rc));
+        }
+        rc = ready[1].revents ? uapi_server_attend(server) : 0;
+        if (rc == -ENOENT) {
+            log_info("%s: the socket file was removed; ending", interface_name);
+            return 0;
+        }
+        if (rc < 0) {
+            log_error("%s: cannot serve the socket: %s", interface_name, strerror(-rc));
+            return rc;
+        }
+    }
+}
+
+static int run(const struct arguments *a, int ready_fd) {
+    const char *name = a->options.interface_name;
+    struct uapi_socket socket = {.fd = -1, .watch_fd = -1};
+    struct uapi_server *server = NULL;
+    struct engine *engine = NULL;
+    int signal_fd = -1;
+    int rc = open_signals(a->foreground, &signal_fd);
+    if (rc < 0) {
+        log_error("%s: cannot start: %s", name, strerror(-rc));
+        goto end;
+    }
+    rc = uapi_socket_claim(name, &socket);
+    if (rc < 0) {
+        explain_socket(name, rc);
+        goto end;
+    }
+    rc = engine_create(&a->options, &engine);
+    if (rc < 0) {
+        explain_engine(name, rc);
+        goto end;
+    }
+    rc = uapi_server_create(&socket, engine, &server);
+    if (rc < 0) {
+        log_error("%s: cannot serve the socket: %s", name, strerror(-rc));
+        goto end;
+    }
+    struct engine_device device;
+    engine_get_device(engine, &device);
+    log_info("%s: sallyport-wg %s ready on %s; %u workers, crypto %s, gso %s, gro %s, tso %s", name, SALLYPORT_VERSION,
+             socket.path, device.workers, device.crypto, device.gso ? "on" : "off", device.gro ? "on" : "off",
+             device.tso ? "on" : "off");
+    sodium_memzero(&device, sizeof device);
+    if (ready_fd >= 0) {
+        detach_ready(ready_fd);
+    }
+    rc = serve(name, engine, server, signal_fd);
+end:
+    uapi_server_free(server);
+    uapi_socket_release(&socket);
+    engine_free(engine);
+    if (signal_fd >= 0) {
+        close(signal_fd);
+    }
+    return rc;
+}
+
+int main(int argc, char **argv) {
+    struct arguments arguments = {.log_level = LOG_LEVEL_INFO, .options = {.crypto = "auto"}};
+    if (parse_arguments(argc, argv, &arguments) < 0) {
+        return EXIT_USAGE;
+    }
+    if (arguments.done) {
+        return EXIT_SUCCESS;
+    }
+    log_open("sallyport-wg", arguments.log_level);
+    if (sodium_init() < 0) {
+        log_error("the system's random source does not work");
+        return EXIT_FAILURE;
+    }
+    set_limits();
+    int ready_fd = -1;
+    int rc = arguments.foreground ? 0 : detach_begin(&ready_fd);
+    if (rc < 0) {
+        log_error("%s: cannot detach: %s; start with -f", arguments.options.interface_name, strerror(-rc));
+        return EXIT_FAILURE;
+    }
+    return run(&arguments, ready_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,19 @@
+/* Serves the UAPI socket of one engine to any number of clients, from the engine's control thread.
+ *
+ * Everything is non-blocking; a client has a bounded buffer for what it sends and reads nothing more while its answer
+ * is not taken (uapi_output.h has the rule for slow readers). Nobody waits for a silent one. */
+#pragma once
+
+struct engine;
+struct uapi_server;
+struct uapi_socket;
+
+/* `socket` and `engine` are borrowed and must outlive the server. */
+int uapi_server_create(struct uapi_socket *socket, struct engine *engine, struct uapi_server **ret_server);
+/* Disconnects everybody. Accepts NULL. */
+void uapi_server_free(struct uapi_server *server);
+/* For poll(): readable when uapi_server_attend() has work. */
+int uapi_server_fd(const struct uapi_server *server);
+/* A bounded round of work. 0; -ENOENT: the socket file was removed, which asks the engine to exit; other -errno: the
+ * server cannot go on. */
+int uapi_server_attend(struct uapi_server *server);
