@@ -1,9 +1,8 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -40,10 +39,26 @@ char *clock_format(int64_t wall_us, char text[CLOCK_TEXT_SIZE]) {
     return text;
 }
 
+/* Whether `text` begins like `pattern`, where 0 stands for any digit. */
+static bool looks_like(const char *text, const char *pattern) {
+    for (; *pattern; text++, pattern++) {
+        if (*pattern == '0' ? *text < '0' || *text > '9' : *text != *pattern) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int clock_parse(const char *text, int64_t *ret_wall_us) {
     struct tm tm = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    /* strptime() alone would take spaces and short fields, which do not sort as time */
+    const char *rest = looks_like(text, "0000-00-00T00:00:00") ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
     if (!rest) {
+        return -EINVAL;
+    }
+    struct tm real = tm;
+    int64_t seconds = timegm(&real); /* carries the 30th of February over to March: not what was written */
+    if (real.tm_mday != tm.tm_mday || real.tm_sec != tm.tm_sec) {
         return -EINVAL;
     }
     int64_t micros = 0;
@@ -62,6 +77,6 @@ int clock_parse(const char *text, int64_t *ret_wall_us) {
     if (strcmp(rest, "Z") != 0) {
         return -EINVAL;
     }
-    *ret_wall_us = (int64_t)timegm(&tm) * USEC_PER_SEC + micros;
+    *ret_wall_us = seconds * USEC_PER_SEC + micros;
     return 0;
 }

@@ -67,8 +67,14 @@ void log_write(enum log_level level, const char *format, ...) {
     }
     size_t size = strlen(line);
     for (size_t i = (size_t)head; i < size; i++) {
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) {
+        unsigned char byte = (unsigned char)line[i];
+        /* U+0080 to U+009f are control characters too, which some terminals obey: in UTF-8 they begin with 0xc2 */
+        bool c1 = i + 1 < size && byte == 0xc2 && (unsigned char)line[i + 1] < 0xa0;
+        if (byte < 0x20 || byte == 0x7f || c1) {
             line[i] = '?';
+            if (c1) {
+                line[++i] = '?';
+            }
         }
     }
     line[size++] = '\n';

@@ -7,30 +7,33 @@
 int key_from_base64(const char *text, struct key *ret_key) {
     struct key key;
     size_t size = 0;
-    char again[KEY_BASE64_SIZE];
-    if (strnlen(text, KEY_BASE64_SIZE) != KEY_BASE64_SIZE - 1 ||
+    char again[KEY_BASE64_SIZE] = "";
+    int error = -EINVAL;
+    /* the way back tells whether the two unused bits were zero */
+    if (strnlen(text, KEY_BASE64_SIZE) == KEY_BASE64_SIZE - 1 &&
         sodium_base642bin(key.bytes, sizeof key.bytes, text, KEY_BASE64_SIZE - 1, NULL, &size, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        size != KEY_SIZE || sodium_memcmp(key_to_base64(&key, again), text, KEY_BASE64_SIZE - 1) != 0) {
-        return -EINVAL;
+                          sodium_base64_VARIANT_ORIGINAL) == 0 &&
+        size == KEY_SIZE && sodium_memcmp(key_to_base64(&key, again), text, KEY_BASE64_SIZE - 1) == 0) {
+        *ret_key = key;
+        error = 0;
     }
-    *ret_key = key;
     sodium_memzero(&key, sizeof key);
     sodium_memzero(again, sizeof again);
-    return 0;
+    return error;
 }
 
 int key_from_hex(const char *text, struct key *ret_key) {
     struct key key;
     size_t size = 0;
-    if (strnlen(text, KEY_HEX_SIZE) != KEY_HEX_SIZE - 1 ||
-        sodium_hex2bin(key.bytes, sizeof key.bytes, text, KEY_HEX_SIZE - 1, NULL, &size, NULL) != 0 ||
-        size != KEY_SIZE) {
-        return -EINVAL;
+    int error = -EINVAL;
+    if (strnlen(text, KEY_HEX_SIZE) == KEY_HEX_SIZE - 1 &&
+        sodium_hex2bin(key.bytes, sizeof key.bytes, text, KEY_HEX_SIZE - 1, NULL, &size, NULL) == 0 &&
+        size == KEY_SIZE) {
+        *ret_key = key;
+        error = 0;
     }
-    *ret_key = key;
     sodium_memzero(&key, sizeof key);
-    return 0;
+    return error;
 }
 
 char *key_to_base64(const struct key *key, char text[KEY_BASE64_SIZE]) {

@@ -57,8 +57,15 @@ static int utf8_next(const unsigned char *s, uint32_t *ret_point) {
 /* Characters that move the cursor, end a line or reorder text: none may appear in a table, a log line or a script's
  * comment. */
 static bool forges_text(uint32_t point) {
-    return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0x2028 || point == 0x2029 ||
-           (point >= 0x202a && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) || point == 0xfeff;
+    return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0x61c || point == 0x200e || point == 0x200f ||
+           point == 0x2028 || point == 0x2029 || (point >= 0x202a && point <= 0x202e) ||
+           (point >= 0x2066 && point <= 0x2069) || point == 0xfeff;
+}
+
+/* The space characters of Unicode (category Zs). */
+static bool is_space(uint32_t point) {
+    return point == ' ' || point == 0xa0 || point == 0x1680 || (point >= 0x2000 && point <= 0x200a) ||
+           point == 0x202f || point == 0x205f || point == 0x3000;
 }
 
 const char *name_fault(const char *name) {
@@ -69,11 +76,10 @@ const char *name_fault(const char *name) {
     if (size >= NAME_SIZE) {
         return "is longer than 128 bytes; shorten it";
     }
-    if (name[0] == ' ' || name[size - 1] == ' ') {
-        return "starts or ends with a space; remove it";
-    }
+    uint32_t point = 0;
+    bool outer_space = false;
     for (const unsigned char *at = (const unsigned char *)name; *at;) {
-        uint32_t point;
+        bool first = at == (const unsigned char *)name;
         int step = utf8_next(at, &point);
         if (!step) {
             return "is not valid UTF-8";
@@ -81,7 +87,11 @@ const char *name_fault(const char *name) {
         if (forges_text(point)) {
             return "contains a control character; use printable text";
         }
+        outer_space = outer_space || (first && is_space(point));
         at += step;
+    }
+    if (outer_space || is_space(point)) {
+        return "starts or ends with a space; remove it";
     }
     return NULL;
 }
