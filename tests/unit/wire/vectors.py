@@ -5,12 +5,15 @@ BLAKE2s and HMAC come from Python's hashlib and hmac (OpenSSL's and CPython's), 
 python3-cryptography (OpenSSL), HChaCha20 is written out below after draft-irtf-cfrg-xchacha-03.
 
     tests/unit/wire/vectors.py > tests/unit/wire/vectors.h
+    tests/unit/wire/vectors.py --corpus tests/fuzz/corpus/message
 """
 
 import hashlib
 import hmac
 import ipaddress
+import pathlib
 import struct
+import sys
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -171,8 +174,28 @@ def c_value(value):
     return f"UINT64_C({value:#x})" if value > 0xFFFFFFFF else f"{value:#x}"
 
 
+def write_corpus(folder, vectors):
+    """Genuine messages, and some that fail late, as seeds of tests/fuzz/fuzz_message.c."""
+    plain, preshared = vectors
+    seeds = {name: plain[name] for name in ("initiation", "response", "cookie_reply4", "cookie_reply6",
+                                            "initiation_with_mac2", "keepalive", "data", "answer")}
+    seeds["initiation_of_another"] = preshared["initiation"]
+    seeds["response_of_another"] = preshared["response"]
+    for name, at in (("initiation", 8), ("response", 12)):
+        message = plain[name]
+        seeds[f"{name}_of_low_order"] = message[:at] + low_order_points()[2] + message[at + 32:]
+    seeds["data_at_the_last_counter"] = plain["data"][:8] + b"\xff" * 8 + plain["data"][16:]
+    seeds["unknown_type"] = b"\x05" + plain["data"][1:]
+    seeds["reserved_byte_set"] = plain["initiation"][:3] + b"\x01" + plain["initiation"][4:]
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
+
+
 def main():
     vectors = [handshake("plain", bytes(32)), handshake("preshared", secret("preshared key"))]
+    if sys.argv[1:2] == ["--corpus"]:
+        write_corpus(pathlib.Path(sys.argv[2]), vectors)
+        return
     print("/* Made by vectors.py; do not edit. */\n/* clang-format off */\n#pragma once\n\n#include <stdint.h>\n")
     print("struct handshake_vector {")
     for field, value in vectors[0].items():
