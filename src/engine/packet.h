@@ -20,7 +20,7 @@
 struct packet {
     uint8_t version;          /* 4 or 6 */
     uint8_t tos;              /* TOS or traffic class */
-    uint8_t protocol;         /* of the upper layer, behind IPv6 extension headers; IPPROTO_FRAGMENT never */
+    uint8_t protocol;         /* of the upper layer, behind IPv6 extension headers */
     bool dont_fragment;       /* IPv4's bit; always true for IPv6, whose routers do not fragment */
     bool more_fragments;      /* a fragment that is not the last */
     bool fragment;            /* any fragment: more to come, or offset above 0 */
@@ -36,9 +36,9 @@ struct packet {
  * beyond 65,535. Does not verify checksums. An IPv6 "no next header" has nothing after it. Jumbograms are refused. */
 int packet_parse(const void *bytes, size_t size, struct packet *ret_packet);
 
-/* What a received packet's TOS field becomes when the outer header it came in carried `outer_tos` (RFC 6040, 4.2):
- * congestion seen on the way is handed inwards, and nothing else. Fixes the IPv4 header checksum. The packet has passed
- * packet_size(). */
+/* Hands a congestion mark of the outer header (`outer_tos`) to the inner one (RFC 6040, 4.2), and fixes the IPv4 header
+ * checksum. A packet whose sender does not know ECN stays as it is, also under an outer CE, which RFC 6040 would drop
+ * and Linux does not. The packet has passed packet_size(). */
 void packet_decapsulate_ecn(uint8_t *bytes, uint8_t outer_tos);
 
 /* The packet's own length if its version, fixed header and length fit in `size` bytes, else 0: the trim of
@@ -82,6 +82,14 @@ static inline struct ip_addr packet_addr(const uint8_t *bytes, const uint8_t *at
     struct ip_addr addr = {.family = packet_is_v6(bytes) ? AF_INET6 : AF_INET};
     memcpy(addr.bytes, at, packet_is_v6(bytes) ? 16 : 4);
     return addr;
+}
+
+/* One 16-bit word that a checksum covers changed (RFC 1624, equation 3). */
+static inline void packet_checksum_replace(uint8_t *checksum, uint16_t from, uint16_t to) {
+    uint32_t sum = (uint32_t)(uint16_t)~be16_get(checksum) + (uint16_t)~from + to;
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    be16_put(checksum, (uint16_t)~sum);
 }
 
 /* The sum of RFC 1071 over `size` bytes that begin at an even offset of what is summed, added to `sum`; packet_fold()

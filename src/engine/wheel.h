@@ -3,8 +3,7 @@
  * Arming and disarming are O(1); an idle wheel costs nothing, however many nodes it holds: wheel_next() says when to
  * look again, from one bitmap per level. Time is cut into ticks of 2^24 ns (16.8 ms). A node never fires early, and
  * fires in the first wheel_advance() whose `now_ns` is at least one tick past its deadline (work permitting). Far nodes
- * cascade towards the near levels as their time comes; five levels of 64 slots reach 208 days, what is farther cascades
- * again.
+ * cascade towards the near levels as their time comes; seven levels of 64 slots hold any 64-bit time.
  *
  * Lazy use: the owner arms once for the earliest thing it may have to do; the hot path only writes timestamps; when the
  * node fires the owner looks at them and arms again.
@@ -18,7 +17,7 @@
 
 #define WHEEL_TICK_SHIFT 24
 #define WHEEL_TICK_NS (UINT64_C(1) << WHEEL_TICK_SHIFT)
-#define WHEEL_LEVELS 5
+#define WHEEL_LEVELS 7
 #define WHEEL_SLOT_BITS 6
 #define WHEEL_SLOTS (1 << WHEEL_SLOT_BITS)
 #define WHEEL_NEVER UINT64_MAX
@@ -53,6 +52,6 @@ typedef void wheel_fn(void *context, struct wheel_node *node);
 /* Fires what is due, in order of ticks, but touches at most `most` nodes (fired or cascaded). Returns how many it
  * touched: `most` means that there may be more to do at once, and wheel_next() says so. */
 size_t wheel_advance(struct wheel *wheel, uint64_t now_ns, size_t most, wheel_fn *fn, void *context);
-/* When wheel_advance() will next have something to do, in the clock's nanoseconds: never later than the first node is
- * due, at times earlier (a cascade). WHEEL_NEVER when empty. O(levels). */
+/* When wheel_advance() will next have something to do, in the clock's nanoseconds: never after the first node can fire,
+ * at times before (a cascade); past when an advance was cut short. WHEEL_NEVER when empty. O(levels). */
 uint64_t wheel_next(const struct wheel *wheel);
