@@ -34,7 +34,9 @@ char *clock_format(int64_t wall_us, char text[CLOCK_TEXT_SIZE]) {
     time_t at = (time_t)seconds;
     struct tm tm;
     gmtime_r(&at, &tm);
-    size_t n = strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    /* %Y would not fill up the year to four digits, and such text would neither sort nor be read again */
+    size_t n = (size_t)snprintf(text, CLOCK_TEXT_SIZE, "%04d", tm.tm_year + 1900);
+    n += strftime(text + n, CLOCK_TEXT_SIZE - n, "-%m-%dT%H:%M:%S", &tm);
     snprintf(text + n, CLOCK_TEXT_SIZE - n, ".%06uZ", (unsigned)micros);
     return text;
 }
