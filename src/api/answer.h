@@ -1,0 +1,46 @@
+/* What goes back to a caller: a status, a few headers and a body. Handlers fill one; server.c sends it.
+ *
+ * Bodies may hold keys: struct buf and the allocator of view.h wipe them. One thread at a time. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "model/problem.h"
+#include "model/uuid.h"
+
+#define ANSWER_JSON "application/json"
+#define ANSWER_PROBLEM "application/problem+json"
+
+struct answer {
+    int status; /* 0: none yet */
+    const char *type;
+    struct buf body;        /* owned */
+    const char *attachment; /* NULL, or the suffix of the file a browser should save */
+    char location[96];
+    char allow[64];
+    bool replayed; /* kept from an earlier request with the same Idempotency-Key */
+};
+
+/* Takes the value (NULL: out of memory). */
+void answer_json(struct answer *answer, int status, json_t *value);
+void answer_empty(struct answer *answer, int status);
+/* What a service function refused with. */
+void answer_problem(struct answer *answer, const struct problem *problem);
+/* What HTTP itself refuses: statuses that no problem kind stands for. `field` may be NULL. */
+void answer_refuse(struct answer *answer, int status, const char *type, const char *field, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* Appends compact JSON. Takes the value; out of memory sticks in `out`. */
+void answer_append(struct buf *out, json_t *value);
+void answer_free(struct answer *answer);
+
+/* 201 with a Location. Takes the value. */
+void answer_created(struct answer *answer, const char *path, const struct uuid *id, json_t *value);
+void answer_out_of_memory(struct answer *answer);
+
+/* {<head>,"items":[...],<tail>} with status 200. Each item is written as it comes, so that a long list needs no tree.
+ * Takes the values; head and tail are objects whose members go in, or NULL. */
+void answer_list_open(struct answer *answer, json_t *head);
+void answer_list_item(struct answer *answer, json_t *item);
+void answer_list_close(struct answer *answer, json_t *tail);

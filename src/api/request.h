@@ -1,0 +1,29 @@
+/* One request as its handler sees it: who asks, for what, with which fields. Borrowed; lives for one call. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "api/answer.h"
+#include "api/route.h"
+#include "service/service.h"
+
+#define REQUEST_QUERY_MAX 16
+
+struct request {
+    struct service *service;
+    const char *interface_name;
+    const struct route *route;
+    struct caller caller;
+    struct uuid id;                       /* of the path, if it has one */
+    const char *query[REQUEST_QUERY_MAX]; /* as route->query; NULL where not given */
+    const json_t *body;                   /* an object; NULL for routes without one */
+    bool (*stopping)(void *context);      /* a long poll ends early when this says so */
+    void *stopping_context;
+};
+
+/* Query parameters, or the body, into the struct that their table describes; zeroed first. False: the answer is there.
+ */
+bool request_read_query(const struct request *request, void *out, size_t size, struct answer *answer);
+bool request_read_body(const struct request *request, const struct field *fields, size_t count, void *out, size_t size,
+                       struct answer *answer);
