@@ -1,0 +1,80 @@
+#include "store/changes.h"
+
+#include <errno.h>
+
+#include "store/store.h"
+
+int changes_append(struct store_conn *conn, struct change *changes, size_t count, const char *actor,
+                   uint64_t *ret_revision) {
+    const struct value more = value_count(count);
+    int64_t last = 0;
+    int r =
+        query_number(conn, "UPDATE vpn_revision SET value = value + $1 WHERE id = 1 RETURNING value", &more, 1, &last);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct change *c = &changes[i];
+        c->revision = (uint64_t)last - count + i + 1;
+        const struct value values[] = {
+            value_count(c->revision),  value_time(c->at),
+            value_text(c->kind),       value_uuid(&c->tenant_id),
+            value_uuid(&c->router_id), key_is_zero(&c->gone) ? value_null() : value_key(&c->gone),
+            value_text(actor),
+        };
+        r = query_run(conn,
+                      "INSERT INTO vpn_changes (revision, at, kind, tenant_id, router_id, gone_public_key, actor) "
+                      "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                      values, VALUE_COUNT(values), NULL);
+    }
+    if (r == 0) {
+        *ret_revision = (uint64_t)last;
+    }
+    return r;
+}
+
+int changes_revision(struct store_conn *conn, uint64_t *ret_revision) {
+    int64_t revision = 0;
+    int r = query_number(conn, "SELECT value FROM vpn_revision WHERE id = 1", NULL, 0, &revision);
+    if (r == 0) {
+        *ret_revision = (uint64_t)revision;
+    }
+    return r;
+}
+
+int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,
+                 struct change_row *ret_rows, size_t *ret_count) {
+    const struct value values[] = {value_count(after), value_number((int64_t)limit), value_uuid(tenant_id)};
+    struct query query;
+    size_t count = 0;
+    int r =
+        query_begin(conn,
+                    uuid_is_zero(tenant_id) ? "SELECT revision, at, kind, tenant_id, router_id, actor FROM vpn_changes "
+                                              "WHERE revision > $1 ORDER BY revision LIMIT $2"
+                                            : "SELECT revision, at, kind, tenant_id, router_id, actor FROM vpn_changes "
+                                              "WHERE tenant_id = $3 AND revision > $1 ORDER BY revision LIMIT $2",
+                    values, uuid_is_zero(tenant_id) ? 2 : 3, &query);
+    if (r < 0) {
+        return r;
+    }
+    while (count < limit && (r = query_next(&query)) == 1) {
+        struct change_row *row = &ret_rows[count++];
+        row->revision = query_count(&query, 0);
+        row->at = query_time(&query, 1);
+        query_copy(&query, 2, row->kind, sizeof row->kind);
+        query_uuid(&query, 3, &row->tenant_id);
+        query_uuid(&query, 4, &row->router_id);
+        query_copy(&query, 5, row->actor, sizeof row->actor);
+    }
+    query_end(&query);
+    if (r < 0) {
+        return r;
+    }
+    *ret_count = count;
+    return 0;
+}
+
+int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most) {
+    const struct value values[] = {value_count(revision), value_number(most)};
+    return query_run(conn,
+                     "DELETE FROM vpn_changes WHERE revision IN (SELECT revision FROM vpn_changes WHERE revision <= $1 "
+                     "ORDER BY revision LIMIT $2)",
+                     values, VALUE_COUNT(values), NULL);
+}

@@ -1,0 +1,38 @@
+/* The feed of changes: one gap-free revision each, in commit order. A writer gathers what it changed and numbers all of
+ * it as the last thing before it commits: the revision's row is locked only then. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/key.h"
+#include "model/uuid.h"
+
+struct store_conn;
+
+struct change {
+    uint64_t revision; /* filled by changes_append() */
+    int64_t at;
+    const char *kind; /* a literal: "router.created" */
+    struct uuid tenant_id;
+    struct uuid router_id; /* zero: none */
+    struct key gone;       /* public key of the peer that this change takes out of the data plane; zero: none */
+};
+
+/* `actor`: who made all of them. */
+int changes_append(struct store_conn *conn, struct change *changes, size_t count, const char *actor,
+                   uint64_t *ret_revision);
+int changes_revision(struct store_conn *conn, uint64_t *ret_revision);
+
+struct change_row {
+    uint64_t revision;
+    int64_t at;
+    char kind[32];
+    struct uuid tenant_id, router_id;
+    char actor[64];
+};
+/* Up to `limit` after a revision; of one tenant unless `tenant_id` is zero. */
+int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,
+                 struct change_row *ret_rows, size_t *ret_count);
+/* Forgets the oldest, all up to and including `revision`, at most `most` at a time. */
+int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most);

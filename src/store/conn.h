@@ -1,0 +1,25 @@
+/* A connection with its prepared statements. Internal to store/: the outside sees store.h. */
+#pragma once
+
+#include "store/driver.h"
+
+#define CONN_STATEMENTS 256 /* a power of two, several times what the nouns use */
+
+struct store_conn {
+    const struct driver *driver;
+    struct driver_conn *conn;
+    char where[256]; /* for people: the file, or the server without its password */
+    bool in_transaction;
+    bool taken;                       /* readers: in use; guarded by the store's mutex */
+    struct driver_fault open_failure; /* words, when `conn` could not be opened */
+    struct {
+        const char *text; /* the caller's pointer: found again without hashing the text */
+        char *sql;        /* owned */
+        struct driver_statement *statement;
+    } statements[CONN_STATEMENTS];
+    unsigned statement_count;
+};
+
+int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
+              struct store_conn *ret_conn);
+void conn_close(struct store_conn *conn);

@@ -1,0 +1,68 @@
+/* What a database must offer: one small table of operations, one implementation a database (sqlite.c).
+ *
+ * The SQL is the same for all of them: parameters are $1, $2, ..., conflicts and RETURNING as PostgreSQL writes them.
+ * Only migrations name types by words in braces ("{uuid}") that the driver replaces. A connection and its statements
+ * belong to one thread at a time.
+ *
+ * Errors are -errno, one per class a caller may want to tell apart; driver_fault has the words:
+ *   -EEXIST unique constraint (its name in driver_fault)   -EBUSY locked by another process   -EROFS read-only
+ *   -ENOSPC disk full   -EBADMSG not a database, or damaged   -ENOTCONN connection lost   -EACCES not allowed to open
+ *   -ENOENT no such place   -ENOMEM   -EIO anything else */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store/value.h"
+
+struct driver_conn;
+struct driver_statement;
+
+struct driver_fault {
+    char constraint[64]; /* as PostgreSQL names it by default: table_column_key; "" unless -EEXIST */
+    char message[192];   /* the database's own words */
+};
+
+struct driver_options {
+    unsigned busy_ms; /* how long to wait for a lock that another process holds */
+    bool read_only;   /* a connection for queries only */
+};
+
+struct driver {
+    const char *name; /* "sqlite" */
+    /* `where` is the URL behind "name:". On failure `ret_fault` has the words. */
+    int (*open)(const char *where, const struct driver_options *options, struct driver_conn **ret_conn,
+                struct driver_fault *ret_fault);
+    /* Accepts NULL. All statements must be freed before. */
+    void (*close)(struct driver_conn *conn);
+    /* Statements without parameters or rows, separated by semicolons. */
+    int (*script)(struct driver_conn *conn, const char *sql);
+    /* A type word of a migration, without braces. NULL: no such word. */
+    const char *(*type)(const char *word);
+
+    int (*begin)(struct driver_conn *conn, bool write);
+    int (*commit)(struct driver_conn *conn); /* on failure the transaction is still open: roll back */
+    void (*rollback)(struct driver_conn *conn);
+
+    int (*prepare)(struct driver_conn *conn, const char *sql, struct driver_statement **ret_statement);
+    void (*free)(struct driver_statement *statement);
+    /* Binds, which borrows the values until finish(), and starts. Values beyond the last parameter are ignored. */
+    int (*start)(struct driver_statement *statement, const struct value *values, size_t count);
+    /* 1: a row is there; 0: no more; or -errno. */
+    int (*next)(struct driver_statement *statement);
+    void (*finish)(struct driver_statement *statement);
+    /* Rows the last statement changed. */
+    int64_t (*changed)(struct driver_statement *statement);
+
+    /* Columns of the row that next() found, from 0. Pointers live until the next call on the statement. */
+    bool (*is_null)(struct driver_statement *statement, int column);
+    int64_t (*number)(struct driver_statement *statement, int column);
+    const char *(*text)(struct driver_statement *statement, int column); /* "" for NULL */
+    const void *(*blob)(struct driver_statement *statement, int column, size_t *ret_size);
+    int64_t (*time)(struct driver_statement *statement, int column); /* wall, microseconds; 0 for NULL */
+
+    const struct driver_fault *(*fault)(struct driver_conn *conn);
+};
+
+extern const struct driver driver_sqlite;

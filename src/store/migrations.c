@@ -1,0 +1,239 @@
+#include "store/migrations.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "store/conn.h"
+#include "store/store.h"
+
+/* Words in braces are types that the databases write differently (driver.h). Tables of ours carry the prefix vpn_ so
+ * that they fit beside the operator's own in one database. UNIQUE constraints are the last word on who owns a key or an
+ * address, whatever the code above believes. */
+static const char *const steps[] = {
+    /* 1 */
+    "CREATE TABLE vpn_settings ("
+    "  name TEXT PRIMARY KEY,"
+    "  value TEXT NOT NULL);"
+
+    "CREATE TABLE vpn_revision ("
+    "  id SMALLINT PRIMARY KEY,"
+    "  value BIGINT NOT NULL);"
+    "INSERT INTO vpn_revision (id, value) VALUES (1, 0);"
+
+    "CREATE TABLE vpn_changes ("
+    "  revision {id},"
+    "  at {time} NOT NULL,"
+    "  kind TEXT NOT NULL,"
+    "  tenant_id {uuid},"
+    "  router_id {uuid},"
+    "  gone_public_key TEXT," /* the peer that left the data plane with this change */
+    "  actor TEXT NOT NULL);"
+    "CREATE INDEX vpn_changes_tenant_index ON vpn_changes (tenant_id, revision);"
+
+    "CREATE TABLE tenant_vpn_tunnels ("
+    "  id {serial},"
+    "  tenant_id {uuid} NOT NULL UNIQUE,"
+    "  name TEXT NOT NULL,"
+    "  addressing TEXT NOT NULL,"
+    "  server_public_key TEXT NOT NULL,"
+    "  server_ip {inet} NOT NULL,"
+    "  subnet_cidr {inet} NOT NULL,"
+    "  status TEXT NOT NULL DEFAULT 'active',"
+    "  egress SMALLINT NOT NULL DEFAULT 0,"
+    "  limit_bits_per_second BIGINT NOT NULL DEFAULT 0,"
+    "  limit_packets_per_second BIGINT NOT NULL DEFAULT 0,"
+    "  limit_routers BIGINT NOT NULL DEFAULT 0,"
+    "  routers BIGINT NOT NULL DEFAULT 0,"
+    "  connected_peers BIGINT NOT NULL DEFAULT 0,"
+    "  bytes_received BIGINT NOT NULL DEFAULT 0,"
+    "  bytes_sent BIGINT NOT NULL DEFAULT 0,"
+    "  next_offset BIGINT NOT NULL DEFAULT 0," /* private: addresses of the prefix from here on are in no range yet */
+    "  created_at {time} NOT NULL,"
+    "  updated_at {time} NOT NULL);"
+    "CREATE INDEX tenant_vpn_tunnels_name_index ON tenant_vpn_tunnels (name);"
+
+    "CREATE TABLE vpn_configurations ("
+    "  id {serial},"
+    "  tenant_id {uuid} NOT NULL,"
+    "  tenant_vpn_tunnel_id BIGINT NOT NULL REFERENCES tenant_vpn_tunnels (id) ON DELETE CASCADE,"
+    "  router_id {uuid} NOT NULL UNIQUE,"
+    "  name TEXT NOT NULL,"
+    "  status TEXT NOT NULL DEFAULT 'pending',"
+    "  client_private_key TEXT," /* stays null: the private half is shown once, never kept */
+    "  client_public_key TEXT NOT NULL UNIQUE,"
+    "  preshared_key_sealed {bytes},"
+    "  client_ip {inet} NOT NULL,"
+    "  hub_address {inet} NOT NULL UNIQUE,"
+    "  address6 {inet} NOT NULL,"
+    "  server_ip {inet} NOT NULL,"
+    "  server_public_key TEXT NOT NULL,"
+    "  server_endpoint TEXT NOT NULL,"
+    "  server_port INTEGER NOT NULL DEFAULT 51820,"
+    "  last_handshake_at {time},"
+    "  handshake_stamp {bytes}," /* TAI64N of the newest initiation: older ones are replays */
+    "  endpoint TEXT,"
+    "  bytes_received BIGINT NOT NULL DEFAULT 0,"
+    "  bytes_sent BIGINT NOT NULL DEFAULT 0,"
+    "  counted_received BIGINT NOT NULL DEFAULT 0," /* the data plane's counters as last added to the above */
+    "  counted_sent BIGINT NOT NULL DEFAULT 0,"
+    "  counted_generation TEXT NOT NULL DEFAULT '',"
+    "  lans BIGINT NOT NULL DEFAULT 0,"
+    "  created_at {time} NOT NULL,"
+    "  updated_at {time} NOT NULL,"
+    "  UNIQUE (client_ip, tenant_vpn_tunnel_id));"
+    "CREATE INDEX vpn_configurations_tunnel_index ON vpn_configurations (tenant_vpn_tunnel_id, id);"
+    "CREATE INDEX vpn_configurations_name_index ON vpn_configurations (name);"
+
+    "CREATE TABLE vpn_lans ("
+    "  router_id BIGINT NOT NULL REFERENCES vpn_configurations (id) ON DELETE CASCADE,"
+    "  position SMALLINT NOT NULL,"
+    "  space BIGINT NOT NULL," /* 0: shared by unique tenants; else the private tenant's tunnel */
+    "  prefix {inet} NOT NULL,"
+    "  low {bytes} NOT NULL,"  /* family and first address */
+    "  high {bytes} NOT NULL," /* family and last address */
+    "  PRIMARY KEY (router_id, position),"
+    "  UNIQUE (space, low));"
+
+    /* What a tenant may number its routers from, in stretches of at most 256 addresses with a bitmap each. */
+    "CREATE TABLE vpn_address_ranges ("
+    "  tunnel_id BIGINT NOT NULL REFERENCES tenant_vpn_tunnels (id) ON DELETE CASCADE,"
+    "  space SMALLINT NOT NULL," /* 0: hub addresses; 1: the private tenant's own prefix */
+    "  first BIGINT NOT NULL,"
+    "  size BIGINT NOT NULL,"
+    "  block_first BIGINT NOT NULL," /* hub addresses: the block of the pool it belongs to */
+    "  block_size BIGINT NOT NULL,"
+    "  taken {bytes} NOT NULL,"
+    "  resting {bytes} NOT NULL," /* given back, to be handed out again after all that never were */
+    "  used BIGINT NOT NULL,"
+    "  free BIGINT NOT NULL," /* neither taken nor resting */
+    "  rested BIGINT NOT NULL,"
+    "  last_freed BIGINT NOT NULL,"
+    "  PRIMARY KEY (tunnel_id, space, first));"
+    "CREATE INDEX vpn_address_ranges_free_index ON vpn_address_ranges (tunnel_id, space, first) WHERE free > 0;"
+
+    /* The pool's buddies: powers of two on their own boundary. */
+    "CREATE TABLE vpn_free_blocks ("
+    "  first {id},"
+    "  size BIGINT NOT NULL);"
+    "CREATE INDEX vpn_free_blocks_size_index ON vpn_free_blocks (size, first);"
+    "CREATE TABLE vpn_resting_blocks ("
+    "  id {serial},"
+    "  first BIGINT NOT NULL UNIQUE,"
+    "  size BIGINT NOT NULL,"
+    "  rests_until {time} NOT NULL);"
+
+    "CREATE TABLE vpn_tokens ("
+    "  id {serial},"
+    "  token_id {uuid} NOT NULL UNIQUE,"
+    "  name TEXT NOT NULL,"
+    "  scope TEXT NOT NULL,"
+    "  tenant_id {uuid},"
+    "  hash {bytes} NOT NULL UNIQUE,"
+    "  created_at {time} NOT NULL,"
+    "  expires_at {time},"
+    "  last_used_at {time});"
+
+    "CREATE TABLE vpn_answers ("
+    "  key_hash {bytes} PRIMARY KEY,"
+    "  request_hash {bytes} NOT NULL,"
+    "  status INTEGER NOT NULL,"
+    "  body {bytes} NOT NULL,"
+    "  created_at {time} NOT NULL);"
+    "CREATE INDEX vpn_answers_created_index ON vpn_answers (created_at);"
+
+    /* Routes on the host that may have outlived their LAN. */
+    "CREATE TABLE vpn_stale_routes ("
+    "  prefix {inet} PRIMARY KEY);",
+};
+
+#define STEPS ((int)(sizeof steps / sizeof *steps))
+
+int store_schema_version(void) {
+    return STEPS;
+}
+
+/* The step in this database's words. */
+static int translate(const struct driver *driver, const char *step, struct buf *sql) {
+    for (const char *at = step; *at;) {
+        const char *open = strchr(at, '{');
+        if (!open) {
+            buf_text(sql, at);
+            break;
+        }
+        const char *close = strchr(open, '}');
+        char word[16] = "";
+        if (close && (size_t)(close - open) <= sizeof word) {
+            memcpy(word, open + 1, (size_t)(close - open) - 1);
+        }
+        const char *type = driver->type(word);
+        if (!type) {
+            return -EINVAL;
+        }
+        buf_append(sql, at, (size_t)(open - at));
+        buf_text(sql, type);
+        at = close + 1;
+    }
+    return sql->failed ? -ENOMEM : 0;
+}
+
+static int apply(struct store_conn *conn, int version) {
+    struct buf sql = {0};
+    int r = translate(conn->driver, steps[version - 1], &sql);
+    if (r < 0) {
+        goto fail;
+    }
+    r = store_begin(conn, true);
+    if (r < 0) {
+        goto fail;
+    }
+    /* Another process may have been faster. */
+    int64_t reached = 0;
+    r = query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &reached);
+    if (r == 0 && reached < version) {
+        const struct value values[] = {value_number(version), value_time(clock_wall_us())};
+        r = conn->driver->script(conn->conn, sql.data);
+        r = r < 0 ? r
+                  : query_run(conn, "INSERT INTO vpn_migrations (version, applied_at) VALUES ($1, $2)", values,
+                              VALUE_COUNT(values), NULL);
+    }
+    if (r < 0) {
+        store_rollback(conn);
+    } else {
+        r = store_commit(conn);
+    }
+fail:
+    buf_free(&sql);
+    return r;
+}
+
+int migrations_run(struct store_conn *conn, struct problem *ret_problem) {
+    static const char table[] = "CREATE TABLE IF NOT EXISTS vpn_migrations ("
+                                "  version {id},"
+                                "  applied_at {time} NOT NULL)";
+    struct buf sql = {0};
+    int64_t version = 0;
+    int r = translate(conn->driver, table, &sql);
+    r = r < 0 ? r : conn->driver->script(conn->conn, sql.data);
+    buf_free(&sql);
+    r = r < 0 ? r : query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &version);
+    if (r < 0) {
+        return store_problem(conn, r, ret_problem);
+    }
+    if (version > STEPS) {
+        return problem_set(
+            ret_problem, PROBLEM_UNAVAILABLE, "store-newer-schema", NULL,
+            "The database %s was written by a newer Sallyport (schema %d, this one knows %d). Install that "
+            "version again, or put back a backup from before the upgrade.",
+            conn->where, (int)version, STEPS);
+    }
+    for (int next = (int)version + 1; next <= STEPS; next++) {
+        r = apply(conn, next);
+        if (r < 0) {
+            return store_problem(conn, r, ret_problem);
+        }
+    }
+    return 0;
+}

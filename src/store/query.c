@@ -1,0 +1,200 @@
+/* Statements by their text, prepared once a connection; and columns as the model's values. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/conn.h"
+#include "store/store.h"
+
+int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
+              struct store_conn *ret_conn) {
+    *ret_conn = (struct store_conn){.driver = driver};
+    snprintf(ret_conn->where, sizeof ret_conn->where, "%s", where);
+    return driver->open(where, options, &ret_conn->conn, &ret_conn->open_failure);
+}
+
+void conn_close(struct store_conn *conn) {
+    for (unsigned i = 0; i < CONN_STATEMENTS; i++) {
+        if (conn->statements[i].statement) {
+            conn->driver->free(conn->statements[i].statement);
+            free(conn->statements[i].sql);
+        }
+    }
+    if (conn->conn) {
+        conn->driver->close(conn->conn);
+    }
+    *conn = (struct store_conn){0};
+}
+
+/* Texts are literals, but for lists, whose text is put together from their filters in a buffer that is reused: so the
+ * pointer finds the slot and the text confirms it. A literal that shares its slot is looked for in the next ones. */
+static int find(struct store_conn *conn, const char *sql, struct driver_statement **ret_statement) {
+    uintptr_t at = (uintptr_t)sql;
+    unsigned slot = (unsigned)((at >> 3) * 0x9e3779b1u >> 8) & (CONN_STATEMENTS - 1);
+    for (unsigned i = 0; i < CONN_STATEMENTS; i++, slot = (slot + 1) & (CONN_STATEMENTS - 1)) {
+        if (!conn->statements[slot].statement) {
+            break;
+        }
+        if (conn->statements[slot].text == sql && strcmp(conn->statements[slot].sql, sql) == 0) {
+            *ret_statement = conn->statements[slot].statement;
+            return 0;
+        }
+    }
+    if (conn->statement_count >= CONN_STATEMENTS / 4 * 3) {
+        /* Lists of many shapes filled it: start over rather than keep an order of use. */
+        for (unsigned i = 0; i < CONN_STATEMENTS; i++) {
+            if (conn->statements[i].statement) {
+                conn->driver->free(conn->statements[i].statement);
+                free(conn->statements[i].sql);
+            }
+        }
+        memset(conn->statements, 0, sizeof conn->statements);
+        conn->statement_count = 0;
+        slot = (unsigned)((at >> 3) * 0x9e3779b1u >> 8) & (CONN_STATEMENTS - 1);
+    }
+    struct driver_statement *statement;
+    int r = conn->driver->prepare(conn->conn, sql, &statement);
+    if (r < 0) {
+        return r;
+    }
+    char *copy = strdup(sql);
+    if (!copy) {
+        conn->driver->free(statement);
+        return -ENOMEM;
+    }
+    conn->statements[slot].text = sql;
+    conn->statements[slot].sql = copy;
+    conn->statements[slot].statement = statement;
+    conn->statement_count++;
+    *ret_statement = statement;
+    return 0;
+}
+
+int query_begin(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+                struct query *ret_query) {
+    struct query query = {.conn = conn};
+    int r = find(conn, sql, &query.statement);
+    if (r < 0) {
+        return r;
+    }
+    r = conn->driver->start(query.statement, values, count);
+    if (r < 0) {
+        return r;
+    }
+    *ret_query = query;
+    return 0;
+}
+
+int query_next(struct query *query) {
+    if (query->done) {
+        return 0;
+    }
+    int r = query->conn->driver->next(query->statement);
+    query->done = r <= 0;
+    return r;
+}
+
+void query_end(struct query *query) {
+    if (query->statement) {
+        query->conn->driver->finish(query->statement);
+        query->statement = NULL;
+    }
+}
+
+int query_run(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+              int64_t *ret_changed) {
+    struct query query;
+    int r = query_begin(conn, sql, values, count, &query);
+    if (r < 0) {
+        return r;
+    }
+    if (ret_changed) {
+        *ret_changed = conn->driver->changed(query.statement);
+    }
+    query_end(&query);
+    return 0;
+}
+
+int query_number(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+                 int64_t *ret_number) {
+    struct query query;
+    int r = query_begin(conn, sql, values, count, &query);
+    if (r < 0) {
+        return r;
+    }
+    r = query_next(&query);
+    if (r == 1) {
+        int64_t number = query_int(&query, 0);
+        /* INSERT ... RETURNING is done only when stepped to its end */
+        r = query_next(&query);
+        if (r >= 0) {
+            *ret_number = number;
+            r = 0;
+        }
+    } else if (r == 0) {
+        r = -ENOENT;
+    }
+    query_end(&query);
+    return r;
+}
+
+bool query_is_null(const struct query *query, int column) {
+    return query->conn->driver->is_null(query->statement, column);
+}
+
+int64_t query_int(const struct query *query, int column) {
+    return query->conn->driver->number(query->statement, column);
+}
+
+uint64_t query_count(const struct query *query, int column) {
+    int64_t number = query_int(query, column);
+    return number > 0 ? (uint64_t)number : 0;
+}
+
+const char *query_text(const struct query *query, int column) {
+    return query->conn->driver->text(query->statement, column);
+}
+
+int64_t query_time(const struct query *query, int column) {
+    return query->conn->driver->time(query->statement, column);
+}
+
+size_t query_blob(const struct query *query, int column, void *to, size_t room) {
+    size_t size;
+    const void *blob = query->conn->driver->blob(query->statement, column, &size);
+    size = size < room ? size : room;
+    if (size && blob) {
+        memcpy(to, blob, size);
+        return size;
+    }
+    return 0;
+}
+
+void query_copy(const struct query *query, int column, char *to, size_t room) {
+    snprintf(to, room, "%s", query_text(query, column));
+}
+
+void query_uuid(const struct query *query, int column, struct uuid *ret_uuid) {
+    if (uuid_parse(query_text(query, column), ret_uuid) < 0) {
+        *ret_uuid = (struct uuid){0};
+    }
+}
+
+void query_ip(const struct query *query, int column, struct ip_addr *ret_addr) {
+    if (ip_parse(query_text(query, column), ret_addr) < 0) {
+        *ret_addr = (struct ip_addr){0};
+    }
+}
+
+void query_prefix(const struct query *query, int column, struct prefix *ret_prefix) {
+    if (prefix_parse(query_text(query, column), ret_prefix, NULL) < 0) {
+        *ret_prefix = (struct prefix){0};
+    }
+}
+
+void query_key(const struct query *query, int column, struct key *ret_key) {
+    if (key_from_base64(query_text(query, column), ret_key) < 0) {
+        *ret_key = (struct key){0};
+    }
+}

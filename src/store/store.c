@@ -1,0 +1,235 @@
+#include "store/store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/conn.h"
+#include "store/migrations.h"
+
+#define READERS_MAX 16
+
+struct store {
+    const struct driver *driver;
+    char *where;
+    struct driver_options options; /* of readers */
+    unsigned reader_limit;
+    struct store_conn writer;
+    /* under `mutex` */
+    pthread_mutex_t mutex;
+    pthread_cond_t returned;
+    unsigned reader_count;
+    struct store_conn *readers[READERS_MAX]; /* opened as they are needed */
+};
+
+static const struct driver *const drivers[] = {&driver_sqlite};
+
+void store_close(struct store *store) {
+    if (!store) {
+        return;
+    }
+    for (unsigned i = 0; i < store->reader_count; i++) {
+        conn_close(store->readers[i]);
+        free(store->readers[i]);
+    }
+    if (store->writer.driver) {
+        conn_close(&store->writer);
+    }
+    pthread_cond_destroy(&store->returned);
+    pthread_mutex_destroy(&store->mutex);
+    free(store->where);
+    free(store);
+}
+
+static const struct driver *driver_of(const char *url, const char **ret_where) {
+    for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+        size_t size = strlen(drivers[i]->name);
+        if (strncmp(url, drivers[i]->name, size) == 0 && url[size] == ':' && url[size + 1]) {
+            *ret_where = url + size + 1;
+            return drivers[i];
+        }
+    }
+    return NULL;
+}
+
+int store_open(const char *url, const struct store_options *options, struct store **ret_store,
+               struct problem *ret_problem) {
+    static const struct store_options defaults;
+    options = options ? options : &defaults;
+    const char *where;
+    const struct driver *driver = driver_of(url, &where);
+    if (!driver) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "store-url", "store.url",
+                           "The store's URL \"%s\" is not understood; write sqlite:/path/to/file.", url);
+    }
+    struct store *store = calloc(1, sizeof *store);
+    char *copy = strdup(where);
+    if (!store || !copy) {
+        free(store);
+        free(copy);
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    store->driver = driver;
+    store->where = copy;
+    store->options = (struct driver_options){.busy_ms = options->busy_ms ? options->busy_ms : 5000};
+    store->reader_limit = options->readers ? options->readers : 4;
+    store->reader_limit = store->reader_limit < READERS_MAX ? store->reader_limit : READERS_MAX;
+    pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->returned, NULL);
+    int r = conn_open(driver, where, &store->options, &store->writer);
+    if (r < 0) {
+        r = store_problem(&store->writer, r, ret_problem);
+        goto fail;
+    }
+    r = migrations_run(&store->writer, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    store->options.read_only = true;
+    *ret_store = store;
+    return 0;
+fail:
+    store_close(store);
+    return r;
+}
+
+const char *store_kind(const struct store *store) {
+    return store->driver->name;
+}
+
+struct store_conn *store_writer(struct store *store) {
+    return &store->writer;
+}
+
+int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
+    int r = 0;
+    struct store_conn *conn = NULL;
+    pthread_mutex_lock(&store->mutex);
+    for (;;) {
+        for (unsigned i = 0; i < store->reader_count && !conn; i++) {
+            conn = store->readers[i]->taken ? NULL : store->readers[i];
+        }
+        if (conn) {
+            conn->taken = true;
+            break;
+        }
+        if (store->reader_count < store->reader_limit) {
+            conn = calloc(1, sizeof *conn);
+            if (!conn) {
+                r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+                break;
+            }
+            r = conn_open(store->driver, store->where, &store->options, conn);
+            if (r < 0) {
+                r = store_problem(conn, r, ret_problem);
+                conn_close(conn);
+                free(conn);
+                break;
+            }
+            conn->taken = true;
+            store->readers[store->reader_count++] = conn;
+            break;
+        }
+        pthread_cond_wait(&store->returned, &store->mutex);
+    }
+    pthread_mutex_unlock(&store->mutex);
+    if (r == 0) {
+        *ret_conn = conn;
+    }
+    return r;
+}
+
+void store_reader_put(struct store *store, struct store_conn *conn) {
+    if (!conn) {
+        return;
+    }
+    store_rollback(conn);
+    pthread_mutex_lock(&store->mutex);
+    conn->taken = false;
+    pthread_cond_signal(&store->returned);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+int store_begin(struct store_conn *conn, bool write) {
+    int r = conn->driver->begin(conn->conn, write);
+    conn->in_transaction = r == 0;
+    return r;
+}
+
+int store_commit(struct store_conn *conn) {
+    int r = conn->driver->commit(conn->conn);
+    if (r < 0) {
+        conn->driver->rollback(conn->conn);
+    }
+    conn->in_transaction = false;
+    return r;
+}
+
+void store_rollback(struct store_conn *conn) {
+    if (conn->in_transaction) {
+        conn->driver->rollback(conn->conn);
+        conn->in_transaction = false;
+    }
+}
+
+int store_step_begin(struct store_conn *conn) {
+    return query_run(conn, "SAVEPOINT step", NULL, 0, NULL);
+}
+
+int store_step_keep(struct store_conn *conn) {
+    return query_run(conn, "RELEASE SAVEPOINT step", NULL, 0, NULL);
+}
+
+int store_step_undo(struct store_conn *conn) {
+    int r = query_run(conn, "ROLLBACK TO SAVEPOINT step", NULL, 0, NULL);
+    return r < 0 ? r : store_step_keep(conn);
+}
+
+const char *store_constraint(const struct store_conn *conn) {
+    return conn->conn ? conn->driver->fault(conn->conn)->constraint : "";
+}
+
+int store_problem(const struct store_conn *conn, int error, struct problem *ret_problem) {
+    const char *words = conn->conn ? conn->driver->fault(conn->conn)->message : conn->open_failure.message;
+    const char *at = conn->where;
+    switch (-error) {
+    case EBUSY:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-locked", NULL,
+                           "The database %s is locked by another process. Stop what else has it open (a second "
+                           "sallyportd, a sqlite3 shell), then try again.",
+                           at);
+    case EROFS:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-read-only", NULL,
+                           "The database %s cannot be written. Make the file and its folder writable for the user that "
+                           "sallyportd runs as.",
+                           at);
+    case ENOSPC:
+        return problem_set(
+            ret_problem, PROBLEM_UNAVAILABLE, "store-full", NULL,
+            "The disk that holds the database %s is full; nothing was changed. Free some space, then try "
+            "again.",
+            at);
+    case EBADMSG:
+        return problem_set(
+            ret_problem, PROBLEM_UNAVAILABLE, "store-corrupt", NULL,
+            "%s is damaged or no database (%s). Put a backup in its place, or move it away to start with "
+            "an empty one.",
+            at, words);
+    case ENOENT:
+    case EACCES:
+    case ENOTCONN:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-unreachable", NULL,
+                           "The database %s cannot be opened (%s). See that its folder exists and that the user that "
+                           "sallyportd runs as may write there.",
+                           at, words);
+    case EEXIST:
+        return problem_set(ret_problem, PROBLEM_CONFLICT, "store-conflict", NULL,
+                           "The database %s refused a duplicate (%s).", at, store_constraint(conn));
+    case ENOMEM:
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-failed", NULL, "The database %s failed: %s.", at,
+                       words[0] ? words : strerror(-error));
+}
