@@ -113,6 +113,7 @@ int uapi_socket_claim(const char *interface_name, struct uapi_socket *ret_socket
     return 0;
 }
 
+/* While it is bound, the socket keeps its inode alive: the number cannot come to mean another file. */
 static bool is_ours(const struct uapi_socket *s) {
     struct stat status;
     return s->inode && lstat(s->path, &status) == 0 && status.st_dev == s->device && status.st_ino == s->inode;
