@@ -18,5 +18,6 @@ int64_t clock_wall_us(void);
 #define CLOCK_TEXT_SIZE 32
 /* "2026-01-31T12:34:56.789012Z" (RFC 3339, UTC, always microseconds, so that text sorts as time). Returns `text`. */
 char *clock_format(int64_t wall_us, char text[CLOCK_TEXT_SIZE]);
-/* Reads what clock_format() wrote: every field with all its digits, the fraction optional (1 to 9 digits). 0, or -EINVAL. */
+/* Reads what clock_format() wrote: every field with all its digits, the fraction optional (1 to 9 digits). 0, or
+ * -EINVAL. */
 int clock_parse(const char *text, int64_t *ret_wall_us);

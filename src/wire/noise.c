@@ -259,9 +259,6 @@ finish:
 
 int noise_initiation_accept(const struct noise_identity *me, struct noise_remote *remote, struct noise_caller *caller,
                             const struct message_initiation *message) {
-    if (!key_equal(&remote->public_key, &caller->public_key)) {
-        return -EBADMSG;
-    }
     struct noise_handshake handshake = caller->handshake;
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
     struct key key;
