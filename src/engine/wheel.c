@@ -10,15 +10,15 @@ void wheel_init(struct wheel *wheel, uint64_t now_ns) {
 
 static uint64_t tick_after(uint64_t ns) {
     uint64_t tick = ns >> WHEEL_TICK_SHIFT;
-    return (ns & (WHEEL_TICK_NS - 1)) != 0 ? tick + 1 : tick;
+    bool past = (ns & (WHEEL_TICK_NS - 1)) != 0;
+    return past && tick < UINT64_MAX >> WHEEL_TICK_SHIFT ? tick + 1 : tick;
 }
 
 /* A node sits at the level of the highest group of six bits in which its tick differs from the present one. So at every
  * level above 0 the present slot is empty, and the slots still to come in this turn are the ones with greater numbers.
  */
-static void place(struct wheel *w, struct wheel_node *node, uint64_t floor) {
+static void place(struct wheel *w, struct wheel_node *node) {
     uint64_t tick = tick_after(node->deadline_ns);
-    tick = tick > floor ? tick : floor;
     uint64_t differs = tick ^ w->tick;
     unsigned level = differs ? (63u - (unsigned)__builtin_clzll(differs)) / WHEEL_SLOT_BITS : 0;
     unsigned slot = (unsigned)(tick >> (level * WHEEL_SLOT_BITS)) & SLOT_MASK;
@@ -50,8 +50,9 @@ void wheel_arm(struct wheel *wheel, struct wheel_node *node, uint64_t deadline_n
     } else {
         wheel->count++;
     }
-    node->deadline_ns = deadline_ns;
-    place(wheel, node, wheel->floor);
+    uint64_t floor_ns = wheel->floor << WHEEL_TICK_SHIFT;
+    node->deadline_ns = deadline_ns > floor_ns ? deadline_ns : floor_ns;
+    place(wheel, node);
 }
 
 void wheel_disarm(struct wheel *wheel, struct wheel_node *node) {
@@ -108,7 +109,7 @@ size_t wheel_advance(struct wheel *wheel, uint64_t now_ns, size_t most, wheel_fn
                 wheel->count--;
                 fn(context, node);
             } else {
-                place(wheel, node, tick);
+                place(wheel, node);
             }
         }
     }

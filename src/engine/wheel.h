@@ -26,7 +26,7 @@
 struct wheel_node {
     struct wheel_node *next;
     struct wheel_node **link; /* what points to this node; NULL when not armed */
-    uint64_t deadline_ns;     /* as armed */
+    uint64_t deadline_ns;     /* as armed, or now if that was over */
 };
 
 struct wheel {

@@ -209,6 +209,16 @@ static void a_callback_may_free_its_neighbour(void **state) {
     free(world);
 }
 
+static void the_end_of_time_is_far(void **state) {
+    (void)state;
+    struct world *world = world_new(11, 5 * NSEC_PER_SEC);
+    arm(world, &world->timers[0], UINT64_MAX);
+    assert_true(wheel_next(&world->wheel) > 1000 * 86400 * NSEC_PER_SEC);
+    world->now_ns += 400 * 86400 * NSEC_PER_SEC;
+    assert_int_equal(wheel_advance(&world->wheel, world->now_ns, ALL, fired, world), 0);
+    free(world);
+}
+
 static void a_node_is_small(void **state) {
     (void)state;
     assert_true(sizeof(struct wheel_node) <= 24);
@@ -222,6 +232,7 @@ int main(void) {
         cmocka_unit_test(cut_cascade_goes_on_first),
         cmocka_unit_test(arming_for_the_past_inside_a_callback_waits_for_the_next_call),
         cmocka_unit_test(a_callback_may_free_its_neighbour),
+        cmocka_unit_test(the_end_of_time_is_far),
         cmocka_unit_test(a_node_is_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
