@@ -1,0 +1,198 @@
+#include "cli/lookup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/field.h"
+#include "cli/print.h"
+#include "cli/table.h"
+
+#define PAGE_MOST 1000
+
+/* The UUID in canonical form if `text` is one. */
+static bool as_uuid(const char *text, char ret_id[UUID_TEXT_SIZE]) {
+    struct uuid id;
+    if (uuid_parse(text, &id) < 0) {
+        return false;
+    }
+    uuid_format(&id, ret_id);
+    return true;
+}
+
+/* How many things of that list have exactly this name (2: two or more), -1 after an error. The first's id in `ret_id`.
+ */
+static int named(struct cli *cli, const char *list, const char *tenant_id, const char *name,
+                 char ret_id[UUID_TEXT_SIZE]) {
+    struct buf path = {0};
+    buf_text(&path, list);
+    client_query(&path, "tenant_id", tenant_id);
+    client_query(&path, "name", name);
+    client_query(&path, "limit", "2");
+    json_t *answer = path.failed ? NULL : client_json(cli, "GET", path.data, NULL);
+    buf_free(&path);
+    if (!answer) {
+        return -1;
+    }
+    const json_t *items = json_object_get(answer, "items");
+    size_t count = json_array_size(items);
+    if (count && !as_uuid(field_text(json_array_get(items, 0), "id"), ret_id)) {
+        count = 0;
+    }
+    json_decref(answer);
+    return (int)count;
+}
+
+/* Whether a name could exist at all: asking the API for another is an error of its own kind. */
+static bool may_be_name(const char *text) {
+    return text[0] && strlen(text) <= 128;
+}
+
+int lookup_tenant(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]) {
+    if (as_uuid(text, ret_id)) {
+        return 0;
+    }
+    int count = may_be_name(text) ? named(cli, "/v1/tenants", NULL, text, ret_id) : 0;
+    if (count == 0) {
+        cli_error("there is no tenant named \"%s\"; \"sallyport tenant list\" shows all", text);
+    } else if (count > 1) {
+        cli_error("several tenants are named \"%s\"; give the UUID from \"sallyport tenant list --name\"", text);
+    }
+    return count == 1 ? 0 : -1;
+}
+
+/* Names may hold slashes, so each one may be the border between tenant and router. Same counts as named(). */
+static int named_in_tenant(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]) {
+    for (const char *slash = strchr(text, '/'); slash; slash = strchr(slash + 1, '/')) {
+        char tenant_id[UUID_TEXT_SIZE];
+        char *tenant = strndup(text, (size_t)(slash - text));
+        int count = !tenant                      ? -1
+                    : as_uuid(tenant, tenant_id) ? 1
+                    : may_be_name(tenant)        ? named(cli, "/v1/tenants", NULL, tenant, tenant_id)
+                                                 : 0;
+        free(tenant);
+        if (count == 1 && may_be_name(slash + 1)) {
+            count = named(cli, "/v1/routers", tenant_id, slash + 1, ret_id);
+        } else if (count == 1) {
+            count = 0;
+        }
+        if (count != 0) {
+            return count;
+        }
+    }
+    return 0;
+}
+
+int lookup_router(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]) {
+    if (as_uuid(text, ret_id)) {
+        return 0;
+    }
+    int count = named_in_tenant(cli, text, ret_id);
+    if (count == 0 && may_be_name(text)) {
+        count = named(cli, "/v1/routers", NULL, text, ret_id);
+    }
+    if (count == 0) {
+        cli_error("there is no router \"%s\"; name it TENANT/ROUTER, as \"sallyport router list\" shows them", text);
+    } else if (count > 1) {
+        cli_error("several routers are named \"%s\"; say TENANT/ROUTER or give the UUID", text);
+    }
+    return count == 1 ? 0 : -1;
+}
+
+int lookup_token(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]) {
+    if (as_uuid(text, ret_id)) {
+        return 0;
+    }
+    json_t *answer = client_json(cli, "GET", "/v1/tokens", NULL);
+    if (!answer) {
+        return -1;
+    }
+    size_t i, count = 0;
+    const json_t *token;
+    json_array_foreach(json_object_get(answer, "items"), i, token) {
+        if (strcmp(field_text(token, "name"), text) == 0 && as_uuid(field_text(token, "id"), ret_id)) {
+            count++;
+        }
+    }
+    json_decref(answer);
+    if (count != 1) {
+        cli_error(count ? "several tokens are named \"%s\"; give the UUID from \"sallyport token list\""
+                        : "there is no token named \"%s\"; \"sallyport token list\" shows all",
+                  text);
+    }
+    return count == 1 ? 0 : -1;
+}
+
+int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn *fn, void *context) {
+    char *cursor = NULL;
+    for (size_t seen = 0;;) {
+        struct buf page = {0};
+        char limit[24];
+        size_t wanted = most && most - seen < PAGE_MOST ? most - seen : PAGE_MOST;
+        snprintf(limit, sizeof limit, "%zu", wanted);
+        buf_text(&page, path);
+        client_query(&page, "limit", limit);
+        client_query(&page, "cursor", cursor);
+        free(cursor);
+        json_t *answer = page.failed ? NULL : client_json(cli, "GET", page.data, NULL);
+        buf_free(&page);
+        if (!answer) {
+            return -1;
+        }
+        const json_t *items = json_object_get(answer, "items");
+        const char *next = field_text(answer, "next_cursor");
+        seen += json_array_size(items);
+        bool last = !next[0] || (most && seen >= most);
+        cursor = last ? NULL : strdup(next);
+        bool more = fn(context, items, last) && cursor;
+        json_decref(answer);
+        if (!more) {
+            free(cursor);
+            return 0;
+        }
+    }
+}
+
+static bool collect(void *context, const json_t *items, bool last) {
+    (void)last;
+    json_t *all = context;
+    size_t i;
+    json_t *item;
+    json_array_foreach((json_t *)items, i, item) {
+        json_array_append(all, item);
+    }
+    return true;
+}
+
+int lookup_print_json(struct cli *cli, const char *path, size_t most) {
+    json_t *all = json_array();
+    int error = lookup_pages(cli, path, most, collect, all);
+    if (error == 0) {
+        json_t *list = json_pack("{s:O, s:n}", "items", all, "next_cursor");
+        print_json(list);
+        json_decref(list);
+    }
+    json_decref(all);
+    return error;
+}
+
+static bool names_page(void *context, const json_t *items, bool last) {
+    struct buf out = {0};
+    size_t i;
+    const json_t *item;
+    (void)context;
+    (void)last;
+    json_array_foreach(items, i, item) {
+        table_clean(&out, field_text(item, "name"));
+        buf_text(&out, "\n");
+    }
+    print_buf(&out);
+    buf_free(&out);
+    return true;
+}
+
+int lookup_print_names(struct cli *cli, const char *path, size_t most) {
+    return lookup_pages(cli, path, most, names_page, NULL);
+}

@@ -1,0 +1,25 @@
+/* Tenants and routers by what people call them: a UUID, a name that is unique, TENANT/ROUTER. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "model/uuid.h"
+
+struct cli;
+
+/* Each: 0 with the UUID, or -1 after an error was printed that says which names there are or how to be exact. */
+int lookup_tenant(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
+int lookup_router(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
+int lookup_token(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
+
+/* A page of a list; `last` is true for the final one. Return false to stop early. */
+typedef bool lookup_page_fn(void *context, const json_t *items, bool last);
+/* Walks a list page by page. `path` may have a query already; `most` items at most (0: all). 0, or -1 after an error.
+ */
+int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn *fn, void *context);
+/* Prints a whole list as one JSON object {"items": [...], "next_cursor": null}. */
+int lookup_print_json(struct cli *cli, const char *path, size_t most);
+/* Prints the names of a list, one a line. */
+int lookup_print_names(struct cli *cli, const char *path, size_t most);

@@ -1,0 +1,444 @@
+/* sallyport router ... */
+#include "cli/router.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/client.h"
+#include "cli/field.h"
+#include "cli/lookup.h"
+#include "cli/print.h"
+#include "cli/table.h"
+#include "model/key.h"
+
+#define PATH_SIZE 96
+
+static const char *router_path(char path[PATH_SIZE], const char *id, const char *verb) {
+    snprintf(path, PATH_SIZE, "/v1/routers/%s%s%s", id, verb ? "/" : "", verb ? verb : "");
+    return path;
+}
+
+static void router_print(const json_t *r) {
+    char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
+    const char *address = field_text(r, "address"), *hub_address = field_text(r, "hub_address");
+    const char *endpoint = field_text(r, "endpoint");
+    struct print_pair pairs[14] = {0};
+    size_t n = 0;
+#define SHOW(label, ...) (pairs[n].name = label, snprintf(pairs[n].value, sizeof pairs[n].value, __VA_ARGS__), n++)
+    SHOW("router", "%s", field_text(r, "name"));
+    SHOW("id", "%s", field_text(r, "id"));
+    SHOW("tenant", "%s", field_text(r, "tenant_id"));
+    SHOW("status", "%s, %s", field_text(r, "status"), field_flag(r, "connected") ? "connected" : "not connected");
+    SHOW("public key", "%s", field_text(r, "public_key"));
+    SHOW("preshared key", "%s", field_flag(r, "has_preshared_key") ? "yes" : "no");
+    SHOW("address", "%s, %s", address, field_text(r, "address6"));
+    SHOW("hub address", "%s%s", hub_address, strcmp(address, hub_address) == 0 ? "" : " (translated 1:1)");
+    if (json_array_size(json_object_get(r, "lans"))) {
+        pairs[n].name = "LANs";
+        print_join(json_object_get(r, "lans"), pairs[n].value, sizeof pairs[n].value);
+        n++;
+    }
+    SHOW("endpoint", "%s", endpoint[0] ? endpoint : "unknown");
+    SHOW("last handshake", "%s", field_ago(field_text(r, "last_handshake_at"), clock_wall_us(), ago));
+    SHOW("traffic", "%s received, %s sent", field_bytes((uint64_t)field_number(r, "bytes_received"), received),
+         field_bytes((uint64_t)field_number(r, "bytes_sent"), sent));
+    SHOW("created", "%s", field_text(r, "created_at"));
+#undef SHOW
+    print_pairs(pairs, n);
+}
+
+static enum cli_exit answer_print(const struct cli *cli, json_t *router) {
+    if (!router) {
+        return CLI_REFUSED;
+    }
+    if (cli->json) {
+        print_json(router);
+    } else {
+        router_print(router);
+    }
+    json_decref(router);
+    return CLI_DONE;
+}
+
+/* Reads a key from a file or, for "-", from standard input: never from the command line, which other users can see. */
+static int preshared_read(const char *path, json_t *body) {
+    char text[KEY_BASE64_SIZE + 2] = "";
+    struct key key;
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (!file) {
+        cli_error("--preshared-key is \"generate\" or a readable file that holds the key; %s is none", path);
+        return -1;
+    }
+    bool read = fgets(text, sizeof text, file);
+    if (file != stdin) {
+        fclose(file);
+    }
+    text[strcspn(text, "\r\n")] = '\0';
+    int error = read ? key_from_base64(text, &key) : -1;
+    if (error < 0) {
+        cli_error("%s holds no preshared key (44 characters of base64, as \"wg genpsk\" prints)", path);
+    } else {
+        json_object_set_new(body, "preshared_key", json_string(text));
+    }
+    explicit_bzero(text, sizeof text);
+    explicit_bzero(&key, sizeof key);
+    return error < 0 ? -1 : 0;
+}
+
+static int keys_read(const struct cli *cli, json_t *body) {
+    const char *public_key = cli_value(cli, "public-key"), *preshared_key = cli_value(cli, "preshared-key");
+    if (public_key) {
+        json_object_set_new(body, "public_key", json_string(public_key));
+    }
+    if (preshared_key && strcmp(preshared_key, "generate") == 0) {
+        json_object_set_new(body, "preshared_key", json_string("generate"));
+    } else if (preshared_key) {
+        return preshared_read(preshared_key, body);
+    }
+    return 0;
+}
+
+static void lans_read(const struct cli *cli, json_t *body) {
+    json_t *lans = json_array();
+    for (size_t i = 0; cli_value_at(cli, "lan", i); i++) {
+        const char *lan = cli_value_at(cli, "lan", i);
+        if (strcmp(lan, "none") != 0) {
+            json_array_append_new(lans, json_string(lan));
+        }
+    }
+    json_object_set_new(body, "lans", lans);
+}
+
+/* What is said beside the configuration, on stderr, so that stdout is the file and nothing else. */
+static void made_tell(const json_t *made, const char *output) {
+    const char *address = field_text(made, "address"), *hub_address = field_text(made, "hub_address");
+    struct buf said = {0}, clean = {0};
+    buf_printf(&said, "Router \"%s\": %s, %s", field_text(made, "name"), address, field_text(made, "address6"));
+    if (strcmp(address, hub_address) != 0) {
+        buf_printf(&said, "; the hub reaches it at %s", hub_address);
+    }
+    buf_printf(&said, ". id %s", field_text(made, "id"));
+    table_clean(&clean, said.data ? said.data : "");
+    fprintf(stderr, "%s\n", clean.data ? clean.data : "");
+    if (field_text(made, "private_key")[0]) {
+        fprintf(stderr, "Its private key is in %s, this once: it is stored nowhere else and cannot be shown again.\n",
+                output ? output : "the configuration above");
+    } else {
+        fprintf(stderr, "Put the router's own private key into the configuration.\n");
+    }
+    buf_free(&said);
+    buf_free(&clean);
+}
+
+/* Makes or re-keys a router and hands out its configuration. The file is opened first: a key that could not be written
+ * would be lost. */
+static enum cli_exit make(const struct cli *cli_in, const char *path, const json_t *body) {
+    struct cli *cli = (struct cli *)cli_in;
+    const char *output = cli_value(cli, "output");
+    struct buf text = {0};
+    struct print_file *file = print_file_open(output);
+    if (!file) {
+        return CLI_REFUSED;
+    }
+    json_t *made = client_json(cli, "POST", path, body);
+    if (!made) {
+        print_file_close(file, NULL);
+        return CLI_REFUSED;
+    }
+    if (cli->json && !output) {
+        print_json(made);
+    } else {
+        buf_text(&text, field_text(made, "config"));
+    }
+    int error = print_file_close(file, &text);
+    if (cli->json && output) {
+        json_object_del(made, "private_key");
+        json_object_del(made, "config");
+        print_json(made);
+    }
+    if (!cli->json && error == 0) {
+        made_tell(made, output);
+    }
+    buf_free(&text);
+    json_decref(made);
+    return error < 0 ? CLI_REFUSED : CLI_DONE;
+}
+
+static enum cli_exit add(struct cli *cli) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    json_t *body = json_pack("{s:s}", "name", cli->arguments[1]);
+    enum cli_exit done = CLI_USAGE;
+    if (!body) {
+        cli_error("the name is not valid UTF-8");
+        return CLI_USAGE;
+    }
+    const char *wish = cli_value(cli, "address"), *own_id = cli_value(cli, "id");
+    if (wish) {
+        json_object_set_new(body, "address", json_string(wish));
+    }
+    if (own_id) {
+        json_object_set_new(body, "id", json_string(own_id));
+    }
+    if (cli_flag(cli, "lan")) {
+        lans_read(cli, body);
+    }
+    if (keys_read(cli, body) == 0) {
+        done = CLI_REFUSED;
+        if (lookup_tenant(cli, cli->arguments[0], id) == 0) {
+            snprintf(path, sizeof path, "/v1/tenants/%s/routers", id);
+            done = make(cli, path, body);
+        }
+    }
+    json_decref(body);
+    return done;
+}
+
+static enum cli_exit rotate(struct cli *cli) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    json_t *body = json_object();
+    enum cli_exit done = CLI_USAGE;
+    if (keys_read(cli, body) == 0) {
+        done = CLI_REFUSED;
+        if (lookup_router(cli, cli->arguments[0], id) == 0 &&
+            cli_confirm(cli, "Give router \"%s\" new keys? It stays cut off until it has its new configuration.",
+                        cli->arguments[0])) {
+            done = make(cli, router_path(path, id, "rotate"), body);
+        }
+    }
+    json_decref(body);
+    return done;
+}
+
+static enum cli_exit set(struct cli *cli) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    json_t *body = json_object();
+    enum cli_exit done = CLI_REFUSED;
+    if (cli_flag(cli, "name")) {
+        json_object_set_new(body, "name", json_string(cli_value(cli, "name")));
+    }
+    if (cli_flag(cli, "lan")) {
+        lans_read(cli, body);
+    }
+    if (json_object_size(body) == 0) {
+        cli_error("nothing to change: give --name or --lan");
+        done = CLI_USAGE;
+    } else if (lookup_router(cli, cli->arguments[0], id) == 0) {
+        done = answer_print(cli, client_json(cli, "PATCH", router_path(path, id, NULL), body));
+    }
+    json_decref(body);
+    return done;
+}
+
+static enum cli_exit config(struct cli *cli) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    struct buf query = {0}, text = {0};
+    const char *format = cli_value(cli, "format");
+    if (lookup_router(cli, cli->arguments[0], id) < 0) {
+        return CLI_REFUSED;
+    }
+    struct print_file *file = print_file_open(cli_value(cli, "output"));
+    if (!file) {
+        return CLI_REFUSED;
+    }
+    buf_text(&query, router_path(path, id, "config"));
+    client_query(&query, "format", format ? format : "wg-quick");
+    int error = client_text(cli, query.data, &text);
+    if (error == 0 && cli->json) {
+        json_t *answer = json_pack("{s:s%}", "config", text.data, text.size);
+        char *dump = answer ? json_dumps(answer, JSON_INDENT(2)) : NULL;
+        buf_clear(&text);
+        buf_printf(&text, "%s\n", dump ? dump : "{}");
+        free(dump);
+        json_decref(answer);
+    }
+    error = print_file_close(file, error == 0 ? &text : NULL) < 0 ? -1 : error;
+    buf_free(&query);
+    buf_free(&text);
+    return error < 0 ? CLI_REFUSED : CLI_DONE;
+}
+
+static bool list_page(void *context, const json_t *items, bool last) {
+    struct table *table = context;
+    int64_t now = clock_wall_us();
+    size_t i;
+    const json_t *r;
+    (void)last;
+    json_array_foreach(items, i, r) {
+        char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
+        table_cell(table, field_text(r, "name"));
+        table_cell(table, field_text(r, "address"));
+        table_cell(table, field_text(r, "hub_address"));
+        table_cell(table, field_flag(r, "connected") ? "connected" : field_text(r, "status"));
+        table_cell(table, field_ago(field_text(r, "last_handshake_at"), now, ago));
+        table_cell(table, field_text(r, "endpoint"));
+        table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_received"), received));
+        table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_sent"), sent));
+        table_cell(table, field_text(r, "id"));
+    }
+    print_table(table);
+    return true;
+}
+
+static enum cli_exit list(struct cli *cli) {
+    static const char *const headers[] = {"NAME",     "ADDRESS",   "HUB ADDRESS", "STATE", "HANDSHAKE",
+                                          "ENDPOINT", ">RECEIVED", ">SENT",       "ID",    NULL};
+    struct buf path = {0};
+    char tenant_id[UUID_TEXT_SIZE];
+    uint64_t most = 0;
+    const char *limit = cli_value(cli, "limit");
+    if (limit && (field_scaled_parse(limit, &most) < 0 || most == 0)) {
+        cli_error("--limit takes a number from 1, not \"%s\"", limit);
+        return CLI_USAGE;
+    }
+    if (cli->argument_count && lookup_tenant(cli, cli->arguments[0], tenant_id) < 0) {
+        return CLI_REFUSED;
+    }
+    buf_text(&path, "/v1/routers");
+    client_query(&path, "tenant_id", cli->argument_count ? tenant_id : NULL);
+    client_query(&path, "name", cli_value(cli, "name"));
+    client_query(&path, "q", cli_value(cli, "search"));
+    client_query(&path, "status", cli_value(cli, "status"));
+    client_query(&path, "address", cli_value(cli, "address"));
+    client_query(&path, "public_key", cli_value(cli, "public-key"));
+    const char *connected = cli_value(cli, "connected");
+    client_query(&path, "connected", !connected ? NULL : strcmp(connected, "yes") == 0 ? "true" : "false");
+    int error = -1;
+    if (path.failed) {
+        cli_error("out of memory");
+    } else if (cli->json) {
+        error = lookup_print_json(cli, path.data, (size_t)most);
+    } else if (cli_flag(cli, "names")) {
+        error = lookup_print_names(cli, path.data, (size_t)most);
+    } else {
+        struct table *table = table_make(headers);
+        error = lookup_pages(cli, path.data, (size_t)most, list_page, table);
+        table_free(table);
+    }
+    buf_free(&path);
+    return error < 0 ? CLI_REFUSED : CLI_DONE;
+}
+
+static enum cli_exit call(struct cli *cli, const char *method, const char *verb) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    if (lookup_router(cli, cli->arguments[0], id) < 0) {
+        return CLI_REFUSED;
+    }
+    return answer_print(cli, client_json(cli, method, router_path(path, id, verb), NULL));
+}
+
+static enum cli_exit show(struct cli *cli) {
+    return call(cli, "GET", NULL);
+}
+
+static enum cli_exit disable(struct cli *cli) {
+    return call(cli, "POST", "disable");
+}
+
+static enum cli_exit enable(struct cli *cli) {
+    return call(cli, "POST", "enable");
+}
+
+static enum cli_exit remove_(struct cli *cli) {
+    char id[UUID_TEXT_SIZE], path[PATH_SIZE];
+    if (lookup_router(cli, cli->arguments[0], id) < 0 ||
+        !cli_confirm(cli, "Remove router \"%s\" for good?", cli->arguments[0])) {
+        return CLI_REFUSED;
+    }
+    json_t *answer = client_json(cli, "DELETE", router_path(path, id, NULL), NULL);
+    if (answer && cli->json) {
+        print_json(answer);
+    }
+    json_decref(answer);
+    return answer ? CLI_DONE : CLI_REFUSED;
+}
+
+#define END                                                                                                            \
+    { NULL, 0, NULL, NULL, CLI_VALUE_FREE, NULL }
+#define KEY_OPTIONS                                                                                                    \
+    {"public-key",   0,                                                                                                \
+     "KEY",          "the router's own public key; without it a key pair is made and its private half shown once",     \
+     CLI_VALUE_FREE, NULL},                                                                                            \
+        {"preshared-key", 0,   "FILE", "\"generate\", or a file that holds one (\"-\": standard input)",               \
+         CLI_VALUE_FILE,  NULL},                                                                                       \
+    {                                                                                                                  \
+        "output", 'o', "FILE", "write the configuration to a new file of mode 0600", CLI_VALUE_FILE, NULL              \
+    }
+
+static const struct cli_option add_options[] = {
+    KEY_OPTIONS,
+    {"lan", 0, "CIDR", "a prefix behind the router; repeat for more", CLI_VALUE_FREE, NULL},
+    {"address", 0, "IP", "a wish for its tunnel address", CLI_VALUE_FREE, NULL},
+    {"id", 0, "UUID", "use this identifier instead of a new one", CLI_VALUE_FREE, NULL},
+    END,
+};
+
+static const struct cli_option rotate_options[] = {
+    KEY_OPTIONS,
+    {"yes", 'y', NULL, "do not ask", CLI_VALUE_FREE, NULL},
+    END,
+};
+
+static const struct cli_option set_options[] = {
+    {"name", 0, "NAME", "a new name", CLI_VALUE_FREE, NULL},
+    {"lan", 0, "CIDR", "the prefixes behind the router, all of them; repeat for more, \"none\" for none",
+     CLI_VALUE_FREE, NULL},
+    END,
+};
+
+static const struct cli_option list_options[] = {
+    {"name", 0, "NAME", "only routers of exactly this name", CLI_VALUE_FREE, NULL},
+    {"search", 0, "TEXT", "only routers whose name contains this", CLI_VALUE_FREE, NULL},
+    {"status", 0, "STATUS", "only these; pending: never connected", CLI_VALUE_WORDS, "pending|active|disabled"},
+    {"connected", 0, "yes|no", "only those with, or without, a handshake in the last 3 minutes", CLI_VALUE_WORDS,
+     "yes|no"},
+    {"address", 0, "IP", "only the router with this tunnel or hub address", CLI_VALUE_FREE, NULL},
+    {"public-key", 0, "KEY", "only the router with this key", CLI_VALUE_FREE, NULL},
+    {"limit", 0, "N", "stop after this many (default: all)", CLI_VALUE_FREE, NULL},
+    {"names", 0, NULL, "print only the names, one a line", CLI_VALUE_FREE, NULL},
+    END,
+};
+
+static const struct cli_option remove_options[] = {
+    {"yes", 'y', NULL, "do not ask", CLI_VALUE_FREE, NULL},
+    END,
+};
+
+static const struct cli_option config_options[] = {
+    {"format", 0, "FORMAT", "which system it is for (default: wg-quick)", CLI_VALUE_FREE, NULL},
+    {"output", 'o', "FILE", "write it to a new file of mode 0600", CLI_VALUE_FILE, NULL},
+    END,
+};
+
+const struct cli_command router_commands[] = {
+    {"router add", "TENANT NAME", CLI_VALUE_TENANT, 2, 2, "add a router and print its configuration",
+     "The router can connect as soon as this returns. Its configuration goes to standard output (or --output) as "
+     "wg-quick text, which RouterOS (wg-import), OpenWrt, NetworkManager and the apps read too.\n\n"
+     "Best is a key pair made on the router: give its public half with --public-key. Otherwise a pair is made here; "
+     "the "
+     "private half is in the configuration this once and stored nowhere.",
+     add_options, add},
+    {"router list", "[TENANT]", CLI_VALUE_TENANT, 0, 1, "list routers, of all tenants or of one",
+     "HUB ADDRESS is where the hub reaches the router. STATE is \"connected\" with a handshake in the last 3 minutes, "
+     "else "
+     "the status.",
+     list_options, list},
+    {"router show", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "show one router",
+     "ROUTER is a UUID, TENANT/ROUTER, or a name that only one router has.", NULL, show},
+    {"router set", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "change a router's name or LANs",
+     "Only what is given changes. Takes effect at once; the session goes on.", set_options, set},
+    {"router disable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "silence a router",
+     "It falls silent at once and keeps its keys and addresses for \"router enable\".", NULL, disable},
+    {"router enable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "bring a disabled router back",
+     "It connects again by itself, within seconds.", NULL, enable},
+    {"router rotate", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "give a router new keys and print its configuration",
+     "The old key is refused from now on. The addresses stay.", rotate_options, rotate},
+    {"router remove", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "remove a router for good",
+     "Final: its key is refused at once and its address may be given to another.", remove_options, remove_},
+    {"router config", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "print a router's configuration again",
+     "Without the private key, which is not stored: a comment stands in its place. \"router rotate\" makes a new one.",
+     config_options, config},
+    {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,69 @@
+/* sallyport status */
+#include "cli/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/client.h"
+#include "cli/field.h"
+#include "cli/print.h"
+
+#define LINES_MAX 10
+
+static void status_print(const json_t *s) {
+    char a[FIELD_TEXT_SIZE], b[FIELD_TEXT_SIZE], c[FIELD_TEXT_SIZE];
+    struct print_pair lines[LINES_MAX] = {0};
+    size_t n = 0;
+    bool up = field_flag(s, "backend.up");
+    const char *state = field_text(s, "reconcile.state");
+    const char *hub6 = field_text(s, "gateway.hub_address6");
+#define SHOW(label, ...) (lines[n].name = label, snprintf(lines[n].value, sizeof lines[n].value, __VA_ARGS__), n++)
+    SHOW("gateway", "%s, UDP port %" PRId64, field_text(s, "gateway.endpoint"), field_number(s, "gateway.port"));
+    SHOW("public key", "%s", field_text(s, "gateway.public_key"));
+    SHOW("hub", "%s%s%s; pool %s, %s of %s addresses free", field_text(s, "gateway.hub_address"), hub6[0] ? ", " : "",
+         hub6, field_text(s, "gateway.pool"), field_count(field_number(s, "pool.addresses_free"), a),
+         field_count(field_number(s, "pool.addresses_total"), b));
+    if (up) {
+        SHOW("data plane", "%s on %s, pid %" PRId64 ", %" PRId64 " workers, %s, %s; %s", field_text(s, "backend.name"),
+             field_text(s, "backend.interface"), field_number(s, "backend.pid"), field_number(s, "backend.workers"),
+             field_text(s, "backend.crypto"), field_bytes((uint64_t)field_number(s, "backend.memory_bytes"), a),
+             field_text(s, "backend.why"));
+    } else {
+        SHOW("data plane", "%s is AWAY: no tunnel works; \"sallyport doctor\" says why", field_text(s, "backend.name"));
+    }
+    SHOW("tenants", "%s", field_count(field_number(s, "counts.tenants"), a));
+    SHOW("routers", "%s, %s connected", field_count(field_number(s, "counts.routers"), a),
+         field_count(field_number(s, "counts.connected_routers"), b));
+    SHOW("store", "%s, revision %s", field_text(s, "store.kind"), field_count(field_number(s, "store.revision"), a));
+    SHOW("reconcile", "%s; last %s, took %" PRId64 " ms; %s differences mended so far",
+         strcmp(state, "in-sync") == 0 ? "in sync" : state,
+         field_ago(field_text(s, "reconcile.last_at"), clock_wall_us(), a), field_number(s, "reconcile.last_ms"),
+         field_count(field_number(s, "reconcile.mended"), b));
+    SHOW("daemon", "version %s, up %s, %s", field_text(s, "version"),
+         field_duration(field_number(s, "uptime_seconds"), a),
+         field_bytes((uint64_t)field_number(s, "memory_bytes"), c));
+#undef SHOW
+    print_pairs(lines, n);
+}
+
+static enum cli_exit status(struct cli *cli) {
+    json_t *answer = client_json(cli, "GET", "/v1/status", NULL);
+    if (!answer) {
+        return CLI_REFUSED;
+    }
+    if (cli->json) {
+        print_json(answer);
+    } else {
+        status_print(answer);
+    }
+    json_decref(answer);
+    return CLI_DONE;
+}
+
+const struct cli_command status_commands[] = {
+    {"status", "", CLI_VALUE_FREE, 0, 0, "show the gateway in a dozen lines",
+     "Exit status 0 whenever the gateway answers; \"doctor\" is the command that judges.", NULL, status},
+    {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
+};
