@@ -378,7 +378,7 @@ def test_without_tun_it_says_so(host):
 
 @pytest.mark.ours
 def test_taken_interface_name_is_refused(host):
-    host.host.ip(f"link add {host.name} type dummy")
+    host.host.ip(f"link add {host.name} type bridge")
     said = host.host.run(ENGINE, "-f", host.name, check=False)
     assert said.returncode == 1 and host.name in said.stderr
     assert host.name in host.host.ip("-br link show"), "and left alone"
