@@ -64,22 +64,29 @@ static const struct cli_option *parser_find(const struct parser *p, int letter) 
     return NULL;
 }
 
+/* Whether `value` is one of the words "a|b|c". */
+static bool is_one_of(const char *words, const char *value) {
+    for (;;) {
+        size_t size = strcspn(words, "|");
+        if (strlen(value) == size && memcmp(words, value, size) == 0) {
+            return true;
+        }
+        if (!words[size]) {
+            return false;
+        }
+        words += size + 1;
+    }
+}
+
 static enum cli_exit take(struct cli *cli, const struct cli_option *option, const char *value, struct buf *fault) {
     if (strcmp(option->name, "json") == 0) {
         cli->json = true;
     } else if (strcmp(option->name, "help") == 0) {
         cli->help = true;
     }
-    if (option->kind == CLI_VALUE_WORDS) {
-        const char *found = strstr(option->words, value);
-        size_t size = strlen(value);
-        while (found && ((found > option->words && found[-1] != '|') || (found[size] != '|' && found[size]) || !size)) {
-            found = strstr(found + 1, value);
-        }
-        if (!found) {
-            buf_printf(fault, "--%s must be one of %s, not \"%s\"", option->name, option->words, value);
-            return CLI_USAGE;
-        }
+    if (option->kind == CLI_VALUE_WORDS && !is_one_of(option->words, value)) {
+        buf_printf(fault, "--%s must be one of %s, not \"%s\"", option->name, option->words, value);
+        return CLI_USAGE;
     }
     if (cli->value_count == CLI_VALUES_MAX) {
         buf_printf(fault, "more than %d options", CLI_VALUES_MAX);
