@@ -1,0 +1,20 @@
+/* The worker's queue of the TUN interface: packets from the host and to the host. One worker. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct host;
+struct worker;
+
+int host_create(struct host **ret_host);
+/* Accepts NULL. */
+void host_free(struct host *host);
+
+/* Reads and forwards a bounded number of packets. The number read. */
+size_t host_round(struct worker *worker);
+/* One whole packet for the host; its bytes must stay until host_flush(). */
+void host_deliver(struct worker *worker, uint8_t *bytes, size_t size);
+/* Writes what was delivered in this round. */
+void host_flush(struct worker *worker);

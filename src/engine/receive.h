@@ -1,0 +1,15 @@
+/* The way in: datagrams are classified, opened as a batch, checked against the replay window, and their inner packets
+ * handed to engine/forward.h. One worker. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/udp.h"
+
+struct worker;
+
+/* One batch from this socket. The number of datagrams read. */
+size_t receive_round(struct worker *worker, int fd);
+/* One batch that was read already (by another worker); the bytes may be altered. */
+void receive_batch(struct worker *worker, const struct udp_received *received, size_t count);
