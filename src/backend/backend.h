@@ -1,8 +1,8 @@
 /* The data plane as the control plane sees it: one small table of operations, one implementation a backend.
  *
- * Thread: one caller at a time (service/ holds its data-plane mutex). Operations may block on the data plane for a bounded
- * time; they never touch the store. Errors: 0 or -errno with `ret_problem` filled in words for people. -ENOTCONN: the data
- * plane is not there; the caller goes on without it and reconciles when it is back. */
+ * Thread: one caller at a time (service/ holds its data-plane mutex). Operations may block on the data plane for a
+ * bounded time; they never touch the store. Errors: 0 or -errno with `ret_problem` filled in words for people.
+ * -ENOTCONN: the data plane is not there; the caller goes on without it and reconciles when it is back. */
 #pragma once
 
 #include <stddef.h>
@@ -45,12 +45,15 @@ struct backend_ops {
     void (*close)(struct backend *backend);
     /* Connects again, or starts it again, after -ENOTCONN. */
     int (*revive)(struct backend *backend, struct problem *ret_problem);
-    /* Key, port, addresses, MTU, link up: compares and touches only what differs. `ret_touched` counts what was mended. */
+    /* Key, port, addresses, MTU, link up: compares and touches only what differs. `ret_touched` counts what was mended.
+     */
     int (*set_device)(struct backend *backend, const struct desired_device *device, unsigned *ret_touched,
                       struct problem *ret_problem);
     /* Applies deltas in order; when it returns 0 all are in force. */
-    int (*apply)(struct backend *backend, const struct desired_change *changes, size_t count, struct problem *ret_problem);
-    /* What it holds. With `since` other than 0, only peers that changed after that mark; `ret_now` is the mark for next time. */
+    int (*apply)(struct backend *backend, const struct desired_change *changes, size_t count,
+                 struct problem *ret_problem);
+    /* What it holds. With `since` other than 0, only peers that changed after that mark; `ret_now` is the mark for next
+     * time. */
     int (*each_peer)(struct backend *backend, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
     int (*each_tenant)(struct backend *backend, backend_tenant_fn *fn, void *context);
     int (*each_counter)(struct backend *backend, backend_counter_fn *fn, void *context);

@@ -51,7 +51,7 @@ static bool stderr_is_a_log(void) {
     return fstat(STDERR_FILENO, &status) == 0 && (S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode));
 }
 
-void detach_ready(int ready_fd) {
+int detach_ready(int ready_fd) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
@@ -66,7 +66,7 @@ void detach_ready(int ready_fd) {
     if (chdir("/") < 0) {
         /* the directory it was started in stays in use; nothing else depends on it */
     }
-    ssize_t told = write(ready_fd, "", 1);
-    (void)told; /* the parent may have been killed; the interface works all the same */
+    int rc = write(ready_fd, "", 1) < 0 ? -errno : 0;
     close(ready_fd);
+    return rc;
 }

@@ -315,8 +315,10 @@ static int run(const struct arguments *a, int ready_fd) {
              socket.path, device.workers, device.crypto, device.gso ? "on" : "off", device.gro ? "on" : "off",
              device.tso ? "on" : "off");
     sodium_memzero(&device, sizeof device);
-    if (ready_fd >= 0) {
-        detach_ready(ready_fd);
+    rc = ready_fd >= 0 ? detach_ready(ready_fd) : 0;
+    if (rc < 0) {
+        log_error("%s: the start was called off", name);
+        goto end;
     }
     rc = serve(name, engine, server, signal_fd);
 end:
