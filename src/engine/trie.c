@@ -413,8 +413,9 @@ uint32_t trie_get(const struct trie_pool *pool, const struct trie *trie, const s
 
 static struct prefix prefix_of(const struct arena *arena, const struct node *node) {
     struct prefix prefix = {.length = (uint8_t)node->length};
-    prefix.addr.family = arena->words == 1 ? AF_INET : AF_INET6;
-    for (uint32_t i = 0; i < arena->words; i++) {
+    uint32_t words = arena->words == 1 ? 1 : 4; /* bounded for the compiler's eyes */
+    prefix.addr.family = words == 1 ? AF_INET : AF_INET6;
+    for (uint32_t i = 0; i < words; i++) {
         be32_put(prefix.addr.bytes + (size_t)i * 4, node->key[i]);
     }
     return prefix;
