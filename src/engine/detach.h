@@ -9,5 +9,6 @@
  */
 int detach_begin(int *ret_ready_fd);
 /* The start succeeded: lets the parent go and gives up the terminal. stderr stays where it is if it is a file or a
- * socket (a log, the journal), else it goes to /dev/null, so that a shell's pipe or terminal is not held open. */
-void detach_ready(int ready_fd);
+ * socket (a log, the journal), else it goes to /dev/null, so that a shell's pipe or terminal is not held open. -EPIPE:
+ * the parent was killed, so the start was called off: end. SIGPIPE must be ignored. */
+int detach_ready(int ready_fd);
