@@ -59,7 +59,7 @@ void exchange_close(void *context, struct MHD_Connection *mhd, void **exchange_c
     pthread_mutex_lock(&api->mutex);
     api->exchanges--;
     if (connection) {
-        connection->deadline_ns = clock_mono_ns() + SERVER_REQUEST_S * NSEC_PER_SEC;
+        connection->deadline_ns = clock_mono_ns() + api->config.request_s * NSEC_PER_SEC;
     }
     pthread_cond_broadcast(&api->changed);
     pthread_mutex_unlock(&api->mutex);

@@ -62,7 +62,7 @@ static void connection_notify(void *context, struct MHD_Connection *mhd, void **
         }
         connection->fd = info->connect_fd;
         auth_peer_read(connection->fd, api->config.has_group, api->config.group, &connection->peer);
-        connection->deadline_ns = clock_mono_ns() + SERVER_REQUEST_S * NSEC_PER_SEC;
+        connection->deadline_ns = clock_mono_ns() + api->config.request_s * NSEC_PER_SEC;
         pthread_mutex_lock(&api->mutex);
         LIST_INSERT_HEAD(&api->connections, connection, link);
         pthread_mutex_unlock(&api->mutex);
@@ -105,6 +105,7 @@ int api_start(const struct api_config *config, struct api **ret_api) {
         goto fail;
     }
     api->config = *config;
+    api->config.request_s = config->request_s ? config->request_s : SERVER_REQUEST_S;
     api->id_base = randombytes_random();
     pthread_mutex_init(&api->mutex, NULL);
     pthread_cond_init(&api->changed, NULL);
