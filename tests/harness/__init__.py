@@ -8,4 +8,6 @@ nothing touches an interface, a namespace or a process it did not make. Needs ro
     client.py   a stock WireGuard client fed with wg-quick text
     probe.py    pings and "who are you" questions between namespaces, once or continuously
     api.py      the REST API over the Unix socket or TCP
+    load.py     many tenants through the bulk API, and one more at a time, timed
+    stage.py    all of it together: a gateway, three tenants, six routers
 """

@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""The control plane at 100,000 tenants with one router each: what bulk create, one more router and a restart cost.
+
+usage: tests/bench/control.py [--build FOLDER] [--tenants N] [--rounds N]
+
+Prints a table and merges into FOLDER/bench.json:
+
+    control_bulk_create_per_s       routers created, durable and in the engine; they bring their keys
+    control_bulk_make_keys_per_s    the same with key pairs made by the gateway
+    control_add_one_p50_ms, _p99_ms one more router among all of these, request to peer installed
+    control_restart_reconciled_s    sallyportd after kill -9: start until in sync; worst of the rounds
+    control_restart_packets_lost    by pings 20 times a second, both ways, of six routers, over all rounds
+    engine_rss_mb_100k, daemon_rss_mb_100k    resident memory with all of them
+
+Needs root: everything runs in network namespaces of its own. The clients, the loader and the gateway share the machine.
+"""
+import argparse
+import json
+import os
+import pathlib
+import signal
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+sys.dont_write_bytecode = True
+# pylint: disable=wrong-import-position
+from harness import load  # noqa: E402
+from harness.stage import Stage  # noqa: E402
+
+
+def measure(build, tenants, adds, rounds):
+    with Stage(build, "spb") as stage:
+        stage.start()
+        stage.add_tenants()
+        if any(reached != asked for reached, asked in stage.reach().values()):
+            raise RuntimeError("the routers do not reach the hub before anything is measured")
+        figures = {"control_bulk_create_per_s": stage.load(tenants, bar=load.Bar("loading", tenants))}
+        figures["engine_rss_mb_100k"], figures["daemon_rss_mb_100k"] = stage.memory()
+        seconds = stage.add_one(adds)
+        figures["control_add_one_p50_ms"] = load.percentile(seconds, 50) * 1000
+        figures["control_add_one_p99_ms"] = load.percentile(seconds, 99) * 1000
+        with stage.pings() as pings:
+            figures["control_restart_reconciled_s"] = max(stage.restart() for _ in range(rounds))
+            figures["control_restart_packets_lost"] = pings.mark()
+        figures["control_bulk_make_keys_per_s"] = stage.load_making_keys(max(tenants // 20, 100))
+        return figures
+
+
+def merge(path, figures):
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known.update(figures)
+    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures the control plane.")
+    parser.add_argument("--build", default=str(ROOT / "build"))
+    parser.add_argument("--tenants", type=int, default=100_000)
+    parser.add_argument("--adds", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("control: needs root for its network namespaces")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    figures = {name: round(value, 3) for name, value in
+               measure(arguments.build, arguments.tenants, arguments.adds, arguments.rounds).items()}
+    for name, value in figures.items():
+        print(f"{name:32} {value:>12,}")
+    if arguments.tenants == 100_000:
+        merge(pathlib.Path(arguments.build) / "bench.json", figures)
+    else:
+        print("not written to bench.json: its figures are those of 100,000 tenants")
+
+
+if __name__ == "__main__":
+    main()
