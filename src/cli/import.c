@@ -101,7 +101,8 @@ static int configs_write(const struct import *im, const json_t *routers) {
 static int item_done(struct import *im, unsigned line, const json_t *result) {
     int64_t status = field_number(result, "status");
     const json_t *problem = json_object_get(result, "problem");
-    if (status == 409 && strcmp(field_text(problem, "type"), "urn:sallyport:problem:duplicate-id") == 0) {
+    if (status == 409 && strcmp(field_text(problem, "type"), "urn:sallyport:problem:duplicate-id") == 0 &&
+        strcmp(field_text(problem, "field"), "id") == 0) {
         im->there++;
     } else if (status < 200 || status > 299) {
         failure_add(im, line, problem);
