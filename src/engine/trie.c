@@ -1,11 +1,13 @@
 #include "engine/trie.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/table.h"
 
 /* A node stands for the prefix key/length. With a value it is an entry; without one it has two children and only
  * branches. Children are longer prefixes inside it, chosen by the bit that follows it. Key and length never change once
@@ -21,6 +23,9 @@ struct node {
 #define CHUNK_NODES (UINT32_C(1) << CHUNK_BITS)
 #define CHUNKS_MAX 1024
 #define DEPTH_MAX 129
+/* From how many hosts on a trie has the shortcut, and below how many it is dropped: fewer fit in a cache. */
+#define HOSTS_MANY 1024
+#define HOSTS_FEW 256
 
 /* Nodes of one family. Index 0 is none. */
 struct arena {
@@ -34,9 +39,18 @@ struct arena {
     size_t retired_count, sealed_count;
 };
 
+/* The host prefixes of one large trie: hash of the address -> host_value(). Some may be missing, none is wrong. */
+struct trie_hosts {
+    struct table table;
+    struct trie_hosts *next; /* in the pool's list */
+    struct trie_hosts **link;
+};
+
 struct trie_pool {
     bool concurrent;
-    struct arena arenas[2]; /* IPv4, IPv6 */
+    uint8_t secret[TABLE_KEY_SIZE]; /* tenants choose addresses: they must not aim for slots */
+    struct trie_hosts *hosts;       /* of all tries; owned */
+    struct arena arenas[2];         /* IPv4, IPv6 */
 };
 
 /* A prefix or address in the trie's own form. */
@@ -121,12 +135,22 @@ static void node_drop(struct trie_pool *pool, struct arena *arena, uint32_t inde
     arena->retired_count++;
 }
 
+static void hosts_free(struct trie_hosts *hosts) {
+    *hosts->link = hosts->next;
+    if (hosts->next) {
+        hosts->next->link = hosts->link;
+    }
+    table_free(&hosts->table);
+    free(hosts);
+}
+
 int trie_pool_create(bool concurrent, struct trie_pool **ret_pool) {
     struct trie_pool *pool = calloc(1, sizeof *pool);
     if (!pool) {
         return -ENOMEM;
     }
     pool->concurrent = concurrent;
+    randombytes_buf(pool->secret, sizeof pool->secret);
     for (uint32_t family = 0; family < 2; family++) {
         struct arena *arena = &pool->arenas[family];
         arena->words = family == 0 ? 1 : 4;
@@ -146,11 +170,18 @@ void trie_pool_free(struct trie_pool *pool) {
             free(pool->arenas[family].chunks[i]);
         }
     }
+    while (pool->hosts) {
+        hosts_free(pool->hosts);
+    }
+    sodium_memzero(pool->secret, sizeof pool->secret);
     free(pool);
 }
 
 size_t trie_pool_size(const struct trie_pool *pool) {
     size_t size = sizeof *pool;
+    for (const struct trie_hosts *hosts = pool->hosts; hosts; hosts = hosts->next) {
+        size += sizeof *hosts + table_size(&hosts->table);
+    }
     for (int family = 0; family < 2; family++) {
         size += (size_t)(pool->arenas[family].fresh - 1) * pool->arenas[family].stride;
     }
@@ -226,6 +257,100 @@ static uint32_t common(const uint32_t *a, const uint32_t *b, uint32_t most) {
     return most;
 }
 
+/* --- the shortcut of a large trie --- */
+
+static uint32_t host_value(int family, uint32_t index) {
+    return index << 1 | (uint32_t)family;
+}
+
+struct sought_host {
+    const struct arena *arena;
+    int family;
+    const uint32_t *key;
+};
+
+static bool is_sought_host(const void *context, uint32_t value, const void *key) {
+    const struct sought_host *sought = context;
+    (void)key;
+    return (value & 1) == (uint32_t)sought->family &&
+           memcmp(node_at(sought->arena, value >> 1)->key, sought->key, sought->arena->words * sizeof(uint32_t)) == 0;
+}
+
+static uint32_t host_hash(const struct trie_pool *pool, int family, const uint32_t *key) {
+    return table_hash(pool->secret, key, pool->arenas[family].words * sizeof(uint32_t));
+}
+
+/* The value of exactly this host, or 0: then it may still be in the trie. */
+static uint32_t hosts_lookup(const struct trie_pool *pool, const struct trie *trie, int family, const uint32_t *key) {
+    struct sought_host sought = {.arena = &pool->arenas[family], .family = family, .key = key};
+    uint32_t found = table_find(&trie->hosts->table, host_hash(pool, family, key), is_sought_host, &sought, NULL);
+    return found ? load(&node_at(sought.arena, found >> 1)->value) : 0;
+}
+
+static bool is_host(const struct arena *arena, uint32_t index) {
+    return node_at(arena, index)->length == arena->words * 32;
+}
+
+/* Without memory for it the host is merely found more slowly. */
+static void hosts_add(const struct trie_pool *pool, struct trie_hosts *hosts, int family, uint32_t index) {
+    const uint32_t *key = node_at(&pool->arenas[family], index)->key;
+    (void)table_insert(&hosts->table, host_hash(pool, family, key), host_value(family, index));
+}
+
+static void hosts_create(struct trie_pool *pool, struct trie *trie) {
+    struct trie_hosts *hosts = calloc(1, sizeof *hosts);
+    if (!hosts) {
+        return;
+    }
+    hosts->next = pool->hosts;
+    hosts->link = &pool->hosts;
+    if (hosts->next) {
+        hosts->next->link = &hosts->next;
+    }
+    pool->hosts = hosts;
+    trie->hosts = hosts;
+    for (int family = 0; family < 2; family++) {
+        uint32_t stack[DEPTH_MAX + 1];
+        uint32_t depth = 0;
+        stack[depth++] = load(&trie->roots[family]);
+        while (depth) {
+            uint32_t index = stack[--depth];
+            if (!index) {
+                continue;
+            }
+            const struct node *node = node_at(&pool->arenas[family], index);
+            if (is_host(&pool->arenas[family], index)) {
+                hosts_add(pool, hosts, family, index);
+            }
+            stack[depth++] = load(&node->children[0]);
+            stack[depth++] = load(&node->children[1]);
+        }
+    }
+}
+
+static void host_added(struct trie_pool *pool, struct trie *trie, int family, uint32_t index) {
+    trie->host_count++;
+    if (trie->hosts) {
+        hosts_add(pool, trie->hosts, family, index);
+    } else if (trie->host_count >= HOSTS_MANY && !pool->concurrent) {
+        hosts_create(pool, trie);
+    }
+}
+
+/* Before the node goes. */
+static void host_removed(struct trie_pool *pool, struct trie *trie, int family, uint32_t index) {
+    trie->host_count--;
+    if (!trie->hosts) {
+        return;
+    }
+    const uint32_t *key = node_at(&pool->arenas[family], index)->key;
+    (void)table_remove(&trie->hosts->table, host_hash(pool, family, key), host_value(family, index));
+    if (trie->host_count < HOSTS_FEW) {
+        hosts_free(trie->hosts);
+        trie->hosts = NULL;
+    }
+}
+
 /* --- the writer --- */
 
 int trie_insert(struct trie_pool *pool, struct trie *trie, const struct prefix *prefix, uint32_t value,
@@ -241,10 +366,12 @@ int trie_insert(struct trie_pool *pool, struct trie *trie, const struct prefix *
     }
     _Atomic uint32_t *slot = &trie->roots[family];
     uint32_t previous = 0;
+    uint32_t added = 0; /* the node of the new prefix, if it is one that may be a host's */
     for (;;) {
         uint32_t index = load(slot);
         if (!index) {
-            store(slot, node_new(pool, arena, &bits, bits.length, value));
+            added = node_new(pool, arena, &bits, bits.length, value);
+            store(slot, added);
             break;
         }
         struct node *node = node_at(arena, index);
@@ -265,10 +392,14 @@ int trie_insert(struct trie_pool *pool, struct trie *trie, const struct prefix *
         uint32_t side = bit_at(node->key, same);
         store(&above->children[side], index);
         if (!inside) {
-            store(&above->children[1 - side], node_new(pool, arena, &bits, bits.length, value));
+            added = node_new(pool, arena, &bits, bits.length, value);
+            store(&above->children[1 - side], added);
         }
         store(slot, upper);
         break;
+    }
+    if (added && is_host(arena, added)) {
+        host_added(pool, trie, family, added);
     }
     if (ret_previous) {
         *ret_previous = previous;
@@ -312,6 +443,9 @@ int trie_remove(struct trie_pool *pool, struct trie *trie, const struct prefix *
             if (!value || load(&node->value) != value) {
                 return -ENOENT;
             }
+            if (is_host(arena, index)) {
+                host_removed(pool, trie, family, index);
+            }
             store(&node->value, 0);
             break;
         }
@@ -325,6 +459,11 @@ int trie_remove(struct trie_pool *pool, struct trie *trie, const struct prefix *
 }
 
 void trie_clear(struct trie_pool *pool, struct trie *trie) {
+    if (trie->hosts) {
+        hosts_free(trie->hosts);
+        trie->hosts = NULL;
+    }
+    trie->host_count = 0;
     for (int family = 0; family < 2; family++) {
         struct arena *arena = &pool->arenas[family];
         uint32_t stack[DEPTH_MAX + 1];
@@ -348,7 +487,10 @@ void trie_clear(struct trie_pool *pool, struct trie *trie) {
 uint32_t trie_lookup4(const struct trie_pool *pool, const struct trie *trie, const uint8_t addr[4]) {
     const struct arena *arena = &pool->arenas[0];
     uint32_t key = be32_get(addr);
-    uint32_t best = 0;
+    uint32_t best = trie->hosts ? hosts_lookup(pool, trie, 0, &key) : 0;
+    if (best) {
+        return best;
+    }
     for (uint32_t index = load(&trie->roots[0]); index;) {
         const struct node *node = node_at(arena, index);
         /* a shift by 32 is no shift in C: in 64 bits it is */
@@ -368,7 +510,10 @@ uint32_t trie_lookup4(const struct trie_pool *pool, const struct trie *trie, con
 uint32_t trie_lookup6(const struct trie_pool *pool, const struct trie *trie, const uint8_t addr[16]) {
     const struct arena *arena = &pool->arenas[1];
     uint32_t key[4] = {be32_get(addr), be32_get(addr + 4), be32_get(addr + 8), be32_get(addr + 12)};
-    uint32_t best = 0;
+    uint32_t best = trie->hosts ? hosts_lookup(pool, trie, 1, key) : 0;
+    if (best) {
+        return best;
+    }
     for (uint32_t index = load(&trie->roots[1]); index;) {
         const struct node *node = node_at(arena, index);
         if (common(key, node->key, node->length) < node->length) {
