@@ -238,7 +238,7 @@ static const struct field routers_body[] = {
     {"routers", FIELD_ARRAY, true, offsetof(struct list_body, items), .least = 1, .most = ROUTERS_MAX},
 };
 
-void bulk_tenants(const struct request *request, struct answer *answer) {
+void serve_bulk_tenants(const struct request *request, struct answer *answer) {
     struct bulk b;
     struct list_body body;
     size_t router_count = 0;
@@ -276,11 +276,11 @@ static void create_routers(const struct request *request, enum specs_router_use 
     bulk_free(&b);
 }
 
-void bulk_routers(const struct request *request, struct answer *answer) {
+void serve_bulk_routers(const struct request *request, struct answer *answer) {
     create_routers(request, SPECS_ROUTER_NEW_OF_TENANT, answer);
 }
 
-void bulk_routers_of_tenant(const struct request *request, struct answer *answer) {
+void serve_bulk_routers_of_tenant(const struct request *request, struct answer *answer) {
     struct tenant tenant;
     struct problem problem = {0};
     if (service_tenant_get(request->service, &request->caller, &request->id, &tenant, &problem) < 0) {

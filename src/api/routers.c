@@ -75,7 +75,7 @@ static json_t *made_view(const struct request *request, const struct router_made
     return view;
 }
 
-void routers_create(const struct request *request, struct answer *answer) {
+void serve_routers_create(const struct request *request, struct answer *answer) {
     struct specs_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
@@ -93,7 +93,7 @@ void routers_create(const struct request *request, struct answer *answer) {
     specs_router_free(&read);
 }
 
-void routers_rotate(const struct request *request, struct answer *answer) {
+void serve_routers_rotate(const struct request *request, struct answer *answer) {
     struct specs_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
@@ -144,14 +144,14 @@ static void list(const struct request *request, const struct list_query *query, 
     free(routers);
 }
 
-void routers_list(const struct request *request, struct answer *answer) {
+void serve_routers_list(const struct request *request, struct answer *answer) {
     struct list_query query;
     if (request_read_query(request, &query, sizeof query, answer)) {
         list(request, &query, answer);
     }
 }
 
-void routers_list_of_tenant(const struct request *request, struct answer *answer) {
+void serve_routers_list_of_tenant(const struct request *request, struct answer *answer) {
     struct list_query query;
     struct tenant tenant;
     struct problem problem = {0};
@@ -176,7 +176,7 @@ static void answer_router(struct answer *answer, int error, struct router *route
     }
 }
 
-void routers_get(const struct request *request, struct answer *answer) {
+void serve_routers_get(const struct request *request, struct answer *answer) {
     struct router router;
     struct problem problem = {0};
     int error = service_router_get(request->service, &request->caller, &request->id, &router, &problem);
@@ -193,7 +193,7 @@ static const struct field patch_fields[] = {
     {"lans", FIELD_ARRAY, .offset = offsetof(struct patch_body, lans), .most = ROUTER_LANS_MAX},
 };
 
-void routers_patch(const struct request *request, struct answer *answer) {
+void serve_routers_patch(const struct request *request, struct answer *answer) {
     struct patch_body body;
     struct router router;
     struct problem problem = {0};
@@ -213,7 +213,7 @@ void routers_patch(const struct request *request, struct answer *answer) {
     free(lans);
 }
 
-void routers_delete(const struct request *request, struct answer *answer) {
+void serve_routers_delete(const struct request *request, struct answer *answer) {
     struct problem problem = {0};
     if (service_router_delete(request->service, &request->caller, &request->id, &problem) < 0) {
         answer_problem(answer, &problem);
@@ -230,15 +230,15 @@ static void set_disabled(const struct request *request, bool disabled, struct an
     answer_router(answer, error, &router, &problem);
 }
 
-void routers_disable(const struct request *request, struct answer *answer) {
+void serve_routers_disable(const struct request *request, struct answer *answer) {
     set_disabled(request, true, answer);
 }
 
-void routers_enable(const struct request *request, struct answer *answer) {
+void serve_routers_enable(const struct request *request, struct answer *answer) {
     set_disabled(request, false, answer);
 }
 
-void routers_config(const struct request *request, struct answer *answer) {
+void serve_routers_config(const struct request *request, struct answer *answer) {
     struct config_query query;
     struct router router;
     struct problem problem = {0};

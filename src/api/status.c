@@ -23,7 +23,7 @@ const struct field event_list_query[EVENT_LIST_QUERY_COUNT] = {
     {"wait", FIELD_U32, .offset = offsetof(struct event_query, wait), .most = WAIT_MAX_S},
 };
 
-void status_health(const struct request *request, struct answer *answer) {
+void serve_status_health(const struct request *request, struct answer *answer) {
     struct service_status status = {0};
     service_status(request->service, &status);
     bool well = status.store_ok && status.backend.up;
@@ -34,7 +34,7 @@ void status_health(const struct request *request, struct answer *answer) {
     answer->type = ANSWER_JSON;
 }
 
-void status_openapi(const struct request *request, struct answer *answer) {
+void serve_status_openapi(const struct request *request, struct answer *answer) {
     (void)request;
     buf_append(&answer->body, openapi_document, openapi_document_size);
     answer->status = 200;
@@ -69,7 +69,7 @@ static json_t *reconcile_view(const struct service_status *s) {
                      s->trouble[0] ? view_text(s->trouble) : json_null());
 }
 
-void status_get(const struct request *request, struct answer *answer) {
+void serve_status_get(const struct request *request, struct answer *answer) {
     struct service_status s = {0};
     service_status(request->service, &s);
     int64_t uptime = s.started_at ? (clock_wall_us() - s.started_at) / USEC_PER_SEC : 0;
@@ -90,7 +90,7 @@ static int counter_add(void *object, const char *name, uint64_t value) {
     return json_object_set_new(object, name, view_count(value)) < 0 ? -1 : 0;
 }
 
-void status_counters(const struct request *request, struct answer *answer) {
+void serve_status_counters(const struct request *request, struct answer *answer) {
     struct problem problem = {0};
     json_t *counters = json_object();
     if (service_counters(request->service, counter_add, counters, &problem) < 0) {
@@ -110,7 +110,7 @@ static void answer_events(struct answer *answer, const struct event *events, siz
     answer_list_close(answer, json_pack("{s:o}", "next_after", view_count(after)));
 }
 
-void status_events(const struct request *request, struct answer *answer) {
+void serve_status_events(const struct request *request, struct answer *answer) {
     struct event_query query;
     struct problem problem = {0};
     size_t count = 0;

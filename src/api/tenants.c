@@ -28,7 +28,7 @@ const struct field tenant_list_query[TENANT_LIST_QUERY_COUNT] = {
 };
 #undef AT
 
-void tenants_create(const struct request *request, struct answer *answer) {
+void serve_tenants_create(const struct request *request, struct answer *answer) {
     struct tenant_spec spec;
     struct tenant tenant;
     struct problem problem = {0};
@@ -42,7 +42,7 @@ void tenants_create(const struct request *request, struct answer *answer) {
     answer_created(answer, "/v1/tenants/", &tenant.id, view_tenant(&tenant));
 }
 
-void tenants_list(const struct request *request, struct answer *answer) {
+void serve_tenants_list(const struct request *request, struct answer *answer) {
     struct list_query query;
     if (!request_read_query(request, &query, sizeof query, answer)) {
         return;
@@ -87,14 +87,14 @@ static void answer_tenant(struct answer *answer, int error, const struct tenant 
     }
 }
 
-void tenants_get(const struct request *request, struct answer *answer) {
+void serve_tenants_get(const struct request *request, struct answer *answer) {
     struct tenant tenant;
     struct problem problem = {0};
     int error = service_tenant_get(request->service, &request->caller, &request->id, &tenant, &problem);
     answer_tenant(answer, error, &tenant, &problem);
 }
 
-void tenants_patch(const struct request *request, struct answer *answer) {
+void serve_tenants_patch(const struct request *request, struct answer *answer) {
     struct tenant_patch patch;
     struct tenant tenant;
     struct problem problem = {0};
@@ -105,7 +105,7 @@ void tenants_patch(const struct request *request, struct answer *answer) {
     answer_tenant(answer, error, &tenant, &problem);
 }
 
-void tenants_delete(const struct request *request, struct answer *answer) {
+void serve_tenants_delete(const struct request *request, struct answer *answer) {
     struct problem problem = {0};
     if (service_tenant_delete(request->service, &request->caller, &request->id, &problem) < 0) {
         answer_problem(answer, &problem);
@@ -121,10 +121,10 @@ static void set_status(const struct request *request, enum tenant_status status,
     answer_tenant(answer, error, &tenant, &problem);
 }
 
-void tenants_disable(const struct request *request, struct answer *answer) {
+void serve_tenants_disable(const struct request *request, struct answer *answer) {
     set_status(request, TENANT_DISABLED, answer);
 }
 
-void tenants_enable(const struct request *request, struct answer *answer) {
+void serve_tenants_enable(const struct request *request, struct answer *answer) {
     set_status(request, TENANT_ACTIVE, answer);
 }

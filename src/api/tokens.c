@@ -30,7 +30,7 @@ static const struct field token_fields[] = {
 };
 #undef AT
 
-void tokens_create(const struct request *request, struct answer *answer) {
+void serve_tokens_create(const struct request *request, struct answer *answer) {
     struct token_body body;
     struct token token;
     char text[TOKEN_TEXT_SIZE];
@@ -54,7 +54,7 @@ void tokens_create(const struct request *request, struct answer *answer) {
     sodium_memzero(text, sizeof text);
 }
 
-void tokens_list(const struct request *request, struct answer *answer) {
+void serve_tokens_list(const struct request *request, struct answer *answer) {
     struct token *tokens = NULL;
     size_t count = 0;
     struct problem problem = {0};
@@ -70,7 +70,7 @@ void tokens_list(const struct request *request, struct answer *answer) {
     free(tokens);
 }
 
-void tokens_revoke(const struct request *request, struct answer *answer) {
+void serve_tokens_revoke(const struct request *request, struct answer *answer) {
     struct problem problem = {0};
     if (service_token_revoke(request->service, &request->caller, &request->id, &problem) < 0) {
         answer_problem(answer, &problem);
