@@ -70,13 +70,15 @@ int routers_insert(struct store_conn *conn, const struct router_row *row, const 
         value_time(router->created_at),
         value_time(router->updated_at),
     };
-    return query_number(conn,
-                        "INSERT INTO vpn_configurations (tenant_id, tenant_vpn_tunnel_id, router_id, name, status, "
-                        "client_public_key, preshared_key_sealed, client_ip, hub_address, address6, server_ip, "
-                        "server_public_key, server_endpoint, server_port, lans, created_at, updated_at) "
-                        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
-                        "RETURNING id",
-                        values, VALUE_COUNT(values), ret_id);
+    /* No error on a conflict: one would spoil the whole transaction in PostgreSQL. */
+    int r = query_number(conn,
+                         "INSERT INTO vpn_configurations (tenant_id, tenant_vpn_tunnel_id, router_id, name, status, "
+                         "client_public_key, preshared_key_sealed, client_ip, hub_address, address6, server_ip, "
+                         "server_public_key, server_endpoint, server_port, lans, created_at, updated_at) "
+                         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
+                         "ON CONFLICT DO NOTHING RETURNING id",
+                         values, VALUE_COUNT(values), ret_id);
+    return r == -ENOENT ? -EEXIST : r;
 }
 
 static int get(struct store_conn *conn, const char *sql, const struct value *value, struct router_row *ret_row) {

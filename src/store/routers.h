@@ -38,7 +38,7 @@ struct routers_filter {
     int64_t connected_since; /* a handshake after this counts as connected */
 };
 
-/* Without LANs (lans.h). -EEXIST: store_constraint() tells which of id, key or address is in use. */
+/* Without LANs (lans.h). -EEXIST: its id, key or address is in use; nothing was written, the transaction goes on. */
 int routers_insert(struct store_conn *conn, const struct router_row *row, const struct gateway_columns *gateway,
                    int64_t *ret_id);
 int routers_get(struct store_conn *conn, const struct uuid *id, struct router_row *ret_row);

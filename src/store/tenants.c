@@ -52,12 +52,15 @@ int tenants_insert(struct store_conn *conn, const struct tenant_row *row, const 
         value_time(t->created_at),
         value_time(t->updated_at),
     };
-    return query_number(conn,
-                        "INSERT INTO tenant_vpn_tunnels (tenant_id, name, addressing, server_public_key, server_ip, "
-                        "subnet_cidr, status, egress, limit_bits_per_second, limit_packets_per_second, limit_routers, "
-                        "routers, next_offset, created_at, updated_at) "
-                        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id",
-                        values, VALUE_COUNT(values), ret_id);
+    /* No error on a conflict: one would spoil the whole transaction in PostgreSQL. */
+    int r = query_number(conn,
+                         "INSERT INTO tenant_vpn_tunnels (tenant_id, name, addressing, server_public_key, server_ip, "
+                         "subnet_cidr, status, egress, limit_bits_per_second, limit_packets_per_second, limit_routers, "
+                         "routers, next_offset, created_at, updated_at) "
+                         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) "
+                         "ON CONFLICT DO NOTHING RETURNING id",
+                         values, VALUE_COUNT(values), ret_id);
+    return r == -ENOENT ? -EEXIST : r;
 }
 
 static int get(struct store_conn *conn, const char *sql, const struct value *value, struct tenant_row *ret_row) {
@@ -130,6 +133,11 @@ int tenants_add_usage(struct store_conn *conn, int64_t row_id, uint64_t bytes_re
                      "UPDATE tenant_vpn_tunnels SET bytes_received = bytes_received + $2, bytes_sent = bytes_sent + $3 "
                      "WHERE id = $1",
                      values, VALUE_COUNT(values), NULL);
+}
+
+int tenants_reset_connected(struct store_conn *conn) {
+    return query_run(conn, "UPDATE tenant_vpn_tunnels SET connected_peers = 0 WHERE connected_peers <> 0", NULL, 0,
+                     NULL);
 }
 
 int tenants_set_connected(struct store_conn *conn, int64_t row_id, uint32_t connected) {

@@ -1,0 +1,244 @@
+/* Many tenants and routers in one durable transaction; each item is a step of it that may be undone alone. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+
+/* The tenant that routers are being added to; how many is written when the next one's turn comes. */
+struct host {
+    bool known;
+    struct tenant_row row;
+    uint32_t uncounted;
+};
+
+struct bulk {
+    struct service *service;
+    const struct caller *caller;
+    struct write w;
+    struct host host;
+    enum placed {
+        PLACED_ASIDE, /* not in the data plane: of a disabled tenant */
+        PLACED_PEER,
+        PLACED_ROUTES, /* and its LANs are routes of the host */
+    } *
+        placed; /* owned; one a router, in order of items */
+};
+
+/* "routers[3].public_key"; a lone router's fields are the item's own. */
+static void within(const struct bulk_item *item, size_t router, struct problem *problem) {
+    if (item->has_tenant || item->router_count > 1) {
+        char name[40];
+        snprintf(name, sizeof name, "routers[%zu]", router);
+        problem_within(problem, name);
+    }
+}
+
+/* What can be said and made without the store. */
+static int prepare(struct service *s, const struct caller *c, struct bulk_item *item, int64_t now) {
+    int r = 0;
+    if (item->has_tenant) {
+        r = access_admin(c, NULL, &item->problem);
+        r = r < 0 ? r : tenant_prepare(s, &item->tenant, now, &item->made_tenant, &item->problem);
+    }
+    for (size_t i = 0; r == 0 && i < item->router_count; i++) {
+        if (!item->has_tenant) {
+            r = access_write(c, &item->routers[i].tenant_id, "tenant", &item->problem);
+        }
+        r = r < 0 ? r : router_prepare(s, &item->routers[i], now, &item->made[i], &item->problem);
+        if (r < 0) {
+            within(item, i, &item->problem);
+        }
+    }
+    return r;
+}
+
+static int count_routers(struct bulk *b) {
+    int r = b->host.known && b->host.uncounted ? tenants_add_routers(b->w.conn, b->host.row.id, b->host.uncounted) : 0;
+    b->host.uncounted = 0;
+    return r;
+}
+
+/* Brings a tenant's row into the hand. */
+static int host_of(struct bulk *b, const struct uuid *tenant_id, struct problem *ret_problem) {
+    if (b->host.known && uuid_equal(&b->host.row.tenant.id, tenant_id)) {
+        return 0;
+    }
+    int r = count_routers(b);
+    b->host.known = false;
+    r = r < 0 ? r : tenants_get(b->w.conn, tenant_id, &b->host.row);
+    if (r < 0) {
+        return r == -ENOENT ? access_not_found("tenant", ret_problem) : store_problem(b->w.conn, r, ret_problem);
+    }
+    b->host.known = true;
+    return 0;
+}
+
+static int make_routers(struct bulk *b, struct bulk_item *item, enum placed *placed) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < item->router_count; i++) {
+        struct tenant_row *row = &b->host.row;
+        if (!item->has_tenant) {
+            r = host_of(b, &item->routers[i].tenant_id, &item->problem);
+            r = r < 0 ? r : router_room(row, 1, &item->problem);
+        }
+        r = r < 0 ? r : router_make(&b->w, b->caller, row, &item->routers[i], &item->made[i], &item->problem);
+        if (r < 0) {
+            within(item, i, &item->problem);
+            break;
+        }
+        if (!item->has_tenant) {
+            row->tenant.routers++;
+            b->host.uncounted++;
+        }
+        placed[i] = row->tenant.status == TENANT_DISABLED         ? PLACED_ASIDE
+                    : row->tenant.addressing == ADDRESSING_UNIQUE ? PLACED_ROUTES
+                                                                  : PLACED_PEER;
+    }
+    return r;
+}
+
+static int make(struct bulk *b, struct bulk_item *item, enum placed *placed) {
+    if (item->has_tenant) {
+        int r = count_routers(b);
+        if (r < 0) {
+            return store_problem(b->w.conn, r, &item->problem);
+        }
+        b->host.known = false;
+        const struct tenant_row fresh = {.tenant = item->made_tenant};
+        r = router_room(&fresh, item->router_count, &item->problem);
+        r = r < 0 ? r
+                  : tenant_make(&b->w, &item->made_tenant, (uint32_t)item->router_count, &b->host.row, &item->problem);
+        if (r < 0) {
+            return r;
+        }
+    }
+    int r = make_routers(b, item, placed);
+    if (r == 0) {
+        r = pool_flush(&b->w.pool);
+        r = r < 0 ? store_problem(b->w.conn, r, &item->problem) : 0;
+    }
+    return r;
+}
+
+/* One item as a step. The item's own failure is in the item; what is returned is a failure of the whole. */
+static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, struct problem *ret_problem) {
+    const struct host host = b->host;
+    size_t changes = b->w.change_count;
+    int64_t tenants = b->w.more_tenants, routers = b->w.more_routers;
+    int r = store_step_begin(b->w.conn);
+    if (r < 0) {
+        return store_problem(b->w.conn, r, ret_problem);
+    }
+    item->error = make(b, item, placed);
+    if (item->error == 0) {
+        r = store_step_keep(b->w.conn);
+        return r < 0 ? store_problem(b->w.conn, r, ret_problem) : 0;
+    }
+    if (item->problem.kind == PROBLEM_UNAVAILABLE || item->problem.kind == PROBLEM_INTERNAL) {
+        *ret_problem = item->problem; /* the store fails: the next item would fare no better */
+        return item->error;
+    }
+    b->host = host;
+    b->w.change_count = changes;
+    b->w.more_tenants = tenants;
+    b->w.more_routers = routers;
+    pool_forget(&b->w.pool);
+    r = store_step_undo(b->w.conn);
+    return r < 0 ? store_problem(b->w.conn, r, ret_problem) : 0;
+}
+
+/* Sends what was made, in batches. */
+static void apply(struct bulk *b, const struct bulk_item *items, size_t count, struct desired_change *changes) {
+    const enum placed *placed = b->placed;
+    size_t full = 0;
+    for (size_t i = 0; i < count; placed += items[i++].router_count) {
+        if (items[i].error < 0) {
+            continue;
+        }
+        if (items[i].has_tenant) {
+            desired_tenant_from(&items[i].made_tenant, &changes[full++]);
+        }
+        for (size_t j = 0; j <= items[i].router_count; j++) {
+            if (full == PLANE_BATCH) {
+                (void)plane_apply(b->service, changes, full);
+                full = 0;
+            }
+            if (j < items[i].router_count && placed[j] != PLACED_ASIDE) {
+                desired_peer_of(&items[i].made[j].router, &changes[full++]);
+            }
+        }
+    }
+    (void)plane_apply(b->service, changes, full);
+    placed = b->placed;
+    for (size_t i = 0; i < count; placed += items[i++].router_count) {
+        for (size_t j = 0; items[i].error == 0 && j < items[i].router_count; j++) {
+            const struct router *router = &items[i].made[j].router;
+            if (placed[j] == PLACED_ROUTES && router->lan_count) {
+                (void)plane_routes(b->service, router->lans, router->lan_count, NULL, 0);
+            }
+        }
+    }
+}
+
+static void wipe(struct bulk_item *item, int error) {
+    item->error = error;
+    if (item->router_count) {
+        sodium_memzero(item->made, item->router_count * sizeof *item->made);
+    }
+}
+
+int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
+                        struct problem *ret_problem) {
+    struct bulk b = {.service = s, .caller = c};
+    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
+    size_t routers = 0, good = 0, at = 0;
+    int64_t now = clock_wall_us();
+    int r;
+    for (size_t i = 0; i < count; i++) {
+        items[i].problem = (struct problem){0};
+        items[i].error = prepare(s, c, &items[i], now);
+        good += items[i].error == 0;
+        routers += items[i].router_count;
+    }
+    b.placed = calloc(routers + 1, sizeof *b.placed);
+    if (!changes || !b.placed) {
+        r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+        goto end;
+    }
+    r = good ? write_begin(s, c->actor, &b.w, ret_problem) : 0;
+    if (r < 0 || !good) {
+        goto end;
+    }
+    for (size_t i = 0; r == 0 && i < count; at += items[i++].router_count) {
+        if (items[i].error == 0) {
+            r = step(&b, &items[i], b.placed + at, ret_problem);
+        }
+    }
+    if (r == 0) {
+        r = count_routers(&b);
+        r = r < 0 ? store_problem(b.w.conn, r, ret_problem) : write_commit(&b.w, ret_problem);
+    }
+    if (r < 0) {
+        write_abort(&b.w);
+        goto end;
+    }
+    plane_enter(s, b.w.place);
+    apply(&b, items, count, changes);
+    plane_leave(s);
+end:
+    for (size_t i = 0; i < count; i++) {
+        if (r < 0 || items[i].error < 0) {
+            wipe(&items[i], r < 0 ? r : items[i].error);
+        }
+    }
+    if (changes) {
+        sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
+    }
+    free(changes);
+    free(b.placed);
+    return r;
+}

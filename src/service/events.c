@@ -1,0 +1,77 @@
+/* The feed of changes as events, with a long poll. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+
+/* Waits until the feed moved beyond `seen`. False: time is up, or the service closes. */
+static bool wait_beyond(struct service *s, uint64_t seen, const struct timespec *until, uint64_t *ret_revision) {
+    int timeout = 0;
+    pthread_mutex_lock(&s->mutex);
+    while (s->revision <= seen && !s->closing && timeout == 0) {
+        timeout = pthread_cond_timedwait(&s->committed, &s->mutex, until);
+    }
+    bool moved = s->revision > seen && !s->closing;
+    *ret_revision = s->revision;
+    pthread_mutex_unlock(&s->mutex);
+    return moved;
+}
+
+static int list(struct service *s, uint64_t after, const struct uuid *tenant_id, size_t limit, struct change_row *rows,
+                size_t *ret_count, struct problem *ret_problem) {
+    struct store_conn *conn;
+    int r = store_reader_take(s->store, &conn, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = changes_list(conn, after, tenant_id, limit, rows, ret_count);
+    r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
+    store_reader_put(s->store, conn);
+    return r;
+}
+
+int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
+                       struct event *ret_events, size_t *ret_count, struct problem *ret_problem) {
+    static const struct uuid all;
+    const struct uuid *tenant_id = c->scope == SCOPE_ADMIN ? &all : &c->tenant_id;
+    struct timespec until;
+    size_t count = 0;
+    uint64_t revision = 0;
+    if (c->scope == SCOPE_METRICS) {
+        return access_read(c, tenant_id, "tenant", ret_problem);
+    }
+    struct change_row *rows = malloc((limit + 1) * sizeof *rows);
+    if (!rows) {
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&s->mutex);
+    revision = s->revision;
+    pthread_mutex_unlock(&s->mutex);
+    /* The revision was read before the list: whatever is committed in between ends the wait at once. */
+    int r = list(s, after, tenant_id, limit, rows, &count, ret_problem);
+    while (r == 0 && count == 0 && wait_ms && wait_beyond(s, revision > after ? revision : after, &until, &revision)) {
+        r = list(s, after, tenant_id, limit, rows, &count, ret_problem);
+    }
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        struct event *event = &ret_events[i];
+        *event = (struct event){.revision = rows[i].revision,
+                                .at = rows[i].at,
+                                .tenant_id = rows[i].tenant_id,
+                                .router_id = rows[i].router_id};
+        snprintf(event->kind, sizeof event->kind, "%s", rows[i].kind);
+        snprintf(event->actor, sizeof event->actor, "%s", rows[i].actor);
+    }
+    if (r == 0) {
+        *ret_count = count;
+    }
+    free(rows);
+    return r;
+}

@@ -1,0 +1,157 @@
+/* The buddy allocator. The addresses within blocks are in pool_address.c. */
+#include "service/pool.h"
+
+#include <errno.h>
+
+#include "store/store.h"
+
+static uint64_t prefix_size(const struct prefix *prefix) {
+    return UINT64_C(1) << (32 - prefix->length);
+}
+
+/* The hub's own block: none of its addresses goes to a tenant, so no tenant's prefix ever holds the hub's. */
+static uint64_t reserve_size(const struct prefix *pool) {
+    uint64_t quarter = prefix_size(pool) / 4;
+    return quarter < 4 ? 4 : quarter > POOL_FIRST_SIZE ? POOL_FIRST_SIZE : quarter;
+}
+
+uint64_t pool_capacity(const struct prefix *prefix) {
+    return prefix_size(prefix) - reserve_size(prefix);
+}
+
+int pool_init(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub) {
+    uint64_t least = reserve_size(prefix);
+    uint32_t at = ip_to_v4(hub);
+    struct block whole = {.first = ip_to_v4(&prefix->addr), .size = prefix_size(prefix)};
+    int r = blocks_clear(pool->conn);
+    while (r == 0 && whole.size > least) {
+        whole.size /= 2;
+        uint32_t upper = whole.first + (uint32_t)whole.size;
+        struct block other = {.first = at >= upper ? whole.first : upper, .size = whole.size};
+        whole.first = at >= upper ? upper : whole.first;
+        r = blocks_insert(pool->conn, &other);
+    }
+    return r;
+}
+
+/* Puts a block among the free ones, merged with its buddy as often as that is free too. */
+static int merge(struct pool *pool, struct block block) {
+    for (;;) {
+        struct block buddy;
+        if (block.size >= UINT64_C(1) << 32) {
+            break;
+        }
+        int r = blocks_get(pool->conn, block.first ^ (uint32_t)block.size, &buddy);
+        if (r < 0 && r != -ENOENT) {
+            return r;
+        }
+        if (r == -ENOENT || buddy.size != block.size) {
+            break;
+        }
+        r = blocks_delete(pool->conn, buddy.first);
+        if (r < 0) {
+            return r;
+        }
+        block.first &= ~(uint32_t)block.size;
+        block.size *= 2;
+    }
+    return blocks_insert(pool->conn, &block);
+}
+
+int pool_widen(struct pool *pool, const struct prefix *prefix, const struct prefix *wider) {
+    uint32_t first = ip_to_v4(&prefix->addr);
+    for (uint64_t size = prefix_size(prefix); size < prefix_size(wider); size *= 2) {
+        struct block sibling = {.first = first ^ (uint32_t)size, .size = size};
+        int r = merge(pool, sibling);
+        if (r < 0) {
+            return r;
+        }
+        first &= ~(uint32_t)size;
+    }
+    return 0;
+}
+
+/* Wakes at most `most` blocks whose rest is over by `until`. */
+static int wake(struct pool *pool, int64_t until, unsigned most) {
+    struct block block;
+    for (unsigned i = 0; i < most; i++) {
+        int r = blocks_wake(pool->conn, until, &block);
+        if (r == -ENOENT) {
+            return 0;
+        }
+        r = r < 0 ? r : merge(pool, block);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int pool_wake_all(struct pool *pool) {
+    return wake(pool, INT64_MAX, UINT32_MAX);
+}
+
+/* Takes `size` off the front of a free block and puts the rest back as buddies. */
+static int split(struct pool *pool, struct block block, uint32_t at, uint64_t size) {
+    int r = blocks_delete(pool->conn, block.first);
+    while (r == 0 && block.size > size) {
+        block.size /= 2;
+        uint32_t upper = block.first + (uint32_t)block.size;
+        struct block other = {.first = at >= upper ? block.first : upper, .size = block.size};
+        block.first = at >= upper ? upper : block.first;
+        r = blocks_insert(pool->conn, &other);
+    }
+    return r;
+}
+
+int pool_block_take(struct pool *pool, uint64_t size, struct block *ret_block) {
+    struct block block;
+    /* A few with each block taken: then those that rest are merged as fast as they come, and never many at once. */
+    int r = wake(pool, pool->now, 4);
+    if (r < 0) {
+        return r;
+    }
+    r = blocks_find(pool->conn, size, &block);
+    if (r == -ENOENT) {
+        r = pool_wake_all(pool);
+        r = r < 0 ? r : blocks_find(pool->conn, size, &block);
+    }
+    while (r == -ENOENT && size > POOL_BLOCK_MIN) {
+        size /= 2;
+        r = blocks_find(pool->conn, size, &block);
+    }
+    if (r < 0) {
+        return r == -ENOENT ? -ENOSPC : r;
+    }
+    r = split(pool, block, block.first, size);
+    if (r == 0) {
+        *ret_block = (struct block){.first = block.first, .size = size};
+    }
+    return r;
+}
+
+int pool_block_take_at(struct pool *pool, const struct block *block) {
+    struct block around;
+    int r = blocks_find_address(pool->conn, block->first, &around);
+    if (r == -ENOENT || (r == 0 && around.size < block->size)) {
+        r = pool_wake_all(pool); /* it may only rest, whole or in parts */
+        r = r < 0 ? r : blocks_find_address(pool->conn, block->first, &around);
+    }
+    if (r < 0) {
+        return r == -ENOENT ? -EEXIST : r;
+    }
+    return around.size < block->size ? -EEXIST : split(pool, around, block->first, block->size);
+}
+
+int pool_tenant_free(struct pool *pool, int64_t tunnel_id) {
+    struct range_block blocks[64]; /* more than the doublings from /30 to 65,536 addresses can make */
+    size_t count = 0;
+    pool_forget(pool);
+    int r = ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        const struct block block = {.first = blocks[i].first, .size = blocks[i].size};
+        r = ranges_delete_block(pool->conn, tunnel_id, block.first);
+        r = r < 0 ? r : blocks_rest(pool->conn, &block, pool->now + POOL_REST_US);
+    }
+    return r;
+}

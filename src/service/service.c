@@ -1,0 +1,287 @@
+/* Opening and closing: what the configuration says is held against what the store was made with. */
+#include "service/service.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+#include "store/settings.h"
+
+/* "host", "host:port", "[v6]:port" or a bare IPv6 address. */
+static void split_endpoint(const char *endpoint, uint16_t port, struct service_gateway *gateway) {
+    const char *text = endpoint ? endpoint : "";
+    const char *colon = strrchr(text, ':');
+    size_t size = strlen(text);
+    gateway->endpoint_port = port;
+    if (colon && (strchr(text, ':') == colon || colon[-1] == ']')) {
+        char *end;
+        unsigned long number = strtoul(colon + 1, &end, 10);
+        if (*end == '\0' && number > 0 && number <= UINT16_MAX) {
+            gateway->endpoint_port = (uint16_t)number;
+            size = (size_t)(colon - text);
+        }
+    }
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+        text++;
+        size -= 2;
+    }
+    snprintf(gateway->endpoint_host, sizeof gateway->endpoint_host, "%.*s", (int)size, text);
+}
+
+static int check_config(const struct service_config *config, struct problem *ret_problem) {
+    const struct prefix *pool = &config->pool;
+    const struct ip_addr *hub = &config->hub_address;
+    char text[PREFIX_TEXT_SIZE], address[IP_TEXT_SIZE];
+    if (pool->addr.family != AF_INET || pool->length < 4 || pool->length > 28) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "pool", "gateway.pool",
+                           "The pool must be an IPv4 prefix of /4 to /28, as 10.0.0.0/8.");
+    }
+    struct prefix clean = prefix_make(&pool->addr, pool->length);
+    if (!prefix_equal(&clean, pool)) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "host-bits-set", "gateway.pool",
+                           "The pool has bits set behind its length; it is %s.", prefix_format(&clean, text));
+    }
+    uint32_t offset = ip_to_v4(hub) - ip_to_v4(&pool->addr);
+    if (!prefix_contains(pool, hub) || offset == 0 || (uint64_t)offset + 1 == UINT64_C(1) << (32 - pool->length)) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "hub-address", "gateway.hub_address",
+                           "The hub's address %s must be in the pool %s, and neither its first nor its last.",
+                           ip_format(hub, address), prefix_format(pool, text));
+    }
+    if (config->ula.addr.family && (config->ula.addr.family != AF_INET6 || config->ula.length != 48)) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "ula", "gateway.ula",
+                           "The ULA must be an IPv6 /48, as fd12:3456:789a::/48, or auto.");
+    }
+    if (key_is_zero(&config->private_key)) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "private-key", "gateway.private_key_file",
+                           "The gateway has no private key.");
+    }
+    return 0;
+}
+
+/* A setting that the rows depend on: kept as it was first, unless nothing depends on it yet. */
+static int settle(struct write *w, const char *name, const char *value, bool empty, const char *slug, const char *field,
+                  const char *what, struct problem *ret_problem) {
+    char kept[128] = "";
+    int r = settings_get(w->conn, name, kept, sizeof kept);
+    if (r < 0 && r != -ENOENT) {
+        return store_problem(w->conn, r, ret_problem);
+    }
+    if (r == 0 && strcmp(kept, value) == 0) {
+        return 0;
+    }
+    if (r == 0 && !empty) {
+        return problem_set(ret_problem, PROBLEM_CONFLICT, slug, field,
+                           "The database was made with %s %s, but %s is configured now. Put the former back, or use "
+                           "another database.",
+                           what, kept, value);
+    }
+    r = settings_set(w->conn, name, value);
+    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
+}
+
+static int settle_pool(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
+    char text[PREFIX_TEXT_SIZE], kept[PREFIX_TEXT_SIZE] = "";
+    struct prefix before = {0};
+    const struct prefix *pool = &s->gateway.pool;
+    int r = settings_get(w->conn, "pool", kept, sizeof kept);
+    if (r < 0 && r != -ENOENT) {
+        return store_problem(w->conn, r, ret_problem);
+    }
+    bool known = r == 0 && prefix_parse(kept, &before, NULL) == 0;
+    prefix_format(pool, text);
+    if (known && prefix_equal(&before, pool) && !empty) {
+        return 0;
+    }
+    if (known && !empty && !prefix_covers(pool, &before)) {
+        return problem_set(ret_problem, PROBLEM_CONFLICT, "pool-changed", "gateway.pool",
+                           "The database has tenants in the pool %s, and %s does not cover it. A pool may grow (to a "
+                           "shorter prefix around it), not move or shrink.",
+                           kept, text);
+    }
+    r = known && !empty ? pool_widen(&w->pool, &before, pool) : pool_init(&w->pool, pool, &s->gateway.hub_address);
+    r = r < 0 ? r : settings_set(w->conn, "pool", text);
+    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
+}
+
+/* RFC 4193: 40 random bits behind fd. */
+static void make_ula(struct prefix *ret_ula) {
+    *ret_ula = (struct prefix){.addr = {.family = AF_INET6}, .length = 48};
+    randombytes_buf(ret_ula->addr.bytes, 6);
+    ret_ula->addr.bytes[0] = 0xfd;
+}
+
+static int settle_ula(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
+    char text[PREFIX_TEXT_SIZE];
+    struct prefix *ula = &s->gateway.ula;
+    if (!ula->addr.family) {
+        int r = settings_get(w->conn, "ula", text, sizeof text);
+        if (r < 0 && r != -ENOENT) {
+            return store_problem(w->conn, r, ret_problem);
+        }
+        if (r < 0 || prefix_parse(text, ula, NULL) < 0) {
+            make_ula(ula);
+        }
+    }
+    int r = settle(w, "ula", prefix_format(ula, text), empty, "ula-changed", "gateway.ula", "the ULA", ret_problem);
+    s->gateway.hub_address6 = ula->addr;
+    s->gateway.hub_address6.bytes[15] = 1;
+    return r;
+}
+
+static int settle_all(struct service *s, struct problem *ret_problem) {
+    struct write w;
+    char hub[IP_TEXT_SIZE];
+    int r = write_begin(s, "gateway", &w, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tenants_count(w.conn, &s->tenants);
+    r = r < 0 ? r : routers_count(w.conn, &s->routers);
+    r = r < 0 ? r : changes_revision(w.conn, &s->revision);
+    if (r < 0) {
+        r = store_problem(w.conn, r, ret_problem);
+        goto fail;
+    }
+    bool empty = s->tenants == 0;
+    r = settle(&w, "gateway_public_key", s->columns.public_key, empty, "gateway-key-changed",
+               "gateway.private_key_file", "the gateway key", ret_problem);
+    r = r < 0 ? r
+              : settle(&w, "hub_address", ip_format(&s->gateway.hub_address, hub), empty, "hub-address-changed",
+                       "gateway.hub_address", "the hub address", ret_problem);
+    r = r < 0 ? r : settle_pool(s, &w, empty, ret_problem);
+    r = r < 0 ? r : settle_ula(s, &w, empty, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    r = routers_set_gateway(w.conn, &s->columns);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    if (r == 0) {
+        return 0;
+    }
+fail:
+    write_abort(&w);
+    return r;
+}
+
+static char *copy(const char *text, bool *failed) {
+    char *made = text ? strdup(text) : NULL;
+    *failed = *failed || (text && !made);
+    return made;
+}
+
+static int copy_config(struct service *s, const struct service_config *config) {
+    bool failed = false;
+    s->interface_name = copy(config->backend_config.interface_name, &failed);
+    s->engine_path = copy(config->backend_config.engine_path, &failed);
+    s->engine_log = copy(config->backend_config.engine_log, &failed);
+    s->backend_why = copy(config->backend_why ? config->backend_why : "", &failed);
+    s->backend_config = config->backend_config;
+    s->backend_config.interface_name = s->interface_name;
+    s->backend_config.engine_path = s->engine_path;
+    s->backend_config.engine_log = s->engine_log;
+    s->ops = config->backend;
+    s->listen_port = config->listen_port;
+    s->reconcile_s = config->reconcile_s ? config->reconcile_s : 60;
+    s->usage_s = config->usage_s ? config->usage_s : 10;
+    s->gateway.pool = config->pool;
+    s->gateway.ula = config->ula;
+    s->gateway.hub_address = config->hub_address;
+    s->gateway.mtu = config->mtu;
+    key_public(&config->private_key, &s->gateway.public_key);
+    split_endpoint(config->endpoint, config->listen_port, &s->gateway);
+    key_to_base64(&s->gateway.public_key, s->columns.public_key);
+    s->columns.hub_address = s->gateway.hub_address;
+    s->columns.port = s->gateway.endpoint_port;
+    snprintf(s->columns.endpoint, sizeof s->columns.endpoint, "%s", s->gateway.endpoint_host);
+    int r = seal_open(s, &config->private_key);
+    return failed ? -ENOMEM : r;
+}
+
+static void locks_open(struct service *s) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    turn_open(&s->writing);
+    turn_open(&s->applying);
+    pthread_mutex_init(&s->reconcile_mutex, NULL);
+    pthread_mutex_init(&s->watch_mutex, NULL);
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->committed, &monotonic);
+    pthread_cond_init(&s->attention, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem) {
+    struct problem away = {0};
+    int r = check_config(config, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    struct service *s = sodium_init() < 0 ? NULL : calloc(1, sizeof *s);
+    if (!s) {
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    locks_open(s);
+    s->started_at = clock_wall_us();
+    r = copy_config(s, config);
+    if (r < 0) {
+        r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+        goto fail;
+    }
+    r = store_open(config->store_url, NULL, &s->store, ret_problem);
+    r = r < 0 ? r : settle_all(s, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    r = usage_open(s);
+    if (r < 0) {
+        r = store_problem(store_writer(s->store), r, ret_problem);
+        goto fail;
+    }
+    s->away = true;
+    snprintf(s->state.name, sizeof s->state.name, "%s", s->ops->name);
+    r = plane_revive(s, &away);
+    if (r < 0) {
+        plane_trouble(s, r, &away);
+    } else {
+        (void)plane_look(s, &s->state);
+    }
+    r = keeper_start(s);
+    if (r < 0) {
+        r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-thread", NULL, "No thread could be started: %s.",
+                        strerror(-r));
+        goto fail;
+    }
+    *ret_service = s;
+    return 0;
+fail:
+    service_close(s);
+    return r;
+}
+
+void service_close(struct service *s) {
+    if (!s) {
+        return;
+    }
+    keeper_stop(s);
+    usage_close(s);
+    plane_close(s);
+    store_close(s->store);
+    seal_close(s);
+    pthread_cond_destroy(&s->attention);
+    pthread_cond_destroy(&s->committed);
+    pthread_mutex_destroy(&s->mutex);
+    pthread_mutex_destroy(&s->watch_mutex);
+    pthread_mutex_destroy(&s->reconcile_mutex);
+    turn_close(&s->applying);
+    turn_close(&s->writing);
+    free(s->interface_name);
+    free(s->engine_path);
+    free(s->engine_log);
+    free(s->backend_why);
+    free(s);
+}

@@ -1,0 +1,194 @@
+/* What the files of this room share: the service itself, and the path of a write through it.
+ *
+ * A write: validate; write_begin() waits for the writing turn and opens the transaction; the nouns' functions work in
+ * it; write_commit() numbers the changes, commits, takes a place in the data plane's queue and lets the next writer in;
+ * plane_enter() waits for that place, plane_apply() brings the change into force, plane_leave(). So the data plane sees
+ * changes in the order of their commits, while the next transaction is already running.
+ *
+ * Locks are taken in this order, and none is held while waiting for one to its left:
+ * writing turn -> applying turn -> reconcile_mutex -> watch_mutex -> mutex. */
+#pragma once
+
+#include <pthread.h>
+
+#include "service/pool.h"
+#include "service/service.h"
+#include "service/table.h"
+#include "service/turn.h"
+#include "store/changes.h"
+#include "store/routers.h"
+#include "store/store.h"
+#include "store/tenants.h"
+
+#define CONNECTED_US INT64_C(180000000) /* a session lives 180 s after its handshake (whitepaper, section 6.1) */
+#define PLANE_BATCH 1000
+#define TOKEN_USES_MAX 64
+
+struct token_use {
+    struct uuid id;
+    int64_t at;
+};
+
+struct service {
+    /* immutable once open */
+    struct service_gateway gateway;
+    struct gateway_columns columns; /* the same, as written into rows */
+    struct store *store;
+    const struct backend_ops *ops;
+    struct backend_config backend_config; /* its strings are owned below */
+    char *interface_name, *engine_path, *engine_log, *backend_why;
+    struct key *private_key; /* locked memory */
+    uint8_t *seal_key;       /* locked memory, 32: preshared keys at rest */
+    uint8_t *answer_key;     /* locked memory, 32: kept answers */
+    uint16_t listen_port;
+    unsigned reconcile_s, usage_s;
+    int64_t started_at;
+
+    struct turn writing;   /* the store's writer */
+    struct turn applying;  /* `plane` */
+    struct backend *plane; /* applying turn: deltas. NULL: never been there */
+
+    pthread_mutex_t reconcile_mutex; /* one comparison at a time */
+
+    pthread_mutex_t watch_mutex;
+    struct backend *watch; /* watch_mutex: looks on without holding up deltas */
+
+    pthread_mutex_t mutex; /* all that follows */
+    pthread_cond_t committed;
+    pthread_cond_t attention; /* the keeper has something to do */
+    uint64_t revision, tenants, routers;
+    uint64_t recounts;   /* how often peers left the data plane whose counters may come back from zero */
+    uint64_t generation; /* of the data plane when it was last compared */
+    bool away;           /* the data plane does not answer: deltas are left to reconciliation */
+    bool in_sync;
+    uint64_t troubles; /* how often something went wrong with the data plane */
+    char trouble[256];
+    int64_t reconciled_at;
+    uint32_t reconcile_ms;
+    uint64_t mended;
+    struct backend_state state;
+    bool closing, attention_due;
+    struct token_use used[TOKEN_USES_MAX]; /* to be written; more in one second wait for their next use */
+    size_t used_count;
+
+    struct usage *usage;
+    pthread_t keeper, counter;
+    bool keeper_runs, counter_runs;
+};
+
+/* --- writes (write.c) --- */
+
+struct write {
+    struct service *service;
+    struct store_conn *conn;
+    struct pool pool;
+    int64_t now;
+    const char *actor;
+    struct change *changes; /* owned */
+    size_t change_count, change_room;
+    int64_t more_tenants, more_routers; /* since write_begin() */
+    bool recounts;                      /* see struct service */
+    bool on;
+    uint64_t place; /* after write_commit(): in the applying turn's queue */
+};
+
+int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem);
+/* `gone` may be NULL. -ENOMEM. */
+int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
+               const struct key *gone);
+/* After success plane_enter(s, w->place) and plane_leave(s) are due. After failure nothing was changed. */
+int write_commit(struct write *w, struct problem *ret_problem);
+/* The same for a write that the data plane has no part in: nothing is due. */
+int write_commit_aside(struct write *w, struct problem *ret_problem);
+/* Undoes it. Harmless after a commit. */
+void write_abort(struct write *w);
+
+/* --- the data plane (plane.c) --- */
+
+void plane_enter(struct service *s, uint64_t place);
+void plane_leave(struct service *s);
+/* Within a turn: brings changes into force, or notes that the data plane is behind. Never fails for the caller. Returns
+ * whether they are in force. */
+bool plane_apply(struct service *s, const struct desired_change *changes, size_t count);
+/* The same for one who wants to know why not. */
+int plane_send(struct service *s, const struct desired_change *changes, size_t count, struct problem *ret_problem);
+bool plane_routes(struct service *s, const struct prefix *add, size_t add_count, const struct prefix *remove,
+                  size_t remove_count);
+/* Notes that the data plane is behind, and calls the keeper. */
+void plane_trouble(struct service *s, int error, const struct problem *problem);
+/* Sends every router of a tenant that belongs there, in batches. */
+void plane_apply_tenant(struct service *s, int64_t tunnel_id);
+/* Connects or starts it if it is away. 0: it answers. */
+int plane_revive(struct service *s, struct problem *ret_problem);
+int plane_look(struct service *s, struct backend_state *ret_state);
+void plane_close(struct service *s);
+
+void desired_tenant_from(const struct tenant *tenant, struct desired_change *ret_change);
+/* From a router whose preshared key is filled in. */
+void desired_peer_of(const struct router *router, struct desired_change *ret_change);
+/* From a row: opens the seal of the preshared key. -EBADMSG: it was not sealed by this gateway. */
+int desired_peer_from(struct service *s, const struct router_row *row, struct desired_change *ret_change);
+
+/* --- secrets at rest (seal.c) --- */
+
+int seal_open(struct service *s, const struct key *private_key);
+void seal_close(struct service *s);
+void seal_preshared(struct service *s, struct router_row *row);
+int seal_preshared_open(struct service *s, const struct router_row *row, struct key *ret_key);
+
+/* --- who may (access.c) --- */
+
+bool access_sees(const struct caller *c, const struct uuid *tenant_id);
+/* May read something of this tenant / change its routers / do what only the operator may. */
+int access_read(const struct caller *c, const struct uuid *tenant_id, const char *noun, struct problem *ret_problem);
+int access_write(const struct caller *c, const struct uuid *tenant_id, const char *noun, struct problem *ret_problem);
+int access_admin(const struct caller *c, const struct uuid *tenant_id, struct problem *ret_problem);
+int access_not_found(const char *noun, struct problem *ret_problem);
+int access_cursor(const char *cursor, int64_t *ret_after, struct problem *ret_problem);
+
+/* --- is it valid (check.c) --- */
+
+int check_name(const char *name, struct problem *ret_problem);
+int check_tenant(struct service *s, const struct tenant_spec *spec, struct problem *ret_problem);
+int check_public_key(struct service *s, const struct key *key, struct problem *ret_problem);
+/* What can be said without the store. */
+int check_lans(struct service *s, const struct prefix *lans, size_t count, struct problem *ret_problem);
+/* And with the store, within the transaction: against the tenant's prefix and what is in its space. */
+int check_lans_free(struct service *s, struct store_conn *conn, const struct caller *c, const struct tenant_row *tenant,
+                    const struct prefix *lans, size_t count, struct problem *ret_problem);
+
+/* --- pieces that single and bulk writes share --- */
+
+/* Checked and with id, before the transaction. */
+int tenant_prepare(struct service *s, const struct tenant_spec *spec, int64_t now, struct tenant *ret_tenant,
+                   struct problem *ret_problem);
+/* In the transaction. `routers`: how many will be added at once. */
+int tenant_make(struct write *w, struct tenant *tenant, uint32_t routers, struct tenant_row *ret_row,
+                struct problem *ret_problem);
+/* Checked, with id and keys, before the transaction. */
+int router_prepare(struct service *s, const struct router_spec *spec, int64_t now, struct router_made *ret_made,
+                   struct problem *ret_problem);
+/* In the transaction; does not count the router to its tenant. */
+int router_make(struct write *w, const struct caller *c, struct tenant_row *tenant, const struct router_spec *spec,
+                struct router_made *made, struct problem *ret_problem);
+/* Whether the tenant may have that many more. */
+int router_room(const struct tenant_row *tenant, uint64_t more, struct problem *ret_problem);
+/* The IPv6 address that goes with a hub address. */
+struct ip_addr router_address6(const struct service *s, const struct ip_addr *hub_address);
+
+/* --- threads --- */
+
+int reconcile_run(struct service *s, struct problem *ret_problem);
+int usage_open(struct service *s);
+void usage_close(struct service *s);
+/* Takes counters and handshakes over. -ENOTCONN while the data plane is away. */
+int usage_flush(struct service *s);
+/* A router that is gone or disabled counts as connected no longer. */
+void usage_forget(struct service *s, int64_t router_row_id);
+void usage_forget_tenant(struct service *s, int64_t tunnel_id);
+uint64_t usage_connected(struct service *s);
+int keeper_start(struct service *s);
+void keeper_stop(struct service *s);
+/* Deletes what is past its time: kept answers, old changes. */
+void keeper_sweep(struct service *s);
+void token_flush_used(struct service *s);

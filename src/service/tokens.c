@@ -1,0 +1,231 @@
+/* Bearer tokens: 256 random bits, of which only a hash is kept. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+#include "store/tokens.h"
+
+#define TOKEN_BYTES 32
+#define TOKEN_PREFIX "sp_"
+
+_Static_assert(sizeof TOKEN_PREFIX - 1 +
+                       sodium_base64_ENCODED_LEN(TOKEN_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING) <=
+                   TOKEN_TEXT_SIZE,
+               "a token's text fits");
+
+/* The token is random through and through, so a plain hash cannot be guessed back. */
+static void hash_of(const char *text, uint8_t hash[TOKEN_HASH_SIZE]) {
+    static const char purpose[] = "sallyport token 1";
+    crypto_generichash(hash, TOKEN_HASH_SIZE, (const uint8_t *)text, strlen(text), (const uint8_t *)purpose,
+                       sizeof purpose - 1);
+}
+
+static void token_from(const struct token_row *row, struct token *ret_token) {
+    *ret_token = (struct token){
+        .id = row->id,
+        .tenant_id = row->tenant_id,
+        .created_at = row->created_at,
+        .expires_at = row->expires_at,
+        .last_used_at = row->last_used_at,
+    };
+    snprintf(ret_token->name, sizeof ret_token->name, "%s", row->name);
+    if (scope_parse(row->scope, &ret_token->scope) < 0) {
+        ret_token->scope = SCOPE_METRICS; /* a scope this version does not know gives the least */
+    }
+}
+
+static int check(const struct caller *c, const char *name, enum scope scope, const struct uuid *tenant_id,
+                 int64_t expires_at, int64_t now, struct problem *ret_problem) {
+    int r = access_admin(c, NULL, ret_problem);
+    r = r < 0 ? r : check_name(name, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    bool of_tenant = scope == SCOPE_TENANT_READ || scope == SCOPE_TENANT_WRITE;
+    if (of_tenant != (tenant_id && !uuid_is_zero(tenant_id))) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "token-tenant", "tenant_id",
+                           of_tenant ? "A token with scope %s needs the tenant it is for."
+                                     : "A token with scope %s is for no single tenant; leave tenant_id out.",
+                           scope_name(scope));
+    }
+    if (expires_at && expires_at <= now) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "token-expired", "expires_at",
+                           "The token would be expired already; give a time in the future, or none.");
+    }
+    return 0;
+}
+
+int service_token_create(struct service *s, const struct caller *c, const char *name, enum scope scope,
+                         const struct uuid *tenant_id, int64_t expires_at, struct token *ret_token,
+                         char ret_text[TOKEN_TEXT_SIZE], struct problem *ret_problem) {
+    uint8_t secret[TOKEN_BYTES];
+    char text[TOKEN_TEXT_SIZE] = TOKEN_PREFIX;
+    struct token_row row = {.created_at = clock_wall_us(), .expires_at = expires_at};
+    struct write w;
+    int r = check(c, name, scope, tenant_id, expires_at, row.created_at, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    if (tenant_id) {
+        row.tenant_id = *tenant_id;
+    }
+    snprintf(row.name, sizeof row.name, "%s", name);
+    snprintf(row.scope, sizeof row.scope, "%s", scope_name(scope));
+    uuid_make((uint64_t)row.created_at / 1000, &row.id);
+    randombytes_buf(secret, sizeof secret);
+    sodium_bin2base64(text + sizeof TOKEN_PREFIX - 1, sizeof text - (sizeof TOKEN_PREFIX - 1), secret, sizeof secret,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(secret, sizeof secret);
+    hash_of(text, row.hash);
+    r = write_begin(s, c->actor, &w, ret_problem);
+    if (r < 0) {
+        goto end;
+    }
+    if (!uuid_is_zero(&row.tenant_id)) {
+        struct tenant_row tenant;
+        r = tenants_get(w.conn, &row.tenant_id, &tenant);
+        if (r < 0) {
+            r = r == -ENOENT ? access_not_found("tenant", ret_problem) : store_problem(w.conn, r, ret_problem);
+            goto fail;
+        }
+    }
+    r = tokens_insert(w.conn, &row);
+    r = r < 0 ? r : write_note(&w, "token.created", &row.tenant_id, NULL, NULL);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    token_from(&row, ret_token);
+    memcpy(ret_text, text, sizeof text);
+    goto end;
+fail:
+    write_abort(&w);
+end:
+    sodium_memzero(text, sizeof text);
+    return r;
+}
+
+int service_token_list(struct service *s, const struct caller *c, struct token **ret_tokens, size_t *ret_count,
+                       struct problem *ret_problem) {
+    struct store_conn *conn;
+    struct token_row *rows = NULL;
+    struct token *tokens = NULL;
+    size_t count = 0;
+    int r = access_admin(c, NULL, ret_problem);
+    r = r < 0 ? r : store_reader_take(s->store, &conn, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tokens_list(conn, &rows, &count);
+    if (r == 0) {
+        tokens = calloc(count + 1, sizeof *tokens);
+        r = tokens ? 0 : -ENOMEM;
+    }
+    if (r < 0) {
+        r = store_problem(conn, r, ret_problem);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            token_from(&rows[i], &tokens[i]);
+        }
+        *ret_tokens = tokens;
+        *ret_count = count;
+    }
+    store_reader_put(s->store, conn);
+    free(rows);
+    return r;
+}
+
+int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id,
+                         struct problem *ret_problem) {
+    static const struct uuid none;
+    struct write w;
+    int r = access_admin(c, NULL, ret_problem);
+    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tokens_delete(w.conn, id);
+    if (r == -ENOENT) {
+        r = access_not_found("token", ret_problem);
+    } else {
+        r = r < 0 ? r : write_note(&w, "token.revoked", &none, NULL, NULL);
+        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    }
+    if (r < 0) {
+        write_abort(&w);
+    }
+    return r;
+}
+
+/* That a token was used is written by the keeper: a check never waits for the disk. */
+static void note_used(struct service *s, const struct uuid *id, int64_t now) {
+    pthread_mutex_lock(&s->mutex);
+    size_t i = 0;
+    while (i < s->used_count && !uuid_equal(&s->used[i].id, id)) {
+        i++;
+    }
+    if (i < sizeof s->used / sizeof *s->used) {
+        s->used[i].id = *id;
+        s->used[i].at = now;
+        s->used_count = i == s->used_count ? i + 1 : s->used_count;
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
+int service_token_check(struct service *s, const char *text, struct caller *ret_caller) {
+    struct store_conn *conn;
+    struct token_row row;
+    struct token token;
+    struct problem problem;
+    uint8_t hash[TOKEN_HASH_SIZE];
+    int64_t now = clock_wall_us();
+    if (strncmp(text, TOKEN_PREFIX, sizeof TOKEN_PREFIX - 1) != 0 ||
+        strnlen(text, TOKEN_TEXT_SIZE) >= TOKEN_TEXT_SIZE) {
+        return -EACCES;
+    }
+    hash_of(text, hash);
+    int r = store_reader_take(s->store, &conn, &problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tokens_get_by_hash(conn, hash, &row);
+    store_reader_put(s->store, conn);
+    if (r < 0) {
+        return r == -ENOENT ? -EACCES : r;
+    }
+    if (sodium_memcmp(row.hash, hash, sizeof hash) != 0 || (row.expires_at && row.expires_at <= now)) {
+        return -EACCES;
+    }
+    token_from(&row, &token);
+    *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id};
+    snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%.57s", token.name);
+    if (now - row.last_used_at >= 60 * USEC_PER_SEC) {
+        note_used(s, &row.id, now);
+    }
+    return 0;
+}
+
+void token_flush_used(struct service *s) {
+    struct token_use used[TOKEN_USES_MAX];
+    struct problem problem;
+    struct write w;
+    pthread_mutex_lock(&s->mutex);
+    size_t count = s->used_count;
+    memcpy(used, s->used, count * sizeof *used);
+    s->used_count = 0;
+    pthread_mutex_unlock(&s->mutex);
+    if (!count || write_begin(s, "", &w, &problem) < 0) {
+        return;
+    }
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        r = tokens_set_used(w.conn, &used[i].id, used[i].at);
+    }
+    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+        write_abort(&w); /* when a token was used last is no more than a hint */
+    }
+}

@@ -1,0 +1,99 @@
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+
+int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem) {
+    turn_wait(&s->writing, turn_take(&s->writing));
+    struct store_conn *conn = store_writer(s->store);
+    int r = store_begin(conn, true);
+    if (r < 0) {
+        r = store_problem(conn, r, ret_problem);
+        turn_end(&s->writing);
+        return r;
+    }
+    int64_t now = clock_wall_us();
+    *ret_write = (struct write){
+        .service = s,
+        .conn = conn,
+        .pool = {.conn = conn, .now = now},
+        .now = now,
+        .actor = actor,
+        .on = true,
+    };
+    return 0;
+}
+
+int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
+               const struct key *gone) {
+    if (w->change_count == w->change_room) {
+        size_t room = w->change_room ? w->change_room * 2 : 4;
+        struct change *more = reallocarray(w->changes, room, sizeof *more);
+        if (!more) {
+            return -ENOMEM;
+        }
+        w->changes = more;
+        w->change_room = room;
+    }
+    struct change *change = &w->changes[w->change_count++];
+    *change = (struct change){.at = w->now, .kind = kind, .tenant_id = *tenant_id};
+    if (router_id) {
+        change->router_id = *router_id;
+    }
+    if (gone) {
+        change->gone = *gone;
+    }
+    return 0;
+}
+
+static int commit(struct write *w, bool aside, struct problem *ret_problem) {
+    struct service *s = w->service;
+    uint64_t revision = 0;
+    int r = pool_flush(&w->pool);
+    if (r == 0 && w->change_count) {
+        r = changes_append(w->conn, w->changes, w->change_count, w->actor, &revision);
+    }
+    r = r < 0 ? r : store_commit(w->conn);
+    if (r < 0) {
+        r = store_problem(w->conn, r, ret_problem);
+        write_abort(w);
+        return r;
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->tenants += (uint64_t)w->more_tenants;
+    s->routers += (uint64_t)w->more_routers;
+    s->recounts += w->recounts;
+    if (w->change_count) {
+        s->revision = revision;
+        pthread_cond_broadcast(&s->committed);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    if (!aside) {
+        w->place = turn_take(&s->applying);
+    }
+    turn_end(&s->writing);
+    w->on = false;
+    free(w->changes);
+    w->changes = NULL;
+    return 0;
+}
+
+int write_commit(struct write *w, struct problem *ret_problem) {
+    return commit(w, false, ret_problem);
+}
+
+int write_commit_aside(struct write *w, struct problem *ret_problem) {
+    return commit(w, true, ret_problem);
+}
+
+void write_abort(struct write *w) {
+    if (!w->on) {
+        return;
+    }
+    store_rollback(w->conn);
+    turn_end(&w->service->writing);
+    w->on = false;
+    free(w->changes);
+    w->changes = NULL;
+}
