@@ -55,12 +55,14 @@ static int away(struct backend *b, struct problem *problem, int rc) {
                            "May not open the control socket %s/%s.sock. Run as root, or as the engine's user.",
                            uapi_directory(), b->interface_name);
     }
-    return unavailable(
-        problem, -ENOTCONN, "engine-unreachable",
-        "The engine of %s does not answer on %s/%s.sock: %s. It is started again by itself where that is "
-        "configured; else run: sallyport-wg %s",
-        b->interface_name, uapi_directory(), b->interface_name,
-        rc == -ENOTCONN ? "nobody listens there" : strerror(-rc), b->interface_name);
+    if (rc == -ESTALE) {
+        return unavailable(problem, -ENOTCONN, "engine-restarted",
+                           "The engine of %s was restarted and has to be told everything again.", b->interface_name);
+    }
+    return unavailable(problem, -ENOTCONN, "engine-unreachable",
+                       "The engine of %s does not answer on %s/%s.sock: %s. Start it with: sallyport-wg %s",
+                       b->interface_name, uapi_directory(), b->interface_name,
+                       rc == -ENOTCONN ? "nobody listens there" : strerror(-rc), b->interface_name);
 }
 
 /* A request the engine refused. The kernel's errno stays the result; EINVAL here is a fault of ours. */
@@ -77,7 +79,7 @@ static int reconnect(struct backend *b) {
     int rc = uapi_client_connect(&b->client, b->interface_name);
     if (rc == 0 && process_generation(b->client.pid) != b->generation) {
         uapi_client_close(&b->client);
-        rc = -ENOTCONN;
+        rc = -ESTALE;
     }
     return rc;
 }
@@ -117,13 +119,10 @@ static int transact(struct backend *b, struct exchange *exchange, struct problem
     if (rc == 0 && error < 0) {
         return refused(problem, error, fault);
     }
-    if (rc < 0 && b->client.fd < 0) {
-        return away(b, problem, rc);
-    }
     if (rc == -EBADMSG) {
         return refused(problem, rc, "its answer makes no sense");
     }
-    return rc;
+    return rc < 0 && b->client.fd < 0 ? away(b, problem, rc) : rc;
 }
 
 static int write_text(struct backend *b, const void *what) {

@@ -169,9 +169,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 a->options.interface_name);
         return rc;
     }
-    if (rc < 0) {
-        fprintf(stderr, "sallyport-wg: %s: %s is too long a path for a socket\n", UAPI_DIRECTORY_VARIABLE,
-                uapi_directory());
+    if (rc < 0 || *uapi_directory() != '/') {
+        rc = -EINVAL;
+        fprintf(stderr, "sallyport-wg: %s: %s is no absolute path, or too long a one for a socket\n",
+                UAPI_DIRECTORY_VARIABLE, uapi_directory());
         return rc;
     }
     return parse_environment(a);
@@ -268,8 +269,13 @@ static int serve(const char *interface_name, struct engine *engine, struct uapi_
             log_info("%s: the interface was deleted; ending", interface_name);
             return 0;
         }
-        if (rc < 0) {
-            log_warning("%s: %s", interface_name, strerror(-rc));
+        if (rc == -EADDRINUSE) {
+            log_warning(
+                "%s: its UDP port is in use by another program; free it or set another listen-port, then set the "
+                "interface down and up again",
+                interface_name);
+        } else if (rc < 0) {
+            log_warning("%s: cannot follow the interface: %s", interface_name, strerror(-rc));
         }
         rc = ready[1].revents ? uapi_server_attend(server) : 0;
         if (rc == -ENOENT) {
