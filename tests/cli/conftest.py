@@ -54,7 +54,7 @@ def gateway(tmp_path_factory):
         pytest.skip("needs root for its network namespace")
     with Network("spc") as network:
         namespace = network.host("gateway")
-        settings = {"gateway": {"endpoint": "vpn.example.com"}, "api": {"listen": f"{namespace.address}:8080"}}
+        settings = {"gateway": {"endpoint": "vpn.example.com"}, "api": {"listen": "127.0.0.1:8080"}}
         with Gateway(BUILD, tmp_path_factory.mktemp("gateway"), namespace, settings) as gateway:
             gateway.start()
             yield gateway

@@ -150,7 +150,7 @@ def test_tokens_open_the_api_over_tcp_until_revoked(cli, gateway, tmp_path):
     secret = tmp_path / "token"
     made = cli("token", "add", "laptop", "--scope", "admin", "--expires", "1h", "--output", str(secret))
     assert made.status == 0 and stat.S_IMODE(os.stat(secret).st_mode) == 0o600, made
-    url = f"http://{gateway.namespace.address}:8080"
+    url = "http://127.0.0.1:8080"
     inside = gateway.namespace.command(cli.program, "--url", url)
 
     def over_tcp(*arguments, **environment):
