@@ -55,6 +55,7 @@ struct directory {
     size_t trie_count;
     struct array *rekeyed; /* being filled, not published */
     struct array *retired, *sealed;
+    bool is_sealed; /* a barrier runs: what is retired now must wait for the next */
 };
 
 /* What a search looks for. */
@@ -282,17 +283,21 @@ void directory_free(struct directory *directory) {
 }
 
 bool directory_seal(struct directory *directory) {
-    if (!directory->sealed) {
+    if (!directory->is_sealed) {
+        directory->is_sealed = directory->retired || trie_pool_retired(directory->pool) > 0;
         directory->sealed = directory->retired;
         directory->retired = NULL;
+        if (directory->is_sealed) {
+            trie_pool_seal(directory->pool);
+        }
     }
-    trie_pool_seal(directory->pool);
-    return directory->sealed || trie_pool_retired(directory->pool);
+    return directory->is_sealed;
 }
 
 void directory_reclaim(struct directory *directory) {
     free_list(directory->sealed);
     directory->sealed = NULL;
+    directory->is_sealed = false;
     trie_pool_reclaim(directory->pool);
 }
 

@@ -48,6 +48,7 @@ struct trie_hosts {
 
 struct trie_pool {
     bool concurrent;
+    bool sealed;                    /* a barrier runs: what is retired now must wait for the next */
     uint8_t secret[TABLE_KEY_SIZE]; /* tenants choose addresses: they must not aim for slots */
     struct trie_hosts *hosts;       /* of all tries; owned */
     struct arena arenas[2];         /* IPv4, IPv6 */
@@ -197,11 +198,12 @@ size_t trie_pool_retired(const struct trie_pool *pool) {
 }
 
 void trie_pool_seal(struct trie_pool *pool) {
+    if (pool->sealed) {
+        return;
+    }
+    pool->sealed = true;
     for (int family = 0; family < 2; family++) {
         struct arena *arena = &pool->arenas[family];
-        if (arena->sealed || !arena->retired) {
-            continue;
-        }
         arena->sealed = arena->retired;
         arena->sealed_last = arena->retired_last;
         arena->sealed_count = arena->retired_count;
@@ -211,6 +213,7 @@ void trie_pool_seal(struct trie_pool *pool) {
 }
 
 void trie_pool_reclaim(struct trie_pool *pool) {
+    pool->sealed = false;
     for (int family = 0; family < 2; family++) {
         struct arena *arena = &pool->arenas[family];
         if (arena->sealed) {

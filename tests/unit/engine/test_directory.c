@@ -171,6 +171,28 @@ static void the_zero_addresses_are_addresses(void **state) {
     directory_free(d);
 }
 
+/* The zero address must not be taken for what removed routes leave behind. */
+static void zero_is_no_grave(void **state) {
+    (void)state;
+    for (int round = 0; round < 30; round++) { /* each with a secret of its own, so with other slots */
+        struct directory *d;
+        struct ip_addr zero = ip_from_v4(0);
+        assert_int_equal(directory_create(&d), 0);
+        for (uint32_t number = 1; number <= 500; number++) {
+            struct ip_addr addr = ip_from_v4(number);
+            struct prefix host = prefix_make(&addr, 32);
+            assert_int_equal(directory_insert_route(d, &host, number, NULL), 0);
+        }
+        for (uint32_t number = 1; number <= 500; number += 2) {
+            struct ip_addr addr = ip_from_v4(number);
+            struct prefix host = prefix_make(&addr, 32);
+            assert_int_equal(directory_remove_route(d, &host, number), 0);
+        }
+        assert_int_equal(directory_route(d, &zero), 0);
+        directory_free(d);
+    }
+}
+
 static void rekeying_keeps_every_owner(void **state) {
     (void)state;
     struct directory *d;
@@ -217,6 +239,23 @@ static void reclaiming_gives_memory_back(void **state) {
     assert_true(directory_seal(d));
     directory_reclaim(d);
     assert_true(directory_size(d) < before);
+
+    /* what is retired after a seal stays until the next, also if somebody asks in between */
+    struct prefix lan;
+    assert_int_equal(prefix_parse("192.168.0.0/16", &lan, NULL), 0);
+    assert_int_equal(directory_insert_route(d, &lan, 5, NULL), 0);
+    assert_int_equal(directory_remove_route(d, &lan, 5), 0);
+    assert_true(directory_seal(d));
+    before = directory_size(d);
+    assert_int_equal(directory_rekey_begin(d), 0);
+    directory_rekey_commit(d);
+    assert_true(directory_size(d) > before);
+    assert_true(directory_seal(d));
+    directory_reclaim(d);
+    assert_true(directory_size(d) > before);
+    assert_true(directory_seal(d));
+    directory_reclaim(d);
+    assert_false(directory_seal(d));
     directory_free(d);
 }
 
@@ -346,6 +385,7 @@ int main(void) {
         cmocka_unit_test(keys_match_the_model),
         cmocka_unit_test(routes_match_the_model),
         cmocka_unit_test(the_zero_addresses_are_addresses),
+        cmocka_unit_test(zero_is_no_grave),
         cmocka_unit_test(rekeying_keeps_every_owner),
         cmocka_unit_test(reclaiming_gives_memory_back),
         cmocka_unit_test(readers_see_before_or_after_and_nothing_else),

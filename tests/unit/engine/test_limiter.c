@@ -141,6 +141,27 @@ static void an_attacker_with_addresses_leaves_the_nat_its_share(void **state) {
     limiter_free(l);
 }
 
+/* Whoever comes first in a window does not take the shares of those who drew in the last one. */
+static void the_first_of_a_window_leaves_the_others_theirs(void **state) {
+    (void)state;
+    struct limiter *l = limiter_new(EXTRA);
+    for (uint32_t i = 0; i < 10 * 100; i++) {
+        union endpoint e = from4(0x0a000000 + i % 10, 1024 + i);
+        (void)limiter_allow(l, START, &e, true);
+    }
+    uint32_t first_passed = 0;
+    for (uint32_t i = 0; i < 60000; i++) {
+        union endpoint e = from4(0x0a000000, i);
+        first_passed += limiter_allow(l, START + LIMITER_WINDOW_NS, &e, true);
+    }
+    assert_int_equal(first_passed, WINDOW_EXTRA / 10 + LIMITER_ADDRESS_BURST);
+    for (uint32_t i = 0; i < 900; i++) {
+        union endpoint e = from4(0x0a000001, i);
+        assert_true(limiter_allow(l, START + LIMITER_WINDOW_NS, &e, true));
+    }
+    limiter_free(l);
+}
+
 static void one_address_with_all_its_ports_is_bounded(void **state) {
     (void)state;
     struct limiter *l = limiter_new(EXTRA);
@@ -175,7 +196,7 @@ static void one_busy_port_uses_up_only_its_own(void **state) {
 
 static void a_flood_of_forged_sources_harms_no_proved_one(void **state) {
     (void)state;
-    struct limiter *l = limiter_new(EXTRA);
+    struct limiter *l = limiter_new(0);
     struct dice dice = {.state = 2};
     uint64_t now = START;
     size_t size = limiter_size(l);
@@ -239,6 +260,7 @@ int main(void) {
         cmocka_unit_test(proved_never_gets_less_than_linux),
         cmocka_unit_test(a_carriers_nat_is_back_at_once),
         cmocka_unit_test(an_attacker_with_addresses_leaves_the_nat_its_share),
+        cmocka_unit_test(the_first_of_a_window_leaves_the_others_theirs),
         cmocka_unit_test(one_address_with_all_its_ports_is_bounded),
         cmocka_unit_test(one_busy_port_uses_up_only_its_own),
         cmocka_unit_test(a_flood_of_forged_sources_harms_no_proved_one),

@@ -214,7 +214,7 @@ static void icmp_error_with_a_checksum_still_to_be_computed(void **state) {
     (void)state;
     uint8_t upper[40] = {0, 80, 0, 81, 1, 2, 3, 4}, packet[PACKET_MAX];
     struct recipe quoted = {.protocol = IPPROTO_TCP, .upper = upper, .upper_size = sizeof upper};
-    size_t size = cook_error(&quoted, false, HUB_ADDRESS, 3, 28, packet);
+    size_t size = cook_error(&quoted, false, HUB_ADDRESS, 3, 60, packet);
     put16(packet + 22, 0);
     assert_int_equal(translate_destination(packet, size, HUB_ADDRESS, INSIDE, true), 0);
     assert_int_equal(get16(packet + 22), 0);
