@@ -293,6 +293,16 @@ int engine_set_private_key(struct engine *engine, const struct key *private_key)
     return error;
 }
 
+/* Nobody hears of a port that turns out to be busy when the interface goes up; so it is tried when it is asked for. */
+static int probe_port(uint16_t port) {
+    struct udp_sockets sockets;
+    int error = udp_open(1, port, 0, &sockets, &port);
+    if (!error) {
+        udp_close(&sockets, 1);
+    }
+    return error;
+}
+
 int engine_set_listen_port(struct engine *engine, uint16_t port) {
     if (engine->up && port != engine->bound_port) {
         int error = open_sockets(engine, port);
@@ -300,6 +310,10 @@ int engine_set_listen_port(struct engine *engine, uint16_t port) {
             return error;
         }
     } else {
+        int error = engine->up || port == 0 ? 0 : probe_port(port);
+        if (error) {
+            return error;
+        }
         engine->listen_port = port;
     }
     return 0;

@@ -87,9 +87,17 @@ struct engine_usage {
 int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant);
 /* Removes its peers too. -ENOENT. */
 int engine_tenant_remove(struct engine *engine, const struct uuid *id);
+/* Where a walk over all tenants or all peers stands. Zero at its beginning; a plain value, nothing to free. */
+struct engine_walk {
+    unsigned worker;
+    uint32_t slot;
+};
+
 typedef int engine_tenant_fn(void *context, const struct engine_tenant *tenant, const struct engine_usage *usage);
-/* Every tenant once, in bounded steps; those that come or go meanwhile may be missed. Stops at the first non-zero return. */
-int engine_each_tenant(struct engine *engine, engine_tenant_fn *fn, void *context);
+/* The next tenants of a walk, a bounded piece (some thousand). 1: there are more; 0: that was the end; else the first
+ * non-zero return of `fn`, or -ENOMEM, which end the walk. Anything may be done between two pieces: a tenant that exists
+ * throughout is seen exactly once, one that comes or goes at most once. */
+int engine_walk_tenants(struct engine *engine, struct engine_walk *walk, engine_tenant_fn *fn, void *context);
 
 /* --- peers --- */
 
@@ -145,9 +153,11 @@ struct engine_peer {
 };
 
 typedef int engine_peer_fn(void *context, const struct engine_peer *peer);
-/* Every peer once, in bounded steps: a peer that exists throughout is seen exactly once. With `since_ns` (monotonic, of
- * clock_mono_ns()) other than 0 only peers whose counters, handshake or endpoint changed after it. */
-int engine_each_peer(struct engine *engine, uint64_t since_ns, engine_peer_fn *fn, void *context);
+/* The next peers of a walk, as engine_walk_tenants(). With `since_ns` (monotonic, of clock_mono_ns()) other than 0 only
+ * peers whose counters, handshake or endpoint changed after it. A peer that is moved to another tenant meanwhile may be
+ * seen twice or not at all. */
+int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t since_ns, engine_peer_fn *fn,
+                      void *context);
 
 /* --- counters --- */
 

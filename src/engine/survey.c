@@ -5,6 +5,8 @@
 #include "engine/control.h"
 #include "engine/snapshot.h"
 
+#define PIECES 4 /* of a worker, in one step of a walk */
+
 static int tell_peers(struct snapshot *snapshot, engine_peer_fn *fn, void *context) {
     int stop = 0;
     for (size_t i = 0; i < snapshot->count && stop == 0; i++) {
@@ -22,41 +24,55 @@ static int tell_tenants(struct snapshot *snapshot, engine_tenant_fn *fn, void *c
     return stop;
 }
 
-int engine_each_peer(struct engine *engine, uint64_t since_ns, engine_peer_fn *fn, void *context) {
-    struct snapshot *snapshot;
-    int stop = snapshot_create(&snapshot);
-    if (stop) {
-        return stop;
-    }
-    control_apply(engine);
-    snapshot->since_ns = since_ns;
-    for (unsigned i = 0; i < engine->count && stop == 0; i++) {
-        snapshot->cursor = 0;
-        do {
-            worker_call(engine->workers[i], snapshot_take_peers, snapshot);
-            stop = snapshot->error ? snapshot->error : tell_peers(snapshot, fn, context);
-        } while (!snapshot->done && stop == 0);
-    }
-    snapshot_free(snapshot);
-    return stop;
+/* Moves on behind the piece that was taken. Whether there is more. */
+static bool move_on(const struct engine *engine, struct engine_walk *walk, const struct snapshot *snapshot) {
+    walk->slot = snapshot->done ? 0 : snapshot->cursor;
+    walk->worker += snapshot->done;
+    return walk->worker < engine->count;
 }
 
-int engine_each_tenant(struct engine *engine, engine_tenant_fn *fn, void *context) {
+/* What was gathered before the walk is in force when it begins. */
+static int begin_step(struct engine *engine, const struct engine_walk *walk, struct snapshot **ret_snapshot) {
+    if (walk->worker == 0 && walk->slot == 0) {
+        control_apply(engine);
+    }
+    return snapshot_create(ret_snapshot);
+}
+
+int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t since_ns, engine_peer_fn *fn,
+                      void *context) {
     struct snapshot *snapshot;
-    int stop = snapshot_create(&snapshot);
+    bool more = walk->worker < engine->count;
+    int stop = begin_step(engine, walk, &snapshot);
     if (stop) {
         return stop;
     }
-    control_apply(engine);
-    for (unsigned i = 0; i < engine->count && stop == 0; i++) {
-        snapshot->cursor = 0;
-        do {
-            worker_call(engine->workers[i], snapshot_take_tenants, snapshot);
-            stop = tell_tenants(snapshot, fn, context);
-        } while (!snapshot->done && stop == 0);
+    snapshot->since_ns = since_ns;
+    for (int i = 0; i < PIECES && more && stop == 0; i++) {
+        snapshot->cursor = walk->slot;
+        worker_call(engine->workers[walk->worker], snapshot_take_peers, snapshot);
+        stop = snapshot->error ? snapshot->error : tell_peers(snapshot, fn, context);
+        more = move_on(engine, walk, snapshot);
     }
     snapshot_free(snapshot);
-    return stop;
+    return stop ? stop : more;
+}
+
+int engine_walk_tenants(struct engine *engine, struct engine_walk *walk, engine_tenant_fn *fn, void *context) {
+    struct snapshot *snapshot;
+    bool more = walk->worker < engine->count;
+    int stop = begin_step(engine, walk, &snapshot);
+    if (stop) {
+        return stop;
+    }
+    for (int i = 0; i < PIECES && more && stop == 0; i++) {
+        snapshot->cursor = walk->slot;
+        worker_call(engine->workers[walk->worker], snapshot_take_tenants, snapshot);
+        stop = tell_tenants(snapshot, fn, context);
+        more = move_on(engine, walk, snapshot);
+    }
+    snapshot_free(snapshot);
+    return stop ? stop : more;
 }
 
 static void add_counters(struct worker *worker, void *argument) {

@@ -340,6 +340,13 @@ static void prepare_run(struct writer *writer, size_t i, const struct udp_run *r
     }
 }
 
+/* What the kernel says when the source address is not ours any more: EINVAL, newer ones ENETUNREACH. EINVAL of a run
+ * may as well mean that its segments are too large for the path. */
+static bool source_is_gone(const struct udp_run *run, int error) {
+    return run->from->family != AF_UNSPEC &&
+           ((error == EINVAL && run->segment == 0) || error == ENETUNREACH || error == EADDRNOTAVAIL);
+}
+
 /* Sends `count` (at most UDP_BATCH) runs of one family. A failure concerns the first that was not sent: it is noted
  * (or, if the source address is no longer ours, tried once more without), and the rest goes on. */
 static void write_batch(int fd, struct udp_run *runs, size_t count) {
@@ -357,8 +364,8 @@ static void write_batch(int fd, struct udp_run *runs, size_t count) {
         if (errno == EINTR) {
             continue;
         }
-        if (errno == EINVAL && runs[at].segment == 0 && runs[at].from->family != 0) {
-            runs[at].from->family = 0;
+        if (source_is_gone(&runs[at], errno)) {
+            runs[at].from->family = AF_UNSPEC;
             prepare_run(&writer, at, &runs[at]);
             continue;
         }
