@@ -1,8 +1,8 @@
 /* The engine's control interface: what sallyport-wg's main and its UAPI call. The data plane behind it is the workers'.
  *
- * Thread: every function here belongs to one control thread. Changes to peers and tenants are gathered and applied by the
- * worker that owns them, between two batches of packets; engine_flush() returns when all of them are in force. Nothing here
- * blocks a worker for longer than one bounded step, however many peers there are.
+ * Thread: every function here belongs to one control thread. Changes to peers and tenants are gathered and applied by
+ * the worker that owns them, between two batches of packets; engine_flush() returns when all of them are in force.
+ * Nothing here blocks a worker for longer than one bounded step, however many peers there are.
  *
  * Errors: 0 or -errno. A change that is refused leaves everything as it was. */
 #pragma once
@@ -24,29 +24,31 @@ struct engine;
 
 struct engine_options {
     const char *interface_name;
-    unsigned workers;   /* 0: one per CPU this process may use, at most ENGINE_WORKERS_MAX */
-    const char *crypto; /* "auto", or a name of wire/aead.h */
-    unsigned mtu;       /* of a TUN made here; 0: 1420 */
-    bool no_gso;        /* switch UDP_SEGMENT / UDP_GRO off */
-    bool no_tso;        /* switch the TUN's virtio header and segmentation offloads off */
+    unsigned workers;    /* 0: one per CPU this process may use, at most ENGINE_WORKERS_MAX */
+    const char *crypto;  /* "auto", or a name of wire/aead.h */
+    unsigned mtu;        /* of a TUN made here; 0: 1420 */
+    bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
+    bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
 
 /* Opens the TUN device (creating it, or attaching to a persistent one), starts the workers. Sockets are bound when the
- * interface is set up (its IFF_UP), as the kernel does, or at once if it is up already; a busy port is reported by the call
- * that asks for it. -EPERM no privilege, -ENOENT no /dev/net/tun, -EBUSY the interface is held by another process. */
+ * interface is set up (its IFF_UP), as the kernel does, or at once if it is up already; a busy port is reported by the
+ * call that asks for it. -EPERM no privilege, -ENOENT no /dev/net/tun, -EBUSY the interface is held by another process.
+ */
 int engine_create(const struct engine_options *options, struct engine **ret_engine);
 /* Stops the workers, closes sockets and TUN (which removes a TUN it made), wipes secrets. Accepts NULL. */
 void engine_free(struct engine *engine);
-/* A descriptor for the control thread's poll(): readable when engine_attend() has work (interface up, down, gone, MTU changed). */
+/* A descriptor for the control thread's poll(): readable when engine_attend() has work (interface up, down, gone, MTU
+ * changed). */
 int engine_fd(const struct engine *engine);
 /* -ENODEV: the interface was deleted; time to exit. */
 int engine_attend(struct engine *engine);
 
 /* --- the device --- */
 
-/* A zero key clears it. Precomputed secrets are dropped; sessions stay as Linux leaves them (noise_set_static_identity). A
- * peer with our own public key is removed. */
+/* A zero key clears it. Precomputed secrets are dropped; sessions stay as Linux leaves them
+ * (noise_set_static_identity). A peer with our own public key is removed. */
 int engine_set_private_key(struct engine *engine, const struct key *private_key);
 int engine_set_listen_port(struct engine *engine, uint16_t port); /* 0: any. -EADDRINUSE keeps the old one */
 int engine_set_fwmark(struct engine *engine, uint32_t fwmark);
@@ -95,8 +97,8 @@ struct engine_walk {
 
 typedef int engine_tenant_fn(void *context, const struct engine_tenant *tenant, const struct engine_usage *usage);
 /* The next tenants of a walk, a bounded piece (some thousand). 1: there are more; 0: that was the end; else the first
- * non-zero return of `fn`, or -ENOMEM, which end the walk. Anything may be done between two pieces: a tenant that exists
- * throughout is seen exactly once, one that comes or goes at most once. */
+ * non-zero return of `fn`, or -ENOMEM, which end the walk. Anything may be done between two pieces: a tenant that
+ * exists throughout is seen exactly once, one that comes or goes at most once. */
 int engine_walk_tenants(struct engine *engine, struct engine_walk *walk, engine_tenant_fn *fn, void *context);
 
 /* --- peers --- */
@@ -121,17 +123,17 @@ struct engine_peer_change {
     struct key preshared_key; /* zero: none */
     union endpoint endpoint;
     uint16_t keepalive_s;
-    struct uuid tenant; /* zero: no tenant (plain WireGuard). -ENOENT if there is no such tenant. Moving an existing peer to
-                           another tenant drops its allowed IPs, hub addresses and sessions first */
+    struct uuid tenant; /* zero: no tenant (plain WireGuard). -ENOENT if there is no such tenant. Moving an existing
+                           peer to another tenant drops its allowed IPs, hub addresses and sessions first */
     struct engine_hub_address hub_addresses[2]; /* replaces; at most one of each family */
     size_t hub_address_count;
-    uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE]; /* the least a next initiation must exceed; only ever raises */
+    uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];   /* the least a next initiation must exceed; only ever raises */
     const struct engine_allowed_ip *allowed_ips; /* borrowed until the call returns */
     size_t allowed_ip_count;
 };
 
-/* Gathers one change; may apply earlier ones. A peer with our own public key is skipped, as Linux does. -EINVAL, -ENOENT
- * (tenant), -ENOMEM, -ENOSPC. Call engine_flush() before reporting success. */
+/* Gathers one change; may apply earlier ones. A peer with our own public key is skipped, as Linux does. -EINVAL,
+ * -ENOENT (tenant), -ENOMEM, -ENOSPC. Call engine_flush() before reporting success. */
 int engine_peer_change(struct engine *engine, const struct engine_peer_change *change);
 /* All peers (replace_peers=true). */
 int engine_remove_peers(struct engine *engine);
@@ -162,28 +164,28 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
 /* --- counters --- */
 
 /* Why a packet went no further. One list: the enum, the UAPI's names and the metrics come from it. */
-#define ENGINE_DROPS(X)                                                                                               \
-    X(MALFORMED, "malformed")                    /* no WireGuard message */                                          \
-    X(BAD_MAC, "bad_mac")                        /* mac1 wrong */                                                    \
-    X(UNDER_LOAD, "under_load")                  /* answered by a cookie, or over the source's rate */               \
-    X(UNKNOWN_PEER, "unknown_peer")              /* initiation of a key we do not have */                            \
-    X(BAD_HANDSHAKE, "bad_handshake")            /* not authentic */                                                 \
-    X(REPLAYED_HANDSHAKE, "replayed_handshake")  /* timestamp not greater, or more than 50/s */                      \
-    X(UNKNOWN_INDEX, "unknown_index")            /* receiver index of no session */                                  \
-    X(BAD_TAG, "bad_tag")                        /* data that does not authenticate */                               \
-    X(REPLAYED, "replayed")                      /* counter seen, or too old */                                      \
-    X(EXPIRED, "expired")                        /* session older than 180 s */                                      \
-    X(BAD_INNER, "bad_inner")                    /* inner packet malformed */                                        \
-    X(BAD_SOURCE, "bad_source")                  /* source not among the peer's allowed IPs */                       \
-    X(PROHIBITED, "prohibited")                  /* destination the tenant may not reach */                          \
-    X(NO_ROUTE, "no_route")                      /* no peer has the destination */                                   \
-    X(NO_ENDPOINT, "no_endpoint")                /* peer's address not known yet */                                  \
-    X(NO_SESSION, "no_session")                  /* queue full or given up while waiting for a handshake */          \
-    X(TOO_BIG, "too_big")                        /* over the MTU and must not be fragmented */                       \
-    X(OVER_LIMIT, "over_limit")                  /* policed by the tenant's limits */                                \
-    X(UNTRANSLATABLE, "untranslatable")          /* 1:1 translation cannot be done on it */                          \
-    X(RING_FULL, "ring_full")                    /* another worker is too far behind */                              \
-    X(TUN_FULL, "tun_full")                      /* the kernel did not take it */                                    \
+#define ENGINE_DROPS(X)                                                                                                \
+    X(MALFORMED, "malformed")                   /* no WireGuard message */                                             \
+    X(BAD_MAC, "bad_mac")                       /* mac1 wrong */                                                       \
+    X(UNDER_LOAD, "under_load")                 /* answered by a cookie, or over the source's rate */                  \
+    X(UNKNOWN_PEER, "unknown_peer")             /* initiation of a key we do not have */                               \
+    X(BAD_HANDSHAKE, "bad_handshake")           /* not authentic */                                                    \
+    X(REPLAYED_HANDSHAKE, "replayed_handshake") /* timestamp not greater, or more than 50/s */                         \
+    X(UNKNOWN_INDEX, "unknown_index")           /* receiver index of no session */                                     \
+    X(BAD_TAG, "bad_tag")                       /* data that does not authenticate */                                  \
+    X(REPLAYED, "replayed")                     /* counter seen, or too old */                                         \
+    X(EXPIRED, "expired")                       /* session older than 180 s */                                         \
+    X(BAD_INNER, "bad_inner")                   /* inner packet malformed */                                           \
+    X(BAD_SOURCE, "bad_source")                 /* source not among the peer's allowed IPs */                          \
+    X(PROHIBITED, "prohibited")                 /* destination the tenant may not reach */                             \
+    X(NO_ROUTE, "no_route")                     /* no peer has the destination */                                      \
+    X(NO_ENDPOINT, "no_endpoint")               /* peer's address not known yet */                                     \
+    X(NO_SESSION, "no_session")                 /* queue full or given up while waiting for a handshake */             \
+    X(TOO_BIG, "too_big")                       /* over the MTU and must not be fragmented */                          \
+    X(OVER_LIMIT, "over_limit")                 /* policed by the tenant's limits */                                   \
+    X(UNTRANSLATABLE, "untranslatable")         /* 1:1 translation cannot be done on it */                             \
+    X(RING_FULL, "ring_full")                   /* another worker is too far behind */                                 \
+    X(TUN_FULL, "tun_full")                     /* the kernel did not take it */                                       \
     X(UDP_FULL, "udp_full")
 
 enum engine_drop {

@@ -18,7 +18,8 @@
 struct desired_device {
     struct key private_key; /* a secret: wipe */
     uint16_t listen_port;
-    struct prefix hub_addresses[4]; /* with the length of the pool behind it: 10.0.0.1/8, fd..::1/48; put on the interface */
+    struct prefix
+        hub_addresses[4]; /* with the length of the pool behind it: 10.0.0.1/8, fd..::1/48; put on the interface */
     size_t hub_address_count;
     unsigned mtu;
 };
@@ -43,8 +44,8 @@ struct desired_peer {
 };
 
 enum desired_change_kind {
-    DESIRED_PEER_SET,      /* add, or make it exactly so; an unchanged part is not disturbed */
-    DESIRED_PEER_REMOVE,   /* only peer.public_key counts */
+    DESIRED_PEER_SET,    /* add, or make it exactly so; an unchanged part is not disturbed */
+    DESIRED_PEER_REMOVE, /* only peer.public_key counts */
     DESIRED_TENANT_SET,
     DESIRED_TENANT_REMOVE, /* only tenant.id counts; its peers go too */
 };
@@ -63,7 +64,7 @@ struct actual_peer {
     int64_t last_handshake_at_us; /* wall; 0: never */
     uint64_t bytes_received;      /* since the peer was added to the data plane */
     uint64_t bytes_sent;
-    bool foreign_allowed_ips;     /* carries allowed IPs that a desired peer could not express: mend it */
+    bool foreign_allowed_ips; /* carries allowed IPs that a desired peer could not express: mend it */
 };
 
 struct actual_tenant {

@@ -1,9 +1,9 @@
 /* The control plane's logic: what api/ and daemon/ call. The store is the truth, the data plane follows it.
  *
- * Ownership: a service owns its store connections and its backend. Every function may be called from any thread; writes are
- * serialized, reads run beside them. Errors: 0, or -errno with `ret_problem` filled (model/problem.h); a refused call
- * changes nothing. What a call acknowledged is durable; and it is in force in the data plane too, unless that is away, in
- * which case reconciliation brings it there (the answer of service_status() says so). */
+ * Ownership: a service owns its store connections and its backend. Every function may be called from any thread; writes
+ * are serialized, reads run beside them. Errors: 0, or -errno with `ret_problem` filled (model/problem.h); a refused
+ * call changes nothing. What a call acknowledged is durable; and it is in force in the data plane too, unless that is
+ * away, in which case reconciliation brings it there (the answer of service_status() says so). */
 #pragma once
 
 #include <stdbool.h>
@@ -18,11 +18,11 @@
 struct service;
 
 struct service_config {
-    const char *store_url; /* "sqlite:/var/lib/sallyport/sallyport.db" */
-    struct prefix pool;          /* unique addresses and hub addresses come out of it */
-    struct ip_addr hub_address;  /* in the pool */
-    struct prefix ula;           /* family 0: generated once and kept in the store; a /48 */
-    const char *endpoint;        /* host, or host:port, written into routers' configurations */
+    const char *store_url;      /* "sqlite:/var/lib/sallyport/sallyport.db" */
+    struct prefix pool;         /* unique addresses and hub addresses come out of it */
+    struct ip_addr hub_address; /* in the pool */
+    struct prefix ula;          /* family 0: generated once and kept in the store; a /48 */
+    const char *endpoint;       /* host, or host:port, written into routers' configurations */
     uint16_t listen_port;
     unsigned mtu;
     struct key private_key; /* the gateway's; copied into locked memory */
@@ -33,8 +33,8 @@ struct service_config {
     unsigned usage_s;     /* counters and handshakes, seconds */
 };
 
-/* Opens the store (migrating it), takes the pool, starts reconciliation in a thread of its own. The data plane being away
- * is no error here. */
+/* Opens the store (migrating it), takes the pool, starts reconciliation in a thread of its own. The data plane being
+ * away is no error here. */
 int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem);
 /* Flushes usage, stops; the data plane goes on. Accepts NULL. */
 void service_close(struct service *service);
@@ -84,20 +84,22 @@ int service_tenant_create(struct service *s, const struct caller *c, const struc
                           struct tenant *ret_tenant, struct problem *ret_problem);
 int service_tenant_get(struct service *s, const struct caller *c, const struct uuid *id, struct tenant *ret_tenant,
                        struct problem *ret_problem);
-int service_tenant_patch(struct service *s, const struct caller *c, const struct uuid *id, const struct tenant_patch *patch,
-                         struct tenant *ret_tenant, struct problem *ret_problem);
-int service_tenant_set_status(struct service *s, const struct caller *c, const struct uuid *id, enum tenant_status status,
-                              struct tenant *ret_tenant, struct problem *ret_problem);
-int service_tenant_delete(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem);
-/* Up to `limit` tenants after `cursor` ("" for the first page) in order of creation; ret_next is "" on the last page. */
-int service_tenant_list(struct service *s, const struct caller *c, const struct tenant_filter *filter, const char *cursor,
-                        size_t limit, struct tenant *ret_tenants, size_t *ret_count, char ret_next[64],
-                        struct problem *ret_problem);
+int service_tenant_patch(struct service *s, const struct caller *c, const struct uuid *id,
+                         const struct tenant_patch *patch, struct tenant *ret_tenant, struct problem *ret_problem);
+int service_tenant_set_status(struct service *s, const struct caller *c, const struct uuid *id,
+                              enum tenant_status status, struct tenant *ret_tenant, struct problem *ret_problem);
+int service_tenant_delete(struct service *s, const struct caller *c, const struct uuid *id,
+                          struct problem *ret_problem);
+/* Up to `limit` tenants after `cursor` ("" for the first page) in order of creation; ret_next is "" on the last page.
+ */
+int service_tenant_list(struct service *s, const struct caller *c, const struct tenant_filter *filter,
+                        const char *cursor, size_t limit, struct tenant *ret_tenants, size_t *ret_count,
+                        char ret_next[64], struct problem *ret_problem);
 
 /* --- routers --- */
 
 struct router_spec {
-    struct uuid id;        /* zero: make one */
+    struct uuid id; /* zero: make one */
     struct uuid tenant_id;
     const char *name;
     struct key public_key; /* zero: a pair is made */
@@ -136,31 +138,33 @@ int service_router_create(struct service *s, const struct caller *c, const struc
                           struct router_made *ret_made, struct problem *ret_problem);
 int service_router_get(struct service *s, const struct caller *c, const struct uuid *id, struct router *ret_router,
                        struct problem *ret_problem);
-int service_router_patch(struct service *s, const struct caller *c, const struct uuid *id, const struct router_patch *patch,
-                         struct router *ret_router, struct problem *ret_problem);
+int service_router_patch(struct service *s, const struct caller *c, const struct uuid *id,
+                         const struct router_patch *patch, struct router *ret_router, struct problem *ret_problem);
 /* Disabling takes it out of the data plane; enabling (status ROUTER_PENDING or ROUTER_ACTIVE alike) puts it back. */
 int service_router_set_disabled(struct service *s, const struct caller *c, const struct uuid *id, bool disabled,
                                 struct router *ret_router, struct problem *ret_problem);
 /* New keys: spec->public_key / preshared_key / generate_preshared_key count. */
-int service_router_rotate(struct service *s, const struct caller *c, const struct uuid *id, const struct router_spec *spec,
-                          struct router_made *ret_made, struct problem *ret_problem);
-int service_router_delete(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem);
-int service_router_list(struct service *s, const struct caller *c, const struct router_filter *filter, const char *cursor,
-                        size_t limit, struct router *ret_routers, size_t *ret_count, char ret_next[64],
-                        struct problem *ret_problem);
+int service_router_rotate(struct service *s, const struct caller *c, const struct uuid *id,
+                          const struct router_spec *spec, struct router_made *ret_made, struct problem *ret_problem);
+int service_router_delete(struct service *s, const struct caller *c, const struct uuid *id,
+                          struct problem *ret_problem);
+int service_router_list(struct service *s, const struct caller *c, const struct router_filter *filter,
+                        const char *cursor, size_t limit, struct router *ret_routers, size_t *ret_count,
+                        char ret_next[64], struct problem *ret_problem);
 
-/* --- bulk: one durable transaction and one delta to the data plane for all items; each item stands or falls alone --- */
+/* --- bulk: one durable transaction and one delta to the data plane for all items; each item stands or falls alone ---
+ */
 
 struct bulk_item {
-    bool has_tenant;                 /* make this tenant first; its routers' tenant_id is then ignored */
+    bool has_tenant; /* make this tenant first; its routers' tenant_id is then ignored */
     struct tenant_spec tenant;
     const struct router_spec *routers; /* borrowed */
     size_t router_count;
     /* out */
     struct tenant made_tenant;
-    struct router_made *made;        /* room for router_count; the caller's; wipe */
-    int error;                       /* 0, or the item's -errno: then nothing of the item was made */
-    struct problem problem;          /* field is relative to the item */
+    struct router_made *made; /* room for router_count; the caller's; wipe */
+    int error;                /* 0, or the item's -errno: then nothing of the item was made */
+    struct problem problem;   /* field is relative to the item */
 };
 
 int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
@@ -206,7 +210,8 @@ int service_token_revoke(struct service *s, const struct caller *c, const struct
 int service_token_check(struct service *s, const char *text, struct caller *ret_caller);
 
 /* An answer kept for 24 h under the caller's Idempotency-Key, sealed with a key derived from it: only who knows the key
- * can read it again. get: 0 with owned `ret_body` (free and wipe), -ENOENT none, -EEXIST the key was used for another request. */
+ * can read it again. get: 0 with owned `ret_body` (free and wipe), -ENOENT none, -EEXIST the key was used for another
+ * request. */
 int service_idempotency_get(struct service *s, const struct caller *c, const char *key, const uint8_t request_hash[32],
                             int *ret_status, char **ret_body, size_t *ret_size, struct problem *ret_problem);
 int service_idempotency_put(struct service *s, const struct caller *c, const char *key, const uint8_t request_hash[32],
@@ -237,10 +242,10 @@ struct service_status {
     uint64_t pool_total, pool_free; /* addresses */
     int64_t reconciled_at;          /* wall; 0: not yet */
     uint32_t reconcile_ms;
-    uint64_t mended;        /* differences found and mended since start */
+    uint64_t mended; /* differences found and mended since start */
     bool in_sync;
-    char trouble[256];      /* last failure of the data plane or reconciliation, "" if none since */
-    uint64_t memory_bytes;  /* this process */
+    char trouble[256];     /* last failure of the data plane or reconciliation, "" if none since */
+    uint64_t memory_bytes; /* this process */
 };
 void service_status(struct service *s, struct service_status *ret_status);
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *ret_problem);
