@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import pathlib
-import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -26,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from harness import load  # noqa: E402
+from harness.netns import interrupt_once  # noqa: E402
 from harness.stage import Stage  # noqa: E402
 
 
@@ -62,7 +62,7 @@ def main():
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("control: needs root for its network namespaces")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    interrupt_once()
     figures = {name: round(value, 3) for name, value in
                measure(arguments.build, arguments.tenants, arguments.adds, arguments.rounds).items()}
     for name, value in figures.items():

@@ -79,7 +79,8 @@ class Gateway:
                 self.process = self.namespace.popen(*command, stdout=log, stderr=log, env=self.environment)
             else:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                                env=self.environment, preexec_fn=die_with_parent)
+                                                env=self.environment, preexec_fn=die_with_parent,
+                                                start_new_session=True)
         if wait:
             self.wait_in_sync(timeout)
         return self

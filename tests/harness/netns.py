@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import itertools
 import os
+import signal
 import subprocess
 
 CLONE_NEWNET = 0x40000000
@@ -19,8 +20,10 @@ _serial = itertools.count()
 
 
 def run(*command, input=None, check=True, timeout=30):
-    """Runs a program; its output as text. Raises with what it said on stderr."""
-    done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, check=False)
+    """Runs a program; its output as text. Raises with what it said on stderr. In a session of its own, so that Ctrl-C on
+    the terminal reaches us only and nothing is cut off half done."""
+    done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, check=False,
+                          start_new_session=True)
     if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -36,12 +39,27 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 
-class Namespace:
-    """One network namespace, loopback up."""
+def interrupt_once():
+    """Makes Ctrl-C and SIGTERM raise KeyboardInterrupt, the first time only: what follows is cleaning up, and that must
+    not be cut off by impatience. (A mask would not do: it holds for one thread.)"""
+    def stop(*_):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
 
-    def __init__(self, name):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+class Namespace:
+    """One network namespace, loopback up. `owned` is the list that it enters before it exists, so that whoever is
+    interrupted meanwhile still takes it down."""
+
+    def __init__(self, name, owned=None):
         self.name = name
         self.path = f"/run/netns/{name}"
+        if owned is not None:
+            owned.append(self)
         run("ip", "netns", "add", name)
         self.ip("link", "set", "lo", "up")
 
@@ -66,7 +84,7 @@ class Namespace:
         """Starts a program that dies with us. Only from the main thread: it is that thread's death that counts."""
         if not detached:
             options["preexec_fn"] = die_with_parent
-        return subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, **options)
+        return subprocess.Popen(self.command(*command), stdin=subprocess.DEVNULL, start_new_session=True, **options)
 
     def sysctl(self, key, value):
         self.run("sh", "-c", f'echo "$1" >"/proc/sys/{key.replace(".", "/")}"', "sh", str(value))
@@ -96,14 +114,16 @@ class Network:
         self.prefix = short_name(prefix)
         self.namespaces = []
         self._next_host = 1
-        self._bridge = self.namespace("net")
-        self._bridge.ip_batch(["link add br0 type bridge", "link set br0 up"])
+        try:
+            self._bridge = self.namespace("net")
+            self._bridge.ip_batch(["link add br0 type bridge", "link set br0 up"])
+        except BaseException:
+            self.close()
+            raise
 
     def namespace(self, name):
         """A namespace that is not connected to anything."""
-        namespace = Namespace(f"{self.prefix}-{name}")
-        self.namespaces.append(namespace)
-        return namespace
+        return Namespace(f"{self.prefix}-{name}", self.namespaces)
 
     def host(self, name):
         """A namespace on the bridge, with the next free address; .address and .address6 tell which."""

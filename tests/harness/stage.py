@@ -69,12 +69,14 @@ class Stage:
                 body["subnet"] = "10.100.0.0/16"
             self.tenants[tenant] = self.api.post("/tenants", body)["id"]
             for name, wish in ROUTERS:
-                self.routers.append(self.add_router(tenant, name, wish if addressing == "private" else None))
+                body = {"name": name, **({"address": wish} if addressing == "private" else {})}
+                made = self.api.post(f"/tenants/{self.tenants[tenant]}/routers", body)
+                self.connect(tenant, made, self.network.host(f"{tenant}-{name}"))
 
-    def add_router(self, tenant, name, wish=None):
-        namespace = self.network.host(f"{tenant}-{name}")
-        body = {"name": name, **({"address": wish} if wish else {})}
-        router = Router(tenant, self.api.post(f"/tenants/{self.tenants[tenant]}/routers", body), namespace)
+    def connect(self, tenant, made, namespace):
+        """Starts the client of a router from the answer that made it."""
+        router = Router(tenant, made, namespace)
+        self.routers.append(router)
         self.names.serve(namespace, router.name)
         router.client.up()
         return router
@@ -132,10 +134,11 @@ class Stage:
         through = [f"{name} -> {address}" for name, addresses in found.items() for address in addresses]
         return through, sum(len(addresses) for _, addresses in questions.values())
 
-    def pings(self, per_second=20):
-        """Continuous pings hub -> router and router -> hub, for all routers. Not started."""
-        targets = [(self.hub, router.hub_address) for router in self.routers]
-        targets += [(router.namespace, self.hub_address) for router in self.routers]
+    def pings(self, per_second=20, routers=None):
+        """Continuous pings hub -> router and router -> hub, for all routers or those given. Not started."""
+        routers = self.routers if routers is None else routers
+        targets = [(self.hub, router.hub_address) for router in routers]
+        targets += [(router.namespace, self.hub_address) for router in routers]
         return Pings(targets, per_second)
 
     # --- what is measured ---
@@ -164,10 +167,7 @@ class Stage:
         began = time.monotonic()
         made = self.api.post(f"/tenants/{self.tenants[tenant]}/routers", {"name": name})
         answered = time.monotonic()
-        router = Router(tenant, made, namespace)
-        self.names.serve(namespace, router.name)
-        router.client.up()
-        self.routers.append(router)
+        router = self.connect(tenant, made, namespace)
         reached = ping(namespace, [self.hub_address], wait=10, every=0.01)
         return router, answered - began, time.monotonic() - began if reached else None
 

@@ -1,0 +1,148 @@
+"""Thousands of routers against one gateway: small packets, site to site, loading, memory.
+
+      hub [10.0.0.1, the gateway under test] --- veth --- far [a swarm at 198.18.0.0/16]
+
+The gateway has one core to itself, the swarm the others.
+"""
+import socket
+import time
+
+from .lab import GATEWAY_CPU, HUB, OTHER_CPUS, Lab, Link, median
+
+DISCARD_PORT = 9
+SMALL = 128
+LARGE = 1420
+
+
+def sink(lab, namespace):
+    """A socket that takes the packets and drops them: what the kernel does with less is an ICMP error for each."""
+    with namespace.inside():
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    s.bind((HUB, DISCARD_PORT))
+    lab.closing(s.close)
+
+
+def connect(swarm, **options):
+    result = swarm.do("connect", **options)
+    if result["connected"] < result["peers"]:
+        raise RuntimeError(f"only {result['connected']} of {result['peers']} routers connected in"
+                           f" {result['seconds']:.0f} s")
+    return result
+
+
+class SmallPackets:
+    """A gateway with connected routers that send it small packets."""
+
+    def __init__(self, lab, command, peers):
+        self.peers = peers
+        self.hub, self.swarm = lab.crowd(command, peers, GATEWAY_CPU, OTHER_CPUS)
+        self.bare_rss = self.hub.rss()
+        self.swarm.do("load", socket=str(self.hub.socket))
+        self.bytes_per_peer = (self.hub.rss() - self.bare_rss) / peers
+        sink(lab, self.hub.namespace)
+        connect(self.swarm, seconds=60)
+        self.link = Link(self.hub.namespace, self.hub.name)
+
+    def run(self, seconds):
+        """(packets a second of the gateway's CPU, packets a second of the clock, part of a core that it used)."""
+        cpu, (size, packets, _, _), began = self.hub.cpu_s(), self.link.read(), time.monotonic()
+        self.swarm.do("data", seconds=seconds, size=SMALL)
+        took = time.monotonic() - began
+        cpu, (new_size, new_packets, _, _) = self.hub.cpu_s() - cpu, self.link.read()
+        packets = new_packets - packets
+        if packets == 0 or abs((new_size - size) / packets - SMALL) > 1:
+            raise RuntimeError(f"{packets} packets of {new_size - size} bytes came out of {self.hub.command}")
+        return packets / cpu, packets / took, cpu / took
+
+
+def small(bench):
+    """128-byte packets round robin from 10,000 routers to the hub, as fast as one core sends them. Packets count once
+    they are out of the gateway's TUN; a second is one of its CPU time."""
+    peers, seconds = (2000, 2) if bench.quick else (10000, 3)
+    with Lab(bench) as lab:
+        stages = {name: SmallPackets(lab, command, peers) for name, command in bench.contenders}
+        runs = {name: [] for name in stages}
+        for name, stage in stages.items():
+            stage.run(1)
+        for _ in range(3):
+            for name, stage in stages.items():
+                runs[name].append(stage.run(seconds))
+        echo = {name: stage.swarm.do("echo", count=2000, rate=1000) for name, stage in stages.items()}
+    figures = {}
+    for name, results in runs.items():
+        figures["small_pps_per_core" + name] = median([one[0] for one in results])
+        figures["small_pps_wall" + name] = median([one[1] for one in results])
+        figures["small_cores_used" + name] = median([one[2] for one in results])
+        figures["small_echo_p50_us" + name] = echo[name]["latency_us_p50"]
+        figures["small_echo_lost" + name] = echo[name]["sent"] - echo[name]["answered"]
+        if name:
+            figures["bytes_per_peer_of_10k" + name] = stages[name].bytes_per_peer
+    return figures
+
+
+def hairpin(bench):
+    """Full-size packets from router to router of one tenant, in bursts as a router with segmentation offload sends
+    them. Counted where they come out. Our gateway turns them around, any other's kernel forwards them."""
+    peers, seconds = 64, 1.5 if bench.quick else 3
+    runs = {}
+    with Lab(bench) as lab:
+        stages = {}
+        for name, command in bench.contenders:
+            hub, swarm = lab.crowd(command, peers, GATEWAY_CPU, OTHER_CPUS)
+            hub.namespace.sysctl("net.ipv4.ip_forward", 1)
+            tenants = {} if name else {"tenants": "unique", "routers_per_tenant": peers}
+            swarm.do("load", socket=str(hub.socket), **tenants)
+            connect(swarm, seconds=20)
+            stages[name] = hub, swarm
+        for _ in range(3):
+            for name, (hub, swarm) in stages.items():
+                cpu = hub.cpu_s()
+                result = swarm.do("data", seconds=seconds, size=LARGE, burst=44, site=True, open_every=64)
+                cpu = hub.cpu_s() - cpu
+                if result.get("bad_data") or not result.get("data_received"):
+                    raise RuntimeError(f"site to site through {hub.command}: {result}")
+                gbits = result["data_received"] * LARGE * 8 / 1e9
+                runs.setdefault(name, []).append((gbits / result["seconds"], cpu / (gbits / 8)))
+    figures = {}
+    for name, results in runs.items():
+        figures["hairpin_gbit_s" + name] = median([one[0] for one in results])
+        figures["hairpin_cpu_s_per_gb" + name] = median([one[1] for one in results])
+    return figures
+
+
+def idle_percent(endpoint, seconds):
+    before = endpoint.cpu_s()
+    time.sleep(seconds)
+    return (endpoint.cpu_s() - before) / seconds * 100
+
+
+def load_once(bench, peers, idle_s=0.0, **options):
+    """Peers with one allowed IP each into an empty engine: (seconds, bytes a peer, idle percent)."""
+    with Lab(bench) as lab:
+        hub, swarm = lab.crowd(bench.engine, peers)
+        before = hub.rss()
+        seconds = swarm.do("load", socket=str(hub.socket), silent=True, **options)["seconds"]
+        size = (hub.rss() - before) / peers
+        time.sleep(1 if idle_s else 0)
+        return seconds, size, idle_percent(hub, idle_s) if idle_s else 0.0
+
+
+def load(bench):
+    """Loading peers over the UAPI: what it takes, what they take. The X25519 of a peer's static keys is not part of it:
+    the engine does it when the peer first connects."""
+    hundred_k, million = (20_000, 100_000) if bench.quick else (100_000, 1_000_000)
+    runs = [load_once(bench, hundred_k) for _ in range(3)]
+    with_tenants = load_once(bench, hundred_k, tenants="private")
+    # of the larger one the slowest part is the memory's first touch, which is new in each process
+    larger = [load_once(bench, million, idle_s=0 if n else 3 if bench.quick else 10) for n in range(1 if bench.quick else 3)]
+    figures = {
+        "load_100k_s": median([one[0] for one in runs]),
+        "load_100k_tenants_s": with_tenants[0],
+        "bytes_per_idle_peer_and_tenant": with_tenants[1],
+        "load_1m_s": median([one[0] for one in larger]),
+        "bytes_per_idle_peer": median([one[1] for one in larger]),
+        "idle_cpu_percent_1m_silent": larger[0][2],
+    }
+    return bench.scaled(figures, {"load_100k_s": hundred_k / 100_000, "load_100k_tenants_s": hundred_k / 100_000,
+                                  "load_1m_s": million / 1_000_000})

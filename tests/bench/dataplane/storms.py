@@ -1,0 +1,118 @@
+"""Handshakes: how many a core does, what idling routers cost, all of them coming back at once, and an attacker among
+them. The topology is that of crowds.py; where all CPUs work for both sides, nobody is pinned."""
+import time
+
+from .crowds import connect
+from .lab import CPUS, GATEWAY_CPU, OTHER_CPUS, Lab, Swarm, median
+
+MULTIPLICATIONS = 4  # of a responder's first handshake: es, ss, ee, se; and a fifth, of the base, for its ephemeral key
+
+
+def idling(hub, swarm, **options):
+    """Percent of a core over a time of keepalives."""
+    before, began = hub.cpu_s(), time.monotonic()
+    result = swarm.do("idle", **options)
+    percent = (hub.cpu_s() - before) / (time.monotonic() - began) * 100
+    if result["connected"] < 1:
+        raise RuntimeError("nobody is connected")
+    return percent
+
+
+def handshakes(bench):
+    """All routers connect, 64 at a time, to a gateway with one core; then they idle. Their own share of the first
+    message is made beforehand, so that the gateway is what limits."""
+    peers = 10_000 if bench.quick else 100_000
+    seconds = 5 if bench.quick else 25
+    with Lab(bench) as lab:
+        hub, swarm = lab.crowd(bench.engine, peers, GATEWAY_CPU, OTHER_CPUS)
+        x25519 = median([swarm.do("x25519", seconds=0.5)["per_s"] for _ in range(3)])
+        swarm.do("load", socket=str(hub.socket))
+        swarm.do("prepare")
+        before = hub.cpu_s()
+        result = connect(swarm, seconds=120)
+        cpu = hub.cpu_s() - before
+        connected_bytes = hub.rss()
+        again = swarm.do("connect", peers=min(peers, 10_000), seconds=30)
+        keepalives = idling(hub, swarm, seconds=seconds)
+        connect(swarm, seconds=120) if again["connected"] < peers else None
+        rekeying = idling(hub, swarm, seconds=seconds, rekey=125)
+    scale = 100_000 / peers
+    return {
+        "x25519_per_s": x25519,
+        "handshakes_per_core_s": peers / cpu,
+        "handshakes_wall_per_s": peers / result["seconds"],
+        "handshakes_percent_of_x25519": peers / cpu / (x25519 / MULTIPLICATIONS) * 100,
+        "handshake_latency_ms_p99": result["latency_ms_p99"],
+        "bytes_per_connected_peer": connected_bytes / peers,
+        "idle_cpu_percent_100k": keepalives * scale,
+        "idle_cpu_percent_100k_rekeying": rekeying * scale,
+    }
+
+
+def storm(bench):
+    """The engine ends, starts and is loaded again; all routers begin anew within one second and go on every 5 s until
+    answered."""
+    peers = 10_000 if bench.quick else 100_000
+    with Lab(bench) as lab:
+        hub, swarm = lab.crowd(bench.engine, peers)
+        swarm.do("load", socket=str(hub.socket))
+        connect(swarm, seconds=20, peers=1000)
+        swarm.do("prepare")
+        hub.end()
+        hub.start().up(["10.0.0.1/32"], ["10.16.0.0/12"])
+        swarm.do("load", socket=str(hub.socket))
+        before, rss = hub.cpu_s(), hub.rss()
+        result = swarm.do("connect", spread=1, seconds=90)
+        cpu, grown = hub.cpu_s() - before, hub.rss() - rss
+    if result["connected"] < peers:
+        raise RuntimeError(f"storm: {result['connected']} of {peers} are back after {result['seconds']:.0f} s")
+    return {
+        "storm_100k_s": result["seconds"],
+        "storm_100k_engine_cpu_s": cpu,
+        "storm_100k_routers_cpu_s": result["cpu_s"],
+        "storm_100k_least_s": (cpu + result["cpu_s"]) / len(CPUS),
+        "storm_100k_cookies": result.get("cookies", 0),
+        "storm_100k_initiations": result["initiations"],
+        "storm_100k_bytes_per_peer": grown / peers,
+    }
+
+
+def within_retries(result, retries=3):
+    return sum(result["connected_by_try"][:retries + 1]) / result["peers"] * 100
+
+
+def flooded(bench, lab, hub, peers, seconds, **swarm_options):
+    """Routers connect while somebody floods: (their result, the flood's)."""
+    routers = Swarm(lab, hub.far, peers, **swarm_options)
+    attacker = Swarm(lab, hub.far, 1, sources="198.19.0.0/16")
+    routers.do("load", socket=str(hub.socket))
+    routers.do("prepare")
+    attacker.begin("flood", rate=200_000, seconds=seconds)
+    time.sleep(1)
+    result = routers.do("connect", spread=2, seconds=seconds - 2)
+    flood = attacker.finish()
+    routers.close()
+    attacker.close()
+    return result, flood
+
+
+def flood(bench):
+    """200,000 forged initiations a second with a valid mac1, from many addresses, while routers connect: 1,000 at
+    addresses of their own, then as many behind one address, as behind a carrier's NAT."""
+    peers, seconds = (200, 10) if bench.quick else (1000, 21)
+    with Lab(bench) as lab:
+        hub, _ = lab.crowd(bench.engine, 1)
+        own, attack = flooded(bench, lab, hub, peers, seconds)
+        rss = hub.rss()
+        cpu, began = hub.cpu_s(), time.monotonic()
+        shared, _ = flooded(bench, lab, hub, peers, seconds, sources="198.18.7.7/32")
+        cores = (hub.cpu_s() - cpu) / (time.monotonic() - began)
+        grown = hub.rss() - rss
+    return {
+        "flood_legit_success_percent": within_retries(own),
+        "flood_nat_success_percent": within_retries(shared),
+        "flood_per_s": attack["per_s"],
+        "flood_latency_ms_p50": own.get("latency_ms_p50", 0),
+        "flood_engine_cores": cores,
+        "flood_memory_growth_bytes": grown,
+    }
