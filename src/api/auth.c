@@ -1,5 +1,6 @@
 #include "api/auth.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +67,14 @@ bool auth_caller(struct service *service, const struct auth_peer *peer, const ch
                  struct caller *ret_caller, struct answer *answer) {
     if (authorization) {
         const char *token = bearer_token(authorization);
-        if (token && service_token_check(service, token, ret_caller) == 0) {
+        int error = token ? service_token_check(service, token, ret_caller) : -EACCES;
+        if (error == 0) {
             return true;
+        }
+        if (error != -EACCES) {
+            answer_refuse(answer, 503, "tokens-unreadable", NULL,
+                          "The token cannot be looked up because the database does not answer. Try again in a moment.");
+            return false;
         }
         answer_refuse(answer, 401, "invalid-token", NULL,
                       "The bearer token is unknown, revoked or expired. Make one with `sallyport token add`.");

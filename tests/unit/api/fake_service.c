@@ -450,6 +450,9 @@ int service_token_revoke(struct service *s, const struct caller *c, const struct
 
 int service_token_check(struct service *s, const char *text, struct caller *ret_caller) {
     (void)s;
+    if (!store_ok) {
+        return -EIO;
+    }
     for (size_t i = 0; i < token_count; i++) {
         if (strcmp(tokens[i].text, text) == 0) {
             *ret_caller = (struct caller){.scope = tokens[i].scope, .tenant_id = tokens[i].tenant_id};

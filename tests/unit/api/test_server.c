@@ -328,6 +328,13 @@ static void scopes_are_held(void **state) {
     check(401, "invalid-token", "GET", "/v1/tenants", "Authorization: Basic Zm9vOmJhcg==\r\n", NULL);
 }
 
+static void a_token_that_cannot_be_looked_up_is_not_called_wrong(void **state) {
+    (void)state;
+    fake_add_token(ADMIN_TOKEN, SCOPE_ADMIN, NULL);
+    fake_set_health(false, true);
+    check(503, "tokens-unreadable", "GET", "/v1/tenants", BEARER(ADMIN_TOKEN), NULL);
+}
+
 static void tcp_wants_a_token_but_for_health_and_the_document(void **state) {
     static const struct {
         const char *target, *headers;
@@ -505,6 +512,7 @@ int main(void) {
         TEST(detail_cut_inside_a_character_is_still_text),
         TEST(bodies_beyond_8_mib_are_refused),
         TEST(scopes_are_held),
+        TEST(a_token_that_cannot_be_looked_up_is_not_called_wrong),
         TEST(tcp_wants_a_token_but_for_health_and_the_document),
         TEST(a_repeat_with_the_same_key_gets_the_same_bytes),
         TEST(a_refusal_is_not_kept),
