@@ -32,9 +32,7 @@ def handshakes(bench):
         result = connect(swarm, seconds=120)
         cpu = hub.cpu_s() - before
         connected_bytes = hub.rss()
-        again = swarm.do("connect", peers=min(peers, 10_000), seconds=30)
         keepalives = idling(hub, swarm, seconds=seconds)
-        connect(swarm, seconds=120) if again["connected"] < peers else None
         rekeying = idling(hub, swarm, seconds=seconds, rekey=125)
     scale = 100_000 / peers
     return {
