@@ -347,19 +347,26 @@ static int run(struct comparison *c) {
     return r < 0 ? r : routes(c);
 }
 
-int reconcile_run(struct service *s, struct problem *ret_problem) {
+static void comparison_free(struct comparison *c) {
+    table_free(&c->peers);
+    table_free(&c->tenants);
+    free(c->set_peers.list);
+    free(c->remove_peers.list);
+    free(c->set_tenants.list);
+    free(c->remove_tenants.list);
+}
+
+/* One comparison from the start. */
+static int attempt(struct service *s, uint64_t *mended, struct problem *ret_problem) {
     struct comparison c = {.service = s, .problem = ret_problem};
-    uint64_t start = clock_mono_ns();
     int r = 0;
-    pthread_mutex_lock(&s->reconcile_mutex);
+    pthread_mutex_lock(&s->mutex);
+    bool away = s->away;
+    pthread_mutex_unlock(&s->mutex);
+    *ret_problem = (struct problem){0};
     table_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
     table_open(&c.tenants, sizeof(struct uuid), sizeof(struct seen_tenant));
     randombytes_buf(c.digest_key, sizeof c.digest_key);
-    pthread_mutex_lock(&s->mutex);
-    bool away = s->away;
-    uint64_t troubles = s->troubles;
-    pthread_mutex_unlock(&s->mutex);
-    *ret_problem = (struct problem){0};
     if (away) {
         r = plane_revive(s, ret_problem);
     }
@@ -367,8 +374,27 @@ int reconcile_run(struct service *s, struct problem *ret_problem) {
     if (r < 0) {
         plane_trouble(s, r, ret_problem);
     }
+    *mended += c.mended;
+    comparison_free(&c);
+    return r;
+}
+
+int reconcile_run(struct service *s, struct problem *ret_problem) {
+    uint64_t start = clock_mono_ns(), mended = 0;
+    pthread_mutex_lock(&s->reconcile_mutex);
     pthread_mutex_lock(&s->mutex);
-    s->mended += c.mended;
+    uint64_t troubles = s->troubles;
+    pthread_mutex_unlock(&s->mutex);
+    int r = attempt(s, &mended, ret_problem);
+    if (r == -ENOTCONN) {
+        /* It may be that a new data plane is there already and only our connections are to the old one. */
+        pthread_mutex_lock(&s->mutex);
+        troubles = s->troubles;
+        pthread_mutex_unlock(&s->mutex);
+        r = attempt(s, &mended, ret_problem);
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->mended += mended;
     if (r == 0) {
         s->reconciled_at = clock_wall_us();
         s->reconcile_ms = (uint32_t)((clock_mono_ns() - start) / NSEC_PER_MSEC);
@@ -379,12 +405,6 @@ int reconcile_run(struct service *s, struct problem *ret_problem) {
     }
     pthread_mutex_unlock(&s->mutex);
     pthread_mutex_unlock(&s->reconcile_mutex);
-    table_free(&c.peers);
-    table_free(&c.tenants);
-    free(c.set_peers.list);
-    free(c.remove_peers.list);
-    free(c.set_tenants.list);
-    free(c.remove_tenants.list);
     return r;
 }
 

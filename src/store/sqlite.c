@@ -1,6 +1,7 @@
 /* The SQLite driver: WAL, and a commit is on the disk before it is acknowledged (synchronous=FULL). */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,8 +95,15 @@ static void conn_close(struct driver_conn *conn) {
     free(conn);
 }
 
+/* Its statistics of memory cost a lock with every allocation, and nobody reads them. */
+static void configure(void) {
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int conn_open(const char *where, const struct driver_options *options, struct driver_conn **ret_conn,
                      struct driver_fault *ret_fault) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure);
     struct driver_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
         snprintf(ret_fault->message, sizeof ret_fault->message, "no memory");
