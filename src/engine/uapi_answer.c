@@ -130,29 +130,44 @@ static int counter_lines(struct engine *engine, struct dump *dump) {
     return pass_on(dump);
 }
 
-int uapi_answer_get(struct engine *engine, const struct uapi_selection *selection, struct uapi_output *output) {
-    struct dump dump = {.selection = selection, .output = output};
-    /* Taken before anything is read: what changes while the answer is made is in the next one too, never in none. */
-    uint64_t now = clock_mono_ns();
-    int rc = 0;
-    if (selection->device) {
-        rc = device_lines(engine, &dump);
+void uapi_answer_begin(struct uapi_answer *answer, const struct uapi_selection *selection) {
+    *answer = (struct uapi_answer){.selection = *selection, .now_ns = clock_mono_ns()};
+}
+
+/* A piece of one stage. 1: the stage goes on. */
+static int step(struct uapi_answer *answer, struct engine *engine, struct dump *dump) {
+    const struct uapi_selection *selection = &answer->selection;
+    switch (answer->stage) {
+    case UAPI_ANSWER_DEVICE:
+        return selection->device ? device_lines(engine, dump) : 0;
+    case UAPI_ANSWER_TENANTS:
+        return selection->tenants ? engine_walk_tenants(engine, &answer->walk, tenant_lines, dump) : 0;
+    case UAPI_ANSWER_PEERS:
+        return selection->peers ? engine_walk_peers(engine, &answer->walk, selection->since_ns, peer_lines, dump) : 0;
+    case UAPI_ANSWER_COUNTERS:
+        return selection->counters ? counter_lines(engine, dump) : 0;
+    case UAPI_ANSWER_DONE:
+        if (selection->extended) {
+            uapi_line_u64(&dump->text, "now", answer->now_ns);
+        }
+        return pass_on(dump);
     }
-    if (rc == 0 && selection->tenants) {
-        rc = engine_each_tenant(engine, tenant_lines, &dump);
-    }
-    if (rc == 0 && selection->peers) {
-        rc = engine_each_peer(engine, selection->since_ns, peer_lines, &dump);
-    }
-    if (rc == 0 && selection->counters) {
-        rc = counter_lines(engine, &dump);
-    }
-    if (rc == 0 && selection->extended) {
-        uapi_line_u64(&dump.text, "now", now);
-        rc = pass_on(&dump);
-    }
+    return 0;
+}
+
+int uapi_answer_step(struct uapi_answer *answer, struct engine *engine, struct uapi_output *output) {
+    struct dump dump = {.selection = &answer->selection, .output = output};
+    int rc = step(answer, engine, &dump);
     buf_free(&dump.text);
-    return rc;
+    if (rc != 0) {
+        return rc;
+    }
+    if (answer->stage == UAPI_ANSWER_DONE) {
+        return 0;
+    }
+    answer->stage++;
+    answer->walk = (struct engine_walk){0};
+    return 1;
 }
 
 void uapi_answer_close(struct uapi_output *output, int error, const char *fault) {

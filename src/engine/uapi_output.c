@@ -1,12 +1,9 @@
 #include "engine/uapi_output.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include "base/clock.h"
 
 struct uapi_chunk {
     struct uapi_chunk *next;
@@ -43,11 +40,6 @@ static struct uapi_chunk *add_last(struct uapi_output *output) {
     return chunk;
 }
 
-void uapi_output_begin(struct uapi_output *output) {
-    output->waited_ns = 0;
-    output->slow = false;
-}
-
 int uapi_output_send(struct uapi_output *output) {
     while (output->first && !output->error) {
         struct uapi_chunk *chunk = output->first;
@@ -72,20 +64,6 @@ int uapi_output_send(struct uapi_output *output) {
     return output->error;
 }
 
-/* Holds the dump back until the client has read some of it, within the bounds of the header. */
-static void wait_for_reader(struct uapi_output *output) {
-    while (output->size >= UAPI_OUTPUT_HIGH && !output->slow && !output->error) {
-        if (uapi_output_send(output) != -EAGAIN || output->size < UAPI_OUTPUT_HIGH) {
-            return;
-        }
-        struct pollfd writable = {.fd = output->fd, .events = POLLOUT};
-        uint64_t start = clock_mono_ns();
-        int ready = poll(&writable, 1, UAPI_OUTPUT_PATIENCE_MS);
-        output->waited_ns += clock_mono_ns() - start;
-        output->slow = ready <= 0 || output->waited_ns > UAPI_OUTPUT_BUDGET_MS * NSEC_PER_MSEC;
-    }
-}
-
 void uapi_output_append(struct uapi_output *output, const char *text, size_t size) {
     while (size && !output->error) {
         struct uapi_chunk *chunk = output->last;
@@ -102,9 +80,6 @@ void uapi_output_append(struct uapi_output *output, const char *text, size_t siz
         output->size += part;
         text += part;
         size -= part;
-    }
-    if (output->fd >= 0 && output->size >= UAPI_OUTPUT_HIGH) {
-        wait_for_reader(output);
     }
 }
 

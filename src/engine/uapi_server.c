@@ -25,6 +25,8 @@ struct client {
     int fd;
     struct uapi_request *request;
     struct uapi_output output;
+    struct uapi_answer answer; /* to a get, in the making while `answering` */
+    bool answering;
     char *held; /* read, but to be parsed once the answer before it is taken; owned */
     size_t held_size;
     bool ended; /* the client sends no more */
@@ -126,21 +128,35 @@ static void accept_client(struct uapi_server *server) {
 
 /* --- requests --- */
 
-/* wg(8) takes the sign differently for the two: it negates what a set answers, and reads only digits after a get. So a
- * failed set is answered with a negative number, as wireguard-go does, and wg says "Address already in use". */
-static void answer(struct uapi_server *server, struct client *client, enum uapi_event event) {
-    struct uapi_output *output = &client->output;
-    int error = uapi_request_error(client->request);
-    const char *fault = uapi_request_fault(client->request);
-    uapi_output_begin(output);
-    if (event == UAPI_EVENT_SET) {
-        uapi_answer_close(output, error, fault);
+/* The next piece of an answer, unless the client has enough to read. wg(8) takes the sign of errno differently for the
+ * two requests: it negates what a set answers, and reads only digits after a get. So a failed set is answered with a
+ * negative number, as wireguard-go does, and wg says "Address already in use". */
+static void go_on(struct uapi_server *server, struct client *client) {
+    if (!client->answering || client->output.size >= UAPI_OUTPUT_HIGH) {
         return;
     }
-    if (!error) {
-        error = uapi_answer_get(server->engine, uapi_request_selection(client->request), output);
+    int rc = uapi_answer_step(&client->answer, server->engine, &client->output);
+    if (rc <= 0) {
+        client->answering = false;
+        uapi_answer_close(&client->output, -rc, NULL);
     }
-    uapi_answer_close(output, -error, fault);
+}
+
+static void answer(struct uapi_server *server, struct client *client, enum uapi_event event) {
+    int error = uapi_request_error(client->request);
+    const char *fault = uapi_request_fault(client->request);
+    if (event == UAPI_EVENT_GET && !error) {
+        uapi_answer_begin(&client->answer, uapi_request_selection(client->request));
+        client->answering = true;
+        go_on(server, client);
+    } else {
+        uapi_answer_close(&client->output, event == UAPI_EVENT_GET ? -error : error, fault);
+    }
+}
+
+/* Nothing more is read from a client while it has answers to come. */
+static bool is_busy(const struct client *client) {
+    return client->answering || client->output.size;
 }
 
 /* Keeps what may not be parsed yet. */
@@ -154,7 +170,7 @@ static int hold(struct client *client, const char *bytes, size_t size) {
     return 0;
 }
 
-/* Parses and answers until the bytes are used up or an answer does not fit into the socket. */
+/* Parses and answers until the bytes are used up or an answer takes longer. */
 static int serve_bytes(struct uapi_server *server, struct client *client, const char *bytes, size_t size) {
     while (size) {
         size_t used;
@@ -166,11 +182,11 @@ static int serve_bytes(struct uapi_server *server, struct client *client, const 
         }
         answer(server, client, event);
         int rc = uapi_output_send(&client->output);
-        if (rc == -EAGAIN && size) {
-            return hold(client, bytes, size);
-        }
         if (rc < 0 && rc != -EAGAIN) {
             return rc;
+        }
+        if (is_busy(client) && size) {
+            return hold(client, bytes, size);
         }
     }
     return 0;
@@ -191,11 +207,15 @@ static int read_client(struct uapi_server *server, struct client *client) {
     return rc;
 }
 
-/* Sends what is left; once all is taken, goes on with what was held back. */
+/* Sends what is left and makes the next piece of the answer; once all is taken, goes on with what was held back. */
 static int write_client(struct uapi_server *server, struct client *client) {
+    go_on(server, client);
     int rc = uapi_output_send(&client->output);
-    if (rc < 0 || !client->held) {
-        return rc == -EAGAIN ? 0 : rc;
+    if (rc < 0 && rc != -EAGAIN) {
+        return rc;
+    }
+    if (is_busy(client) || !client->held) {
+        return 0;
     }
     char *held = client->held;
     size_t size = client->held_size;
@@ -208,7 +228,7 @@ static int write_client(struct uapi_server *server, struct client *client) {
 }
 
 static int await(struct uapi_server *server, struct client *client) {
-    uint32_t interest = client->output.size ? EPOLLOUT : EPOLLIN;
+    uint32_t interest = is_busy(client) ? EPOLLOUT : EPOLLIN;
     struct epoll_event event = {.events = interest, .data.ptr = client};
     if (interest == client->interest) {
         return 0;
@@ -219,7 +239,7 @@ static int await(struct uapi_server *server, struct client *client) {
 
 static void attend_client(struct uapi_server *server, struct client *client, uint32_t events) {
     int rc = 0;
-    if (client->output.size) {
+    if (is_busy(client)) {
         rc = events & (EPOLLERR | EPOLLHUP) ? -EPIPE : write_client(server, client);
     } else {
         rc = read_client(server, client);
@@ -227,7 +247,7 @@ static void attend_client(struct uapi_server *server, struct client *client, uin
     if (rc == 0) {
         rc = await(server, client);
     }
-    if (rc < 0 || (client->ended && !client->output.size)) {
+    if (rc < 0 || (client->ended && !is_busy(client))) {
         drop_client(server, client);
     }
 }

@@ -1,7 +1,7 @@
 /* Serves the UAPI socket of one engine to any number of clients, from the engine's control thread.
  *
  * Everything is non-blocking; a client has a bounded buffer for what it sends and reads nothing more while its answer
- * is not taken (uapi_output.h has the rule for slow readers). Nobody waits for a silent one. */
+ * is not taken; the answer itself is made as fast as the client takes it. Nobody waits for a slow or a silent one. */
 #pragma once
 
 struct engine;

@@ -114,12 +114,18 @@ int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
     return 0;
 }
 
-int engine_each_tenant(struct engine *engine, engine_tenant_fn *fn, void *context) {
-    int rc = 0;
-    for (size_t i = 0; i < engine->device.tenants && rc == 0; i++) {
-        rc = fn(context, &engine->tenants[i].is, &engine->tenants[i].usage);
+/* How many a step of a walk shows. Small, so that tests have many steps. */
+#define STEP 100
+
+int engine_walk_tenants(struct engine *engine, struct engine_walk *walk, engine_tenant_fn *fn, void *context) {
+    for (int i = 0; i < STEP && walk->slot < engine->device.tenants; i++) {
+        const struct fake_tenant *tenant = &engine->tenants[walk->slot++];
+        int rc = fn(context, &tenant->is, &tenant->usage);
+        if (rc != 0) {
+            return rc;
+        }
     }
-    return rc;
+    return walk->slot < engine->device.tenants;
 }
 
 static struct fake_peer *add_peer(struct engine *engine, const struct key *public_key) {
@@ -212,14 +218,17 @@ int engine_flush(struct engine *engine) {
     return take_fault(&engine->fail_flush);
 }
 
-int engine_each_peer(struct engine *engine, uint64_t since_ns, engine_peer_fn *fn, void *context) {
-    int rc = 0;
-    for (size_t i = 0; i < engine->device.peers && rc == 0; i++) {
-        if (engine->peers[i].changed_ns > since_ns) {
-            rc = fn(context, &engine->peers[i].is);
+int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t since_ns, engine_peer_fn *fn,
+                      void *context) {
+    engine->walk_steps++;
+    for (int i = 0; i < STEP && walk->slot < engine->device.peers; i++) {
+        const struct fake_peer *peer = &engine->peers[walk->slot++];
+        int rc = peer->changed_ns > since_ns ? fn(context, &peer->is) : 0;
+        if (rc != 0) {
+            return rc;
         }
     }
-    return rc;
+    return walk->slot < engine->device.peers;
 }
 
 const char *engine_drop_name(enum engine_drop drop) {

@@ -26,6 +26,7 @@ struct engine {
     size_t tenant_room;
     unsigned changes; /* calls of engine_peer_change() */
     unsigned flushes;
+    unsigned walk_steps; /* over peers */
     unsigned private_key_sets;
     unsigned listen_port_sets;
     unsigned hub_sets;

@@ -81,10 +81,15 @@ static char *get(struct world *w, const char *text) {
     char part[4096];
     assert_int_equal(say(w, text), UAPI_EVENT_GET);
     assert_int_equal(uapi_request_error(w->request), 0);
-    assert_int_equal(uapi_answer_get(w->engine, uapi_request_selection(w->request), &output), 0);
+    struct uapi_answer answer;
+    int rc = 1;
+    for (uapi_answer_begin(&answer, uapi_request_selection(w->request)); rc == 1;) {
+        rc = uapi_answer_step(&answer, w->engine, &output);
+    }
+    assert_int_equal(rc, 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     output.fd = ends[0];
-    for (int rc = -EAGAIN; rc == -EAGAIN;) {
+    for (rc = -EAGAIN; rc == -EAGAIN;) {
         rc = uapi_output_send(&output);
         ssize_t size;
         while ((size = recv(ends[1], part, sizeof part, MSG_DONTWAIT)) > 0) {
@@ -474,30 +479,6 @@ static void selectors_without_the_extension_are_refused(void **state) {
     assert_int_equal(w->engine->flushes, 0);
 }
 
-static void a_reader_that_stops_is_not_waited_for(void **state) {
-    struct world *w = *state;
-    int ends[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    struct uapi_output output = {.fd = ends[0]};
-    char block[4096];
-    (void)w;
-    memset(block, 'x', sizeof block);
-    uapi_output_begin(&output);
-    uint64_t start = clock_mono_ns();
-    for (int i = 0; i < 4096; i++) {
-        uapi_output_append(&output, block, sizeof block); /* 16 MB that nobody reads */
-    }
-    assert_true(clock_mono_ns() - start < NSEC_PER_SEC);
-    assert_true(output.slow);
-    assert_int_equal(output.error, 0);
-    assert_true(output.size > UAPI_OUTPUT_HIGH);
-    close(ends[1]);
-    assert_int_equal(uapi_output_send(&output), -EPIPE);
-    uapi_output_free(&output);
-    assert_int_equal(output.size, 0);
-    close(ends[0]);
-}
-
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
 
 int main(void) {
@@ -522,7 +503,6 @@ int main(void) {
         TEST(an_extended_get_shows_everything),
         TEST(a_get_can_be_narrowed),
         TEST(selectors_without_the_extension_are_refused),
-        TEST(a_reader_that_stops_is_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

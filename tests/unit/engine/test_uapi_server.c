@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "engine/uapi_server.h"
 #include "engine/uapi_socket.h"
 #include "fake_engine.h"
@@ -66,7 +65,7 @@ static int dial(struct world *w) {
 static int turn(struct world *w) {
     struct pollfd ready = {.fd = uapi_server_fd(w->server), .events = POLLIN};
     int rc = 0;
-    while (rc == 0 && poll(&ready, 1, 20) > 0) {
+    while (rc == 0 && poll(&ready, 1, 0) > 0) {
         rc = uapi_server_attend(w->server);
     }
     return rc;
@@ -132,6 +131,25 @@ static void add_peers(struct world *w, int count) {
     }
 }
 
+/* Reads all there is, turning the loop meanwhile. How many answers ended: nothing else in them is an empty line. */
+static unsigned count_answers(struct world *w, int fd) {
+    char last = 0;
+    unsigned answers = 0;
+    for (int idle = 0; idle < 2;) {
+        char part[65536];
+        ssize_t size = recv(fd, part, sizeof part, MSG_DONTWAIT);
+        for (ssize_t i = 0; i < size; i++) {
+            answers += part[i] == '\n' && last == '\n';
+            last = part[i];
+        }
+        idle = size > 0 ? 0 : idle + 1;
+        if (size <= 0) {
+            turn(w);
+        }
+    }
+    return answers;
+}
+
 static void a_client_that_does_not_read_holds_up_nobody(void **state) {
     struct world *w = *state;
     add_peers(w, 3000);
@@ -143,32 +161,35 @@ static void a_client_that_does_not_read_holds_up_nobody(void **state) {
     say(fd, "set=1\nlisten_port=5\n\n");
     turn(w);
     assert_string_equal(heard(fd), "errno=0\n\n");
-    /* It reads at last: all 200 answers are whole. */
-    struct buf last = {0};
-    unsigned answers = 0;
-    for (int idle = 0; idle < 3;) {
-        char part[65536];
-        ssize_t size = recv(deaf, part, sizeof part, MSG_DONTWAIT);
-        if (size <= 0) {
-            idle++;
-            turn(w);
-            continue;
-        }
-        idle = 0;
-        buf_append(&last, part, (size_t)size);
-        const char *from = last.data;
-        for (char *end; (end = strstr(from, "errno=0\n\n")); from = end + 9) {
-            answers++;
-        }
-        struct buf rest = {0};
-        buf_text(&rest, from);
-        buf_free(&last);
-        last = rest;
-    }
-    assert_int_equal(answers, 200);
-    assert_int_equal(last.size, 0);
-    buf_free(&last);
+    assert_int_equal(count_answers(w, deaf), 200); /* it reads at last */
     close(deaf);
+    close(fd);
+}
+
+static void an_answer_is_made_no_faster_than_it_is_read(void **state) {
+    struct world *w = *state;
+    struct engine_allowed_ip allowed[FAKE_ALLOWED_IPS_MAX];
+    for (uint32_t i = 0; i < FAKE_ALLOWED_IPS_MAX; i++) {
+        struct ip_addr addr = ip_from_v4(0x0a000000 + i);
+        allowed[i] = (struct engine_allowed_ip){.prefix = prefix_make(&addr, 32)};
+    }
+    for (unsigned i = 0; i < 6000; i++) { /* some 10 MB of text */
+        struct engine_peer_change change = {.public_key = {.bytes = {(uint8_t)i, (uint8_t)(i >> 8), 1}},
+                                            .allowed_ips = allowed,
+                                            .allowed_ip_count = FAKE_ALLOWED_IPS_MAX};
+        assert_int_equal(engine_peer_change(w->engine, &change), 0);
+    }
+    int slow = dial(w);
+    int fd = dial(w);
+    say(slow, "get=1\n\n");
+    turn(w);
+    assert_in_range(w->engine->walk_steps, 1, 50); /* of 60 */
+    say(fd, "set=1\nlisten_port=5\n\n");
+    turn(w);
+    assert_string_equal(heard(fd), "errno=0\n\n"); /* in the middle of it */
+    assert_int_equal(count_answers(w, slow), 1);
+    assert_int_equal(w->engine->walk_steps, 60);
+    close(slow);
     close(fd);
 }
 
@@ -279,6 +300,7 @@ int main(void) {
         TEST(requests_are_answered_in_turn),
         TEST(a_silent_client_holds_up_nobody),
         TEST(a_client_that_does_not_read_holds_up_nobody),
+        TEST(an_answer_is_made_no_faster_than_it_is_read),
         TEST(a_client_may_go_at_any_point),
         TEST(a_client_that_closes_its_half_still_gets_its_answer),
         TEST(more_clients_than_allowed_wait_their_turn),
