@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/client.h"
+#include "cli/lookup.h"
 #include "cli/table.h"
 
 #define OPTIONS_MAX 48
@@ -220,6 +221,8 @@ enum cli_exit cli_parse(int argc, char **argv, struct cli *ret_cli, struct buf *
 }
 
 void cli_free(struct cli *cli) {
+    lookup_names_free(cli->names);
+    cli->names = NULL;
     client_close(cli->client);
     cli->client = NULL;
 }

@@ -12,6 +12,7 @@
 
 struct client;
 struct cli;
+struct lookup_names;
 
 enum cli_exit {
     CLI_DONE = 0,
@@ -65,7 +66,8 @@ struct cli {
     size_t value_count;
     bool json;
     bool help;
-    struct client *client; /* opened by cli_client() on first use */
+    struct client *client;      /* opened by cli_client() on first use */
+    struct lookup_names *names; /* made by lookup_tenant_name() on first use */
 };
 
 /* Reads the command line. Borrows argv. CLI_DONE, or CLI_USAGE with what is wrong in `ret_fault`. */

@@ -45,15 +45,12 @@ struct import {
 };
 
 static void failure_add(struct import *im, unsigned line, const json_t *problem) {
+    const char *field = field_text(problem, "field");
     im->failed++;
-    if (json_array_size(im->failures) < FAILURES_SHOWN) {
-        if (im->cli->json) {
-            json_array_append_new(im->failures, json_pack("{s:i, s:O}", "line", (int)line, "problem", problem));
-            return;
-        }
-        json_array_append_new(im->failures, json_null());
+    if (im->cli->json) {
+        json_array_append_new(im->failures, json_pack("{s:i, s:O}", "line", (int)line, "problem", problem));
+    } else if (im->failed <= FAILURES_SHOWN) {
         progress_end(&im->progress);
-        const char *field = field_text(problem, "field");
         cli_error("line %u: %s%s%s%s", line, field_text(problem, "detail"), field[0] ? " (" : "", field,
                   field[0] ? ")" : "");
     }

@@ -155,6 +155,64 @@ int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn 
     }
 }
 
+#define NAMES_ONE_BY_ONE 20
+
+struct lookup_names {
+    json_t *by_id;
+    size_t asked; /* one by one so far */
+};
+
+void lookup_names_free(struct lookup_names *names) {
+    if (names) {
+        json_decref(names->by_id);
+        free(names);
+    }
+}
+
+static bool names_learn(void *context, const json_t *items, bool last) {
+    struct lookup_names *names = context;
+    size_t i;
+    const json_t *item;
+    (void)last;
+    json_array_foreach(items, i, item) {
+        json_object_set(names->by_id, field_text(item, "id"), json_object_get(item, "name"));
+    }
+    return true;
+}
+
+/* One tenant, quietly: it may have been removed since its router was listed. */
+static void names_ask(struct cli *cli, const char *id) {
+    struct client_answer answer;
+    struct buf fault = {0}, path = {0};
+    buf_printf(&path, "/v1/tenants/%s", id);
+    struct client_request request = {.method = "GET", .path = path.data};
+    if (!path.failed && cli_client(cli) && client_call(cli->client, &request, &answer, &fault) == 0) {
+        json_object_set_new(cli->names->by_id, id, json_string(field_text(answer.json, "name")));
+        client_answer_free(&answer);
+    }
+    buf_free(&path);
+    buf_free(&fault);
+}
+
+const char *lookup_tenant_name(struct cli *cli, const char *id) {
+    if (!cli->names) {
+        cli->names = calloc(1, sizeof *cli->names);
+        if (!cli->names) {
+            return "";
+        }
+        cli->names->by_id = json_object();
+    }
+    if (!json_object_get(cli->names->by_id, id)) {
+        if (cli->names->asked++ == NAMES_ONE_BY_ONE) {
+            lookup_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
+        }
+        if (!json_object_get(cli->names->by_id, id)) {
+            names_ask(cli, id);
+        }
+    }
+    return field_text(cli->names->by_id, id);
+}
+
 static bool collect(void *context, const json_t *items, bool last) {
     (void)last;
     json_t *all = context;

@@ -14,6 +14,13 @@ int lookup_tenant(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]
 int lookup_router(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
 int lookup_token(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
 
+/* A tenant's name for a table, "" if it cannot be had. Remembers; many different ones in a row are fetched all at once.
+ */
+const char *lookup_tenant_name(struct cli *cli, const char *id);
+
+struct lookup_names;
+void lookup_names_free(struct lookup_names *names); /* accepts NULL */
+
 /* A page of a list; `last` is true for the final one. Return false to stop early. */
 typedef bool lookup_page_fn(void *context, const json_t *items, bool last);
 /* Walks a list page by page. `path` may have a query already; `most` items at most (0: all). 0, or -1 after an error.

@@ -34,10 +34,6 @@ void print_table(struct table *table) {
 
 void print_pairs(const struct print_pair *pairs, size_t count) {
     struct table *table = table_make_bare(2);
-    if (!table) {
-        cli_error("out of memory");
-        return;
-    }
     for (size_t i = 0; i < count; i++) {
         table_cell(table, pairs[i].name);
         table_cell(table, pairs[i].value);

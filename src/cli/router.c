@@ -21,7 +21,7 @@ static const char *router_path(char path[PATH_SIZE], const char *id, const char 
     return path;
 }
 
-static void router_print(const json_t *r) {
+static void router_print(struct cli *cli, const json_t *r) {
     char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
     const char *address = field_text(r, "address"), *hub_address = field_text(r, "hub_address");
     const char *endpoint = field_text(r, "endpoint");
@@ -30,7 +30,7 @@ static void router_print(const json_t *r) {
 #define SHOW(label, ...) (pairs[n].name = label, snprintf(pairs[n].value, sizeof pairs[n].value, __VA_ARGS__), n++)
     SHOW("router", "%s", field_text(r, "name"));
     SHOW("id", "%s", field_text(r, "id"));
-    SHOW("tenant", "%s", field_text(r, "tenant_id"));
+    SHOW("tenant", "%s (%s)", lookup_tenant_name(cli, field_text(r, "tenant_id")), field_text(r, "tenant_id"));
     SHOW("status", "%s, %s", field_text(r, "status"), field_flag(r, "connected") ? "connected" : "not connected");
     SHOW("public key", "%s", field_text(r, "public_key"));
     SHOW("preshared key", "%s", field_flag(r, "has_preshared_key") ? "yes" : "no");
@@ -50,14 +50,14 @@ static void router_print(const json_t *r) {
     print_pairs(pairs, n);
 }
 
-static enum cli_exit answer_print(const struct cli *cli, json_t *router) {
+static enum cli_exit answer_print(struct cli *cli, json_t *router) {
     if (!router) {
         return CLI_REFUSED;
     }
     if (cli->json) {
         print_json(router);
     } else {
-        router_print(router);
+        router_print(cli, router);
     }
     json_decref(router);
     return CLI_DONE;
@@ -135,8 +135,7 @@ static void made_tell(const json_t *made, const char *output) {
 
 /* Makes or re-keys a router and hands out its configuration. The file is opened first: a key that could not be written
  * would be lost. */
-static enum cli_exit make(const struct cli *cli_in, const char *path, const json_t *body) {
-    struct cli *cli = (struct cli *)cli_in;
+static enum cli_exit make(struct cli *cli, const char *path, const json_t *body) {
     const char *output = cli_value(cli, "output");
     struct buf text = {0};
     struct print_file *file = print_file_open(output);
@@ -260,14 +259,21 @@ static enum cli_exit config(struct cli *cli) {
     return error < 0 ? CLI_REFUSED : CLI_DONE;
 }
 
+struct listing {
+    struct cli *cli;
+    struct table *table;
+};
+
 static bool list_page(void *context, const json_t *items, bool last) {
-    struct table *table = context;
+    const struct listing *listing = context;
+    struct table *table = listing->table;
     int64_t now = clock_wall_us();
     size_t i;
     const json_t *r;
     (void)last;
     json_array_foreach(items, i, r) {
         char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
+        table_cell(table, lookup_tenant_name(listing->cli, field_text(r, "tenant_id")));
         table_cell(table, field_text(r, "name"));
         table_cell(table, field_text(r, "address"));
         table_cell(table, field_text(r, "hub_address"));
@@ -283,8 +289,8 @@ static bool list_page(void *context, const json_t *items, bool last) {
 }
 
 static enum cli_exit list(struct cli *cli) {
-    static const char *const headers[] = {"NAME",     "ADDRESS",   "HUB ADDRESS", "STATE", "HANDSHAKE",
-                                          "ENDPOINT", ">RECEIVED", ">SENT",       "ID",    NULL};
+    static const char *const headers[] = {"TENANT",   "NAME",      "ADDRESS", "HUB ADDRESS", "STATE", "HANDSHAKE",
+                                          "ENDPOINT", ">RECEIVED", ">SENT",   "ID",          NULL};
     struct buf path = {0};
     char tenant_id[UUID_TEXT_SIZE];
     uint64_t most = 0;
@@ -313,9 +319,9 @@ static enum cli_exit list(struct cli *cli) {
     } else if (cli_flag(cli, "names")) {
         error = lookup_print_names(cli, path.data, (size_t)most);
     } else {
-        struct table *table = table_make(headers);
-        error = lookup_pages(cli, path.data, (size_t)most, list_page, table);
-        table_free(table);
+        struct listing listing = {cli, table_make(headers)};
+        error = lookup_pages(cli, path.data, (size_t)most, list_page, &listing);
+        table_free(listing.table);
     }
     buf_free(&path);
     return error < 0 ? CLI_REFUSED : CLI_DONE;
@@ -432,7 +438,10 @@ const struct cli_command router_commands[] = {
     {"router disable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "silence a router",
      "It falls silent at once and keeps its keys and addresses for \"router enable\".", NULL, disable},
     {"router enable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "bring a disabled router back",
-     "It connects again by itself, within seconds.", NULL, enable},
+     "It connects again by itself: about 15 seconds after it next sends something, at the latest when its session is "
+     "due for "
+     "renewal, two minutes after the last.",
+     NULL, enable},
     {"router rotate", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "give a router new keys and print its configuration",
      "The old key is refused from now on. The addresses stay.", rotate_options, rotate},
     {"router remove", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "remove a router for good",

@@ -102,6 +102,9 @@ void table_free(struct table *t) {
 
 void table_cell(struct table *t, const char *text) {
     struct buf clean = {0};
+    if (!t) {
+        return;
+    }
     if (t->count == t->room) {
         size_t room = t->room ? t->room * 2 : 256;
         char **cells = reallocarray(t->cells, room, sizeof *cells);
@@ -142,6 +145,10 @@ static void spaces(struct buf *out, size_t count) {
 }
 
 void table_write(struct table *t, struct buf *out) {
+    if (!t) {
+        out->failed = true;
+        return;
+    }
     for (size_t i = 0; i + t->columns <= t->count; i += t->columns) {
         for (size_t c = 0; c < t->columns; c++) {
             const char *cell = t->cells[i + c];

@@ -11,7 +11,8 @@
 
 struct table;
 
-/* Columns by their headers, ended by NULL; a header that starts with ">" is right-aligned. NULL: out of memory. */
+/* Columns by their headers, ended by NULL; a header that starts with ">" is right-aligned. NULL when out of memory,
+ * which the functions below accept: then table_write() fails its buffer. */
 struct table *table_make(const char *const *headers);
 /* Without headers. */
 struct table *table_make_bare(size_t columns);
