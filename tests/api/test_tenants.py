@@ -80,6 +80,7 @@ def test_delete_is_final_and_takes_the_routers(api, make_tenant, make_router):
     api.refused(404, None, "DELETE", f"/tenants/{tenant['id']}")
     api.refused(404, None, "PATCH", f"/tenants/{tenant['id']}", {"name": "x"})
     api.refused(404, None, "POST", f"/tenants/{tenant['id']}/disable")
+    api.refused(404, None, "POST", f"/tenants/{tenant['id']}/enable")
     # what it had is free again
     again = make_tenant(id=tenant["id"], subnet=tenant["subnet"])
     assert make_router(again, public_key=router["public_key"])["public_key"] == router["public_key"]
