@@ -157,10 +157,16 @@ class Peer:
         return self.session
 
     def handshake(self, timeout=2):
-        """All of it as initiator, with the first packet that confirms it (a keepalive)."""
-        self.send(self.initiation())
-        response = self.receive(RESPONSE, timeout)
-        assert response, "no response to the initiation"
+        """All of it as initiator, with the first packet that confirms it (a keepalive). Heeds a cookie."""
+        response = None
+        for _ in range(3):
+            self.send(self.initiation())
+            response = self.receive(timeout=timeout)
+            if not response or response[0] != COOKIE:
+                break
+            self.take_cookie(response)
+            time.sleep(0.05)
+        assert response and response[0] == RESPONSE, "no response to the initiation"
         assert self.finish(response), "the response does not authenticate"
         self.send(self.session.seal(b""))
         return self.session

@@ -5,6 +5,8 @@ import socket
 import struct
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+# socket options that Python 3.11 does not name
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, IPV6_RECVERR = 10, 2, 11, 25
 
 
 def checksum(data):
@@ -43,6 +45,12 @@ def udp(source, source_port, target, target_port, data):
 def ip_udp(source, source_port, target, target_port, data, **options):
     make = ip6 if ":" in source else ip4
     return make(source, target, UDP, udp(source, source_port, target, target_port, data), **options)
+
+
+def tcp_syn(source, source_port, target, target_port, sequence=1):
+    head = struct.pack(">HHIIBBHHH", source_port, target_port, sequence, 0, 5 << 4, 2, 65535, 0, 0)
+    total = checksum(pseudo(source, target, TCP, 20) + head)
+    return head[:16] + struct.pack(">H", total) + head[18:]
 
 
 def echo(ident=1, sequence=1, data=b"sallyport", reply=False):

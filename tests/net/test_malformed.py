@@ -228,7 +228,6 @@ BAD_REQUESTS = {
     "hub-address-families": f"set=1\npublic_key={GOOD_KEY}\nhub_address=10.0.0.9=fd00::1\n\n",
     "hub-address-prefix": f"set=1\npublic_key={GOOD_KEY}\nhub_address=10.0.0.0/8\n\n",
     "timestamp-short": f"set=1\npublic_key={GOOD_KEY}\ntimestamp=00\n\n",
-    "remove-unknown-tenant": "set=1\ntenant=0190a000-0000-7000-8000-00000000beef\nremove=true\n\n",
 }
 
 
