@@ -95,10 +95,9 @@ static int wait_ms(struct worker *worker, bool more_work) {
 /* What is ready, as a set of 1 << enum source. */
 static unsigned wait_ready(struct worker *worker, bool more_work) {
     struct epoll_event events[SOURCE_COUNT];
-    /* Producers push first and look at `sleeping` after; here it is the other way round. So either they see it, or
-     * handover_pending() sees their parcel. */
-    atomic_store(&worker->sleeping, true);
-    atomic_thread_fence(memory_order_seq_cst);
+    /* Producers push first and exchange `sleeping` after; here it is the other way round. Whoever exchanges second sees
+     * what the first did before: either they wake us, or handover_pending() sees their parcel. */
+    atomic_exchange(&worker->sleeping, true);
     int count = epoll_wait(worker->epoll_fd, events, SOURCE_COUNT, wait_ms(worker, more_work));
     atomic_store(&worker->sleeping, false);
     unsigned ready = 0;
@@ -125,18 +124,12 @@ void worker_wake_later(struct worker *worker, unsigned other) {
 }
 
 static void wake_others(struct worker *worker) {
-    bool fenced = false;
     for (unsigned i = 0; i < worker->setup.count; i++) {
-        if (!worker->woken[i]) {
-            continue;
-        }
-        if (!fenced) {
-            atomic_thread_fence(memory_order_seq_cst);
-            fenced = true;
-        }
-        worker->woken[i] = 0;
-        if (atomic_load(&worker->setup.workers[i]->sleeping)) {
-            wake(worker->setup.workers[i]);
+        if (worker->woken[i]) {
+            worker->woken[i] = 0;
+            if (atomic_exchange(&worker->setup.workers[i]->sleeping, false)) {
+                wake(worker->setup.workers[i]);
+            }
         }
     }
 }

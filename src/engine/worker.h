@@ -101,7 +101,7 @@ struct worker {
 
     /* Rings of which this worker is the one consumer; rings[n]: worker n is the one producer. */
     struct ring *rings[ENGINE_WORKERS_MAX];
-    _Atomic bool sleeping; /* written by this worker, read by producers */
+    _Atomic bool sleeping; /* set by this worker, cleared by whoever wakes it */
 
     /* The mailbox: written by the control thread while `posted` is false, by the worker while it is true. */
     worker_fn *call;
