@@ -137,6 +137,7 @@ def gateway(shared_gateway):
 
 @pytest.fixture
 def api(gateway):
+    gateway.api.close()  # the server has ended a connection that was silent for long
     return gateway.api
 
 
