@@ -23,6 +23,7 @@ static const char usage[] =
     "  --server ADDR:PORT   the gateway; default: 192.0.2.1:51820\n"
     "  --sources PREFIX     IPv4 addresses to send from, local to this namespace; default: 198.18.0.0/16\n"
     "  --sockets N          source ports, at most 64; default: 16\n"
+    "  --share N            so many neighbours send from one address and port; default: 1\n"
     "  --crypto NAME        as of sallyport-wg; default: auto\n"
     "\n"
     "A COMMAND is a JSON object; without any they are read from standard input, one a line. Each is answered by one\n"
@@ -36,7 +37,10 @@ static const char usage[] =
     "                                                 `window` unanswered at a time, or all within `spread` seconds\n"
     "  {\"do\": \"idle\", \"seconds\": 10, \"keepalive\": 25, \"rekey\": 0}\n"
     "  {\"do\": \"data\", \"seconds\": 5, \"rate\": 0, \"size\": 128, \"peers\": N, \"burst\": 1, \"open_every\": 0, "
-    "\"site\": false}\n"
+    "\"site\": false,\n"
+    "   \"mix\": false}                    a `burst` is sent with one call: by one router, or one packet each by so "
+    "many\n"
+    "                                     neighbours that share an address\n"
     "  {\"do\": \"echo\", \"count\": 1000, \"peers\": N, \"rate\": 1000}                   pings of the hub, 10.0.0.1\n"
     "  {\"do\": \"flood\", \"rate\": 200000, \"seconds\": 10}                            forged initiations\n"
     "  {\"do\": \"x25519\", \"seconds\": 1}                                           multiplications of one CPU\n";
@@ -167,6 +171,7 @@ static int run_input(struct swarm *swarm) {
 struct arguments {
     unsigned long peers;
     unsigned long sockets;
+    unsigned long share;
     const char *seed;
     const char *server;
     const char *sources;
@@ -175,10 +180,15 @@ struct arguments {
 
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
     static const struct option options[] = {
-        {"peers", required_argument, NULL, 'p'},   {"seed", required_argument, NULL, 's'},
-        {"server", required_argument, NULL, 'g'},  {"sources", required_argument, NULL, 'a'},
-        {"sockets", required_argument, NULL, 'n'}, {"crypto", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"peers", required_argument, NULL, 'p'},
+        {"seed", required_argument, NULL, 's'},
+        {"server", required_argument, NULL, 'g'},
+        {"sources", required_argument, NULL, 'a'},
+        {"sockets", required_argument, NULL, 'n'},
+        {"crypto", required_argument, NULL, 'c'},
+        {"share", required_argument, NULL, 'm'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int code;
     while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -197,6 +207,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
             break;
         case 'n':
             a->sockets = strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            a->share = strtoul(optarg, NULL, 10);
             break;
         case 'c':
             a->crypto = optarg;
@@ -220,11 +233,12 @@ static int swarm_create(const struct arguments *a, struct swarm *ret_swarm) {
     union endpoint server;
     struct prefix sources;
     if (a->peers < 1 || a->peers > SWARM_ROUTERS_MAX || a->sockets < 1 || a->sockets > NET_SOCKETS_MAX ||
-        endpoint_parse(a->server, &server) < 0 || server.sa.sa_family != AF_INET ||
-        prefix_parse(a->sources, &sources, NULL) < 0 || sources.addr.family != AF_INET || sources.length < 8) {
+        a->share < 1 || a->share > SWARM_ROUTERS_MAX || endpoint_parse(a->server, &server) < 0 ||
+        server.sa.sa_family != AF_INET || prefix_parse(a->sources, &sources, NULL) < 0 ||
+        sources.addr.family != AF_INET || sources.length < 8) {
         return -EINVAL;
     }
-    struct swarm swarm = {.count = (uint32_t)a->peers, .random.fill = fill_random};
+    struct swarm swarm = {.count = (uint32_t)a->peers, .share = (uint32_t)a->share, .random.fill = fill_random};
     swarm.net_options = (struct net_options){
         .server = server.in,
         .first_address = ip_to_v4(&sources.addr),
@@ -247,6 +261,7 @@ int main(int argc, char **argv) {
     struct arguments a = {
         .peers = 1000,
         .sockets = 16,
+        .share = 1,
         .seed = "swarm",
         .server = "192.0.2.1:51820",
         .sources = "198.18.0.0/16",

@@ -84,6 +84,7 @@ struct swarm {
     uint32_t count;
     struct router *routers; /* NULL until a command needs them */
     struct net_options net_options;
+    uint32_t share;  /* so many neighbours send from one address and port */
     struct net *net; /* NULL until a command needs it */
     struct noise_random random;
     const struct aead_ops *aead_ops;

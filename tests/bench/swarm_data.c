@@ -59,9 +59,10 @@ struct load {
     double rate; /* packets a second; 0: as many as go */
     json_int_t size;
     json_int_t peers;
-    json_int_t burst; /* packets of one router in a row, sent with one call */
+    json_int_t burst; /* packets sent with one call, from one address and port */
     json_int_t open_every;
     int site; /* to the next router instead of the hub */
+    int mix;  /* a burst is of neighbours that share their address, not of one router */
     size_t padded;
     uint32_t next;
 };
@@ -101,26 +102,28 @@ static unsigned send_round(struct swarm *swarm, struct load *load, struct aead_j
     return count;
 }
 
-/* A burst of one router. How many packets. */
+/* A burst of one router, or of as many as share its address and port. How many packets. */
 static unsigned send_burst(struct swarm *swarm, struct load *load, struct aead_job *jobs, uint8_t *bytes) {
     size_t segment = load->padded + MESSAGE_DATA_OVERHEAD;
     uint32_t number = next_router(load);
+    struct net_source source = swarm_source(swarm, number);
     unsigned count = 0;
     while (count < (unsigned)load->burst && (count + 1) * segment <= BURST_BYTES) {
+        number = load->mix && count > 0 ? next_router(load) : number;
         put_packet(swarm, load, number, bytes + count * segment, &jobs[count]);
         count++;
     }
     swarm->aead_ops->seal(swarm->aead, jobs, count);
-    int error = net_burst(swarm->net, swarm_source(swarm, number), bytes, count * segment, segment);
+    int error = net_burst(swarm->net, source, bytes, count * segment, segment);
     return error < 0 ? 0 : count;
 }
 
 static int take_load(struct swarm *swarm, json_t *arguments, struct load *load) {
     json_error_t fault;
     *load = (struct load){.seconds = 5, .size = 128, .peers = swarm->count, .burst = 1};
-    if (json_unpack_ex(arguments, &fault, 0, "{s?F, s?F, s?I, s?I, s?I, s?I, s?b !}", "seconds", &load->seconds, "rate",
-                       &load->rate, "size", &load->size, "peers", &load->peers, "burst", &load->burst, "open_every",
-                       &load->open_every, "site", &load->site) < 0) {
+    if (json_unpack_ex(arguments, &fault, 0, "{s?F, s?F, s?I, s?I, s?I, s?I, s?b, s?b !}", "seconds", &load->seconds,
+                       "rate", &load->rate, "size", &load->size, "peers", &load->peers, "burst", &load->burst,
+                       "open_every", &load->open_every, "site", &load->site, "mix", &load->mix) < 0) {
         return swarm_fail(swarm, -EINVAL, "%s", fault.text);
     }
     size_t least = sizeof(struct iphdr) + sizeof(struct udphdr);
@@ -128,6 +131,9 @@ static int take_load(struct swarm *swarm, json_t *arguments, struct load *load) 
         load->peers < 1 || load->peers > swarm->count || (load->site && load->peers % 2 != 0)) {
         return swarm_fail(swarm, -EINVAL, "size: %zu to %d; burst: 1 to %d; peers: 1 to %u, even from site to site",
                           least, SWARM_MTU, BURST_MAX, swarm->count);
+    }
+    if (load->mix && (load->peers % load->burst != 0 || swarm->share % load->burst != 0)) {
+        return swarm_fail(swarm, -EINVAL, "mix: peers and --share must be multiples of burst");
     }
     load->padded = message_padded_size((size_t)load->size, SWARM_MTU);
     return 0;

@@ -144,8 +144,8 @@ class Endpoint:
 class Swarm:
     """A swarm process in a namespace; do() is one command and its answer."""
 
-    def __init__(self, lab, namespace, peers, seed="swarm", sources="198.18.0.0/16", cpus=None):
-        command = [str(lab.swarm_path), "--peers", str(peers), "--seed", seed, "--sources", sources]
+    def __init__(self, lab, namespace, peers, sources="198.18.0.0/16", share=1, cpus=None):
+        command = [str(lab.swarm_path), "--peers", str(peers), "--sources", sources, "--share", str(share)]
         if cpus:
             command = ["taskset", "-c", ",".join(map(str, cpus)), *command]
         self.process = subprocess.Popen(namespace.command(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -215,13 +215,16 @@ class Lab:
             namespace.ip_batch([f"addr add {address}/30 dev {name}", f"link set {name} up"])
         return name, first, second
 
-    def crowd(self, command, peers, cpus=None, swarm_cpus=None, **swarm_options):
-        """A gateway and a namespace of routers that can send from all of 198.18.0.0/15: (endpoint, swarm)."""
+    def crowd(self, command, peers, cpus=None, swarm_cpus=None, split=False, **swarm_options):
+        """A gateway and a namespace of routers that can send from all of 198.18.0.0/15: (endpoint, swarm). With `split`
+        the veth does not pass on what the swarm sends in one piece: the gateway's kernel gets it packet by packet."""
         hub, far = self.namespace("hub"), self.namespace("far")
         run("ip", "-n", hub.name, "link", "add", "e0", "type", "veth", "peer", "name", "e0", "netns", far.name)
         hub.ip_batch(["addr add 192.0.2.1/24 dev e0", "link set e0 up"])
         far.ip_batch(["addr add 192.0.2.2/24 dev e0", "link set e0 up", "route add local 198.18.0.0/15 dev lo",
                       "neigh replace 192.0.2.1 dev e0 lladdr " + mac_of(hub, "e0") + " nud permanent"])
+        if split:
+            far.ip_batch(["link set dev e0 gso_max_segs 1"])
         hub.ip_batch(["route add 198.18.0.0/15 via 192.0.2.2",
                       "neigh replace 192.0.2.2 dev e0 lladdr " + mac_of(far, "e0") + " nud permanent"])
         endpoint = Endpoint(self, hub, command, cpus).start()
