@@ -146,8 +146,9 @@ int pool_block_take_at(struct pool *pool, const struct block *block) {
 int pool_tenant_free(struct pool *pool, int64_t tunnel_id) {
     struct range_block blocks[64]; /* more than the doublings from /30 to 65,536 addresses can make */
     size_t count = 0;
+    int r = pool_flush(pool);
     pool_forget(pool);
-    int r = ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
+    r = r < 0 ? r : ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
     for (size_t i = 0; r == 0 && i < count; i++) {
         const struct block block = {.first = blocks[i].first, .size = blocks[i].size};
         r = ranges_delete_block(pool->conn, tunnel_id, block.first);
