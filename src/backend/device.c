@@ -107,7 +107,7 @@ static int mend_addresses(struct link *link, const char *interface_name, const s
 int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,
                 struct problem *ret_problem) {
     struct link *link = NULL;
-    struct link_state state;
+    struct link_state state = {0};
     unsigned touched = 0;
     const char *what = "state";
     int rc = link_open(interface_name, &link);

@@ -17,7 +17,6 @@
 struct link {
     struct mnl_socket *netlink; /* owned */
     uint32_t index;
-    char name[IF_NAMESIZE];
     uint32_t sequence;
     char message[MESSAGE_SIZE];
     char dump[DUMP_SIZE];
@@ -30,10 +29,9 @@ int link_open(const char *interface_name, struct link **ret_link) {
         return -ENOMEM;
     }
     l->index = if_nametoindex(interface_name);
-    if (!l->index || strlen(interface_name) >= sizeof l->name) {
+    if (!l->index) {
         goto fail;
     }
-    strcpy(l->name, interface_name);
     l->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!l->netlink || mnl_socket_bind(l->netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
         rc = -errno;

@@ -31,28 +31,28 @@ enum section {
 
 struct uapi_request {
     struct engine *engine; /* borrowed */
+
+    /* what is being read */
     char line[UAPI_LINE_MAX + 1];
-    size_t line_size;
     bool line_is_long; /* beyond UAPI_LINE_MAX: the rest of it is dropped */
     bool is_get;
+    bool selected;      /* an `only=` was seen */
+    bool hub_named;     /* of the device: the list is to be set */
+    bool tenant_remove; /* of the open tenant section */
     enum section section;
+    size_t line_size;
     uint64_t line_number;    /* in this request */
     uint64_t section_number; /* line that opened the section */
+
+    /* the outcome */
     int error;
     char fault[256];
     struct uapi_selection selection;
-    bool selected; /* an `only=` was seen */
 
-    /* device */
+    /* the sections' values */
     struct prefix hub[HUB_MAX];
     size_t hub_count;
-    bool hub_named;
-
-    /* the open tenant section */
     struct engine_tenant tenant;
-    bool tenant_remove;
-
-    /* the open peer section */
     struct engine_peer_change change;
     struct engine_allowed_ip *allowed_ips; /* owned; change.allowed_ips is set when the section ends */
     size_t allowed_ip_count;

@@ -37,7 +37,7 @@ struct uapi_server {
     struct uapi_socket *socket; /* borrowed */
     struct engine *engine;      /* borrowed */
     int epoll_fd;
-    LIST_HEAD(, client) clients;
+    LIST_HEAD(clients, client) clients;
     unsigned client_count;
     bool accepting;
     char buffer[READ_SIZE]; /* shared: what one client sent, wiped after each use */
