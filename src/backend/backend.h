@@ -52,8 +52,8 @@ struct backend_ops {
     /* Applies deltas in order; when it returns 0 all are in force. */
     int (*apply)(struct backend *backend, const struct desired_change *changes, size_t count,
                  struct problem *ret_problem);
-    /* What it holds. With `since` other than 0, only peers that changed after that mark; `ret_now` is the mark for next
-     * time. */
+    /* What it holds. With `since` other than 0, only peers whose counters, handshake or endpoint changed after that
+     * mark; `ret_now` is the mark for next time. No other operation may be called from `fn`. */
     int (*each_peer)(struct backend *backend, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
     int (*each_tenant)(struct backend *backend, backend_tenant_fn *fn, void *context);
     int (*each_counter)(struct backend *backend, backend_counter_fn *fn, void *context);
