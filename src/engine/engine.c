@@ -211,7 +211,7 @@ static int create_parts(struct engine *engine, const struct engine_options *opti
     noise_identity_set(engine->identity, &none);
     randombytes_buf(engine->hash_key, sizeof engine->hash_key);
     int error = directory_create(&engine->directory);
-    error = error ? error : tun_open(options->interface_name, engine->count, options->mtu, false, &engine->tun);
+    error = error ? error : tun_open(options->interface_name, engine->count, options->mtu, !options->no_tso, &engine->tun);
     if (error) {
         return error;
     }

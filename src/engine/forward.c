@@ -1,5 +1,6 @@
 #include "engine/forward.h"
 
+#include <linux/virtio_net.h>
 #include <string.h>
 
 #include "engine/directory.h"
@@ -8,6 +9,7 @@
 #include "engine/icmp.h"
 #include "engine/packet.h"
 #include "engine/peer.h"
+#include "engine/segment.h"
 #include "engine/space.h"
 #include "engine/translate.h"
 #include "engine/transmit.h"
@@ -105,7 +107,7 @@ static bool translate_to_host(const struct peer *peer, uint8_t *packet, size_t s
            translate_source(packet, size, ip_to_v4(&address->inside), ip_to_v4(&address->hub), false) == 0;
 }
 
-static bool translate_from_host(const struct peer *peer, uint8_t *packet, size_t size) {
+static bool translate_from_host(const struct peer *peer, uint8_t *packet, size_t size, bool partial_checksum) {
     if (peer->space->tenant.addressing != ADDRESSING_PRIVATE) {
         return true;
     }
@@ -117,8 +119,8 @@ static bool translate_from_host(const struct peer *peer, uint8_t *packet, size_t
     if (ip_equal(&address->inside, &address->hub)) {
         return true;
     }
-    return destination.family == AF_INET &&
-           translate_destination(packet, size, ip_to_v4(&address->hub), ip_to_v4(&address->inside), false) == 0;
+    return destination.family == AF_INET && translate_destination(packet, size, ip_to_v4(&address->hub),
+                                                                  ip_to_v4(&address->inside), partial_checksum) == 0;
 }
 
 /* --- from a router --- */
@@ -220,25 +222,40 @@ static bool may_enter(const struct worker *worker, const struct space *space, co
     return peer && peer->space == space;
 }
 
-static void forward_to_tenant(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size) {
+/* Checksums and segments are the last to be made, when the addresses are right. */
+static void send_to_peer(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size,
+                         const struct virtio_net_hdr *header) {
+    struct segments segments;
+    if (segments_begin(packet, size, header, &segments) < 0) {
+        drop(worker, peer->space, ENGINE_DROP_BAD_INNER);
+        return;
+    }
+    transmit_segments(worker, peer, &segments);
+}
+
+static void forward_to_tenant(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size,
+                              const struct virtio_net_hdr *header) {
     struct space *space = peer->space;
     if (!may_enter(worker, space, packet)) {
         drop(worker, space, ENGINE_DROP_PROHIBITED);
         answer_host(worker, ICMP_ERROR_PROHIBITED, packet, size);
         return;
     }
-    if (!space_police(space, SPACE_SENT, worker->mono_ns, size, 1)) {
+    size_t packets = header->gso_size ? (size + header->gso_size - 1) / header->gso_size : 1;
+    if (!space_police(space, SPACE_SENT, worker->mono_ns, size, packets)) {
         drop(worker, space, ENGINE_DROP_OVER_LIMIT);
         return;
     }
-    if (!translate_from_host(peer, packet, size)) {
+    bool partial = (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+    if (!translate_from_host(peer, packet, size, partial)) {
         drop(worker, space, ENGINE_DROP_UNTRANSLATABLE);
         return;
     }
-    transmit_packet(worker, peer, packet, size);
+    send_to_peer(worker, peer, packet, size, header);
 }
 
-void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, bool handed_over) {
+void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const struct virtio_net_hdr *header,
+                       bool handed_over) {
     size_t inner_size = packet_size(bytes, size);
     if (inner_size == 0) {
         worker_drop(worker, ENGINE_DROP_BAD_INNER, 1);
@@ -247,7 +264,7 @@ void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, bool 
     uint32_t id = route_of(worker, bytes, packet_destination(bytes));
     unsigned owner = directory_id_worker(id);
     if (id != 0 && owner != worker->number && !handed_over) {
-        handover_packet(worker, owner, bytes, inner_size);
+        handover_packet(worker, owner, bytes, inner_size, header);
         return;
     }
     struct peer *peer = id != 0 && owner == worker->number ? peer_at(worker, directory_id_slot(id)) : NULL;
@@ -255,8 +272,8 @@ void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, bool 
         worker_drop(worker, ENGINE_DROP_NO_ROUTE, 1);
         answer_host(worker, ICMP_ERROR_UNREACHABLE, bytes, inner_size);
     } else if (peer->space) {
-        forward_to_tenant(worker, peer, bytes, inner_size);
+        forward_to_tenant(worker, peer, bytes, inner_size, header);
     } else {
-        transmit_packet(worker, peer, bytes, inner_size);
+        send_to_peer(worker, peer, bytes, inner_size, header);
     }
 }

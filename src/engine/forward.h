@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 struct peer;
+struct virtio_net_hdr;
 struct worker;
 
 /* A decrypted payload of this peer with its padding; altered in place. `outer_ecn`: of the datagram it came in. */
 void forward_from_peer(struct worker *worker, struct peer *peer, uint8_t *bytes, size_t size, uint8_t outer_ecn);
-/* A packet that the host routed into the interface; altered in place. `handed_over`: another worker sent it here, so it
- * is not sent on once more. */
-void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, bool handed_over);
+/* A packet that the host routed into the interface, maybe a large one, with what the kernel says of it; altered in
+ * place. `handed_over`: another worker sent it here, so it is not sent on once more. */
+void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const struct virtio_net_hdr *header,
+                       bool handed_over);

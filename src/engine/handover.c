@@ -1,6 +1,7 @@
 #include "engine/handover.h"
 
 #include <errno.h>
+#include <linux/virtio_net.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,8 @@ struct parcel {
     uint8_t ecn;
     union endpoint from;
     struct udp_local to;
-    struct noise_caller caller; /* PARCEL_CALLER: a secret */
+    struct virtio_net_hdr header; /* PARCEL_PACKET */
+    struct noise_caller caller;   /* PARCEL_CALLER: a secret */
     size_t size;
     uint8_t bytes[];
 };
@@ -89,9 +91,11 @@ static void push(struct worker *worker, unsigned owner, struct parcel *parcel) {
     worker_wake_later(worker, owner);
 }
 
-void handover_packet(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size) {
+void handover_packet(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size,
+                     const struct virtio_net_hdr *header) {
     struct parcel *parcel = make_parcel(worker, PARCEL_PACKET, bytes, size);
     if (parcel) {
+        parcel->header = *header;
         push(worker, owner, parcel);
     }
 }
@@ -121,7 +125,7 @@ void handover_caller(struct worker *worker, unsigned owner, const struct noise_c
 static void take_in(struct worker *worker, struct parcel *parcel) {
     switch (parcel->kind) {
     case PARCEL_PACKET:
-        forward_from_host(worker, parcel->bytes, parcel->size, true);
+        forward_from_host(worker, parcel->bytes, parcel->size, &parcel->header, true);
         break;
     case PARCEL_DATAGRAM: {
         const struct udp_received received = {

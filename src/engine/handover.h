@@ -11,6 +11,7 @@
 #include "wire/noise.h"
 
 struct ring;
+struct virtio_net_hdr;
 struct worker;
 
 /* All rings towards this worker. 0, -ENOMEM. */
@@ -18,7 +19,8 @@ int handover_create(struct worker *worker);
 void handover_free(struct worker *worker);
 
 /* A packet from the host. A full ring counts RING_FULL. */
-void handover_packet(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size);
+void handover_packet(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size,
+                     const struct virtio_net_hdr *header);
 /* A datagram that names an index of the owner: the kernel did not steer it. */
 void handover_datagram(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size,
                        const struct udp_received *received);

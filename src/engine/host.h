@@ -6,15 +6,16 @@
 #include <stdint.h>
 
 struct host;
+struct tun;
 struct worker;
 
-int host_create(struct host **ret_host);
+int host_create(const struct tun *tun, struct host **ret_host);
 /* Accepts NULL. */
 void host_free(struct host *host);
 
 /* Reads and forwards a bounded number of packets. The number read. */
 size_t host_round(struct worker *worker);
 /* One whole packet for the host; its bytes must stay until host_flush(). */
-void host_deliver(struct worker *worker, uint8_t *bytes, size_t size);
+void host_deliver(struct worker *worker, const uint8_t *bytes, size_t size);
 /* Writes what was delivered in this round. */
 void host_flush(struct worker *worker);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "engine/handshake.h"
 #include "engine/packet.h"
+#include "engine/segment.h"
 #include "engine/space.h"
 #include "engine/worker.h"
 
@@ -89,29 +90,30 @@ static void note_sent(struct worker *worker, struct peer *peer, size_t size, siz
     peer_rearm(worker, active);
 }
 
-/* Size 0: a keepalive. */
-static void gather(struct worker *worker, struct peer *peer, struct channel *channel, const uint8_t *bytes,
-                   size_t size) {
+/* Where the inner packet of the next message goes. */
+static uint8_t *gather_begin(struct worker *worker, size_t size) {
+    return make_room(worker, message_padded_size(size, worker->mtu) + MESSAGE_DATA_OVERHEAD) +
+           sizeof(struct message_data);
+}
+
+/* The message around it. Size 0: a keepalive. */
+static void gather_end(struct worker *worker, struct peer *peer, struct channel *channel, uint8_t *payload,
+                       size_t size) {
     struct transmit *transmit = worker->transmit;
     struct keypair *keypair = &channel->keypair;
     size_t padded = message_padded_size(size, worker->mtu);
     size_t wire_size = padded + MESSAGE_DATA_OVERHEAD;
-    uint8_t *at = make_room(worker, wire_size);
-    struct message_data *message = (struct message_data *)at;
-    uint8_t *payload = at + sizeof *message;
+    struct message_data *message = (struct message_data *)(payload - sizeof *message);
     uint64_t counter = keypair->send_counter++;
     le32_put(message->type, MESSAGE_DATA);
     le32_put(message->receiver, keypair->remote_index);
     le64_put(message->counter, counter);
-    if (size > 0) {
-        memcpy(payload, bytes, size);
-    }
     memset(payload + size, 0, padded - size);
     transmit->items[transmit->count] = (struct outgoing){
         .peer = peer,
-        .message = at,
+        .message = (uint8_t *)message,
         .size = (uint32_t)wire_size,
-        .ecn = size > 0 ? packet_ecn(bytes) : 0,
+        .ecn = size > 0 ? packet_ecn(payload) : 0,
     };
     transmit->jobs[transmit->count] = (struct aead_job){
         .key = &keypair->send_key, .counter = counter, .from = payload, .to = payload, .size = padded};
@@ -120,6 +122,15 @@ static void gather(struct worker *worker, struct peer *peer, struct channel *cha
     if (keypair_wants_rekey_after_send(keypair, worker->now_ns)) {
         handshake_want(worker, peer);
     }
+}
+
+static void gather(struct worker *worker, struct peer *peer, struct channel *channel, const uint8_t *bytes,
+                   size_t size) {
+    uint8_t *payload = gather_begin(worker, size);
+    if (payload != bytes) { /* wait_segments() may have built it there */
+        memcpy(payload, bytes, size);
+    }
+    gather_end(worker, peer, channel, payload, size);
 }
 
 static bool has_endpoint(const struct peer *peer) {
@@ -146,6 +157,35 @@ void transmit_packet(struct worker *worker, struct peer *peer, const uint8_t *by
     transmit_waiting(worker, peer);
 }
 
+/* Without a session. Each is built where the next message will be, and copied to wait. */
+static void wait_segments(struct worker *worker, struct peer *peer, struct segments *segments) {
+    struct transmit *transmit = worker->transmit;
+    size_t size;
+    while ((size = segments_next_size(segments)) > 0) {
+        uint8_t *scratch = gather_begin(worker, size);
+        segments_take(segments, scratch);
+        transmit->used = (size_t)(scratch - sizeof(struct message_data) - transmit->arena);
+        transmit_packet(worker, peer, scratch, size);
+    }
+}
+
+void transmit_segments(struct worker *worker, struct peer *peer, struct segments *segments) {
+    if (!has_endpoint(peer)) {
+        worker_drop(worker, ENGINE_DROP_NO_ENDPOINT, segments->count);
+        return;
+    }
+    peer_refresh(worker, peer);
+    struct channel *channel;
+    size_t size;
+    while ((size = segments_next_size(segments)) > 0 && (channel = usable_channel(worker, peer)) &&
+           !peer->active->waiting_first) {
+        uint8_t *payload = gather_begin(worker, size);
+        segments_take(segments, payload);
+        gather_end(worker, peer, channel, payload, size);
+    }
+    wait_segments(worker, peer, segments);
+}
+
 void transmit_waiting(struct worker *worker, struct peer *peer) {
     struct channel *channel = NULL;
     while (peer->active->waiting_first && (channel = usable_channel(worker, peer))) {
@@ -165,7 +205,7 @@ void transmit_keepalive(struct worker *worker, struct peer *peer) {
     peer_refresh(worker, peer);
     struct channel *channel = usable_channel(worker, peer);
     if (channel) {
-        gather(worker, peer, channel, NULL, 0);
+        gather_end(worker, peer, channel, gather_begin(worker, 0), 0);
     } else {
         handshake_want(worker, peer);
     }

@@ -9,6 +9,7 @@
 
 #include "engine/peer.h"
 
+struct segments;
 struct transmit;
 struct worker;
 
@@ -19,6 +20,8 @@ void transmit_set_gso(struct transmit *transmit, bool gso);
 
 /* One whole inner packet to this peer; the bytes are copied. */
 void transmit_packet(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size);
+/* The same for each segment of a large one. */
+void transmit_segments(struct worker *worker, struct peer *peer, struct segments *segments);
 /* An empty data message; without a session, a handshake. */
 void transmit_keepalive(struct worker *worker, struct peer *peer);
 /* What waited, now that there is a session. */

@@ -237,7 +237,7 @@ static int create_parts(struct worker *worker) {
     error = error ? error : trie_pool_create(false, &worker->tries);
     error = error ? error : udp_reader_create(worker->setup.gro, &worker->reader);
     error = error ? error : transmit_create(false, &worker->transmit);
-    error = error ? error : host_create(&worker->host);
+    error = error ? error : host_create(worker->setup.tun, &worker->host);
     error = error ? error : handshakes_create(&worker->handshakes);
     error = error ? error : limiter_create(limiter_key, HANDSHAKES_PER_S, &worker->limiter);
     error = error ? error : handover_create(worker);
