@@ -1,0 +1,324 @@
+/* Bulk creation: each item stands or falls alone, all of it is one commit, and threads do not get in each other's way.
+ */
+#include "gateway.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "service/turn.h"
+
+#define ITEMS 40
+
+struct batch {
+    struct bulk_item items[ITEMS];
+    struct router_spec specs[ITEMS][2];
+    struct router_made made[ITEMS][2];
+};
+
+static struct batch *new_batch(enum addressing addressing) {
+    struct batch *b = calloc(1, sizeof *b);
+    for (size_t i = 0; i < ITEMS; i++) {
+        b->specs[i][0].name = b->specs[i][1].name = "r";
+        b->items[i] = (struct bulk_item){.has_tenant = true,
+                                         .tenant = {.name = "t", .addressing = addressing},
+                                         .routers = b->specs[i],
+                                         .router_count = 2,
+                                         .made = b->made[i]};
+    }
+    return b;
+}
+
+static void every_item_is_made(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    for (enum addressing addressing = ADDRESSING_UNIQUE; addressing <= ADDRESSING_PRIVATE; addressing++) {
+        struct batch *b = new_batch(addressing);
+        assert_int_equal(service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p), 0);
+        for (size_t i = 0; i < ITEMS; i++) {
+            struct tenant tenant;
+            assert_int_equal(b->items[i].error, 0);
+            assert_int_equal(service_tenant_get(g->service, &gateway_admin, &b->items[i].made_tenant.id, &tenant, &p),
+                             0);
+            assert_memory_equal(&tenant, &b->items[i].made_tenant, sizeof tenant);
+            assert_int_equal(tenant.routers, 2);
+            for (int j = 0; j < 2; j++) {
+                struct router router;
+                assert_int_equal(service_router_get(g->service, &gateway_admin, &b->made[i][j].router.id, &router, &p),
+                                 0);
+                assert_memory_equal(&router, &b->made[i][j].router, sizeof router);
+                assert_false(key_is_zero(&b->made[i][j].private_key));
+            }
+        }
+        free(b);
+    }
+    struct service_status status;
+    service_status(g->service, &status);
+    assert_int_equal(status.tenants, 2 * ITEMS);
+    assert_int_equal(status.routers, 4 * ITEMS);
+    assert_int_equal(status.revision, 6 * ITEMS);
+    assert_in_force(g);
+}
+
+static void a_bad_item_falls_alone_and_leaves_nothing(void **state) {
+    struct gateway *g = *state;
+    struct batch *b = new_batch(ADDRESSING_UNIQUE);
+    struct service_status before, after;
+    struct problem p;
+    const struct prefix lan = prefix_of("192.168.7.0/24");
+    struct tenant limited;
+    struct tenant_spec limit = {.name = "limited", .limits = {.routers = 1}};
+    assert_int_equal(service_tenant_create(g->service, &gateway_admin, &limit, &limited, &p), 0);
+    service_status(g->service, &before);
+    b->items[3].tenant.name = "";
+    b->specs[5][1].public_key = (struct key){{1}};
+    b->specs[7][0].public_key = b->specs[8][1].public_key = (struct key){{7, 7}};
+    b->specs[9][0].lans = b->specs[10][1].lans = &lan;
+    b->specs[9][0].lan_count = b->specs[10][1].lan_count = 1;
+    b->specs[11][1].address = ip_of("10.200.0.7");
+    b->items[12].tenant.limits.routers = 1;
+    b->items[13].has_tenant = false;
+    b->specs[13][0].tenant_id = b->specs[13][1].tenant_id = limited.id; /* one more than it may have */
+    b->items[14].has_tenant = false;
+    b->items[14].router_count = 1;
+    b->specs[14][0].tenant_id = (struct uuid){{9}};
+    assert_int_equal(service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p), 0);
+    static const struct {
+        size_t item;
+        const char *slug, *field;
+    } bad[] = {
+        {3, "bad-name", "name"},
+        {5, "weak-public-key", "routers[1].public_key"},
+        {8, "duplicate-public-key", "routers[1].public_key"},
+        {10, "lan-overlap", "routers[1].lans[0]"},
+        {11, "address-outside-tenant", "routers[1].address"},
+        {12, "router-limit", ""},
+        {13, "router-limit", "routers[1]"},
+        {14, "tenant-not-found", ""},
+    };
+    size_t failed = 0;
+    for (size_t i = 0; i < ITEMS; i++) {
+        if (failed < sizeof bad / sizeof *bad && bad[failed].item == i) {
+            assert_true(b->items[i].error < 0);
+            assert_string_equal(b->items[i].problem.type, bad[failed].slug);
+            assert_string_equal(b->items[i].problem.field, bad[failed].field);
+            assert_true(key_is_zero(&b->made[i][0].private_key)); /* no secret of what was not made */
+            failed++;
+        } else {
+            assert_int_equal(b->items[i].error, 0);
+        }
+    }
+    service_status(g->service, &after);
+    assert_int_equal(after.tenants, before.tenants + ITEMS - 8);
+    assert_int_equal(after.routers, 2 * (ITEMS - 8));
+    assert_int_equal(before.pool_free - after.pool_free, 32 * (ITEMS - 8));
+    assert_int_equal(after.revision, before.revision + 3 * (ITEMS - 8)); /* and no revision of it */
+    struct tenant tenant;
+    assert_int_equal(service_tenant_get(g->service, &gateway_admin, &limited.id, &tenant, &p), 0);
+    assert_int_equal(tenant.routers, 0);
+    assert_in_force(g);
+    free(b);
+}
+
+static void routers_of_one_tenant_outgrow_its_first_blocks(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL), after, other = make_tenant(g, "o", 1, NULL);
+    enum { COUNT = 2000 };
+    struct bulk_item *items = calloc(COUNT, sizeof *items);
+    struct router_spec *specs = calloc(COUNT, sizeof *specs);
+    struct router_made *made = calloc(COUNT, sizeof *made);
+    struct problem p;
+    for (size_t i = 0; i < COUNT; i++) {
+        specs[i] = (struct router_spec){.tenant_id = i % 5 ? tenant.id : other.id, .name = "r"};
+        key_make_preshared(&specs[i].public_key);
+        items[i] = (struct bulk_item){.routers = &specs[i], .router_count = 1, .made = &made[i]};
+    }
+    assert_int_equal(service_bulk_create(g->service, &gateway_admin, items, COUNT, &p), 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(items[i].error, 0);
+    }
+    assert_int_equal(service_tenant_get(g->service, &gateway_admin, &tenant.id, &after, &p), 0);
+    assert_int_equal(after.routers, COUNT / 5 * 4);
+    assert_int_equal(service_tenant_get(g->service, &gateway_admin, &other.id, &after, &p), 0);
+    assert_int_equal(after.routers, COUNT / 5);
+    assert_in_force(g);
+    free(items);
+    free(specs);
+    free(made);
+}
+
+static void bulk_keeps_to_the_scope(void **state) {
+    struct gateway *g = *state;
+    struct tenant mine = make_tenant(g, "mine", ADDRESSING_UNIQUE, NULL), other = make_tenant(g, "other", 0, NULL);
+    struct caller c = {.scope = SCOPE_TENANT_WRITE, .tenant_id = mine.id};
+    struct batch *b = new_batch(ADDRESSING_UNIQUE);
+    struct problem p;
+    b->items[1].has_tenant = b->items[2].has_tenant = false;
+    b->specs[1][0].tenant_id = b->specs[1][1].tenant_id = mine.id;
+    b->specs[2][0].tenant_id = b->specs[2][1].tenant_id = other.id;
+    assert_int_equal(service_bulk_create(g->service, &c, b->items, 3, &p), 0);
+    assert_int_equal(b->items[0].error, -EPERM);
+    assert_int_equal(b->items[1].error, 0);
+    assert_int_equal(b->items[2].error, -ENOENT);
+    free(b);
+}
+
+static void *create_many(void *context) {
+    struct gateway *g = context;
+    struct problem p;
+    for (int round = 0; round < 5; round++) {
+        struct batch *b = new_batch(round % 2);
+        if (service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p) < 0) {
+            free(b);
+            return context;
+        }
+        for (size_t i = 0; i < ITEMS; i++) {
+            struct router router;
+            if (b->items[i].error < 0 ||
+                (i % 3 == 0 &&
+                 service_tenant_delete(g->service, &gateway_admin, &b->items[i].made_tenant.id, &p) < 0) ||
+                (i % 3 == 1 && service_router_delete(g->service, &gateway_admin, &b->made[i][0].router.id, &p) < 0) ||
+                (i % 3 == 2 && service_router_set_disabled(g->service, &gateway_admin, &b->made[i][0].router.id, true,
+                                                           &router, &p) < 0)) {
+                free(b);
+                return context;
+            }
+        }
+        free(b);
+    }
+    return NULL;
+}
+
+static void *reconcile_often(void *context) {
+    struct gateway *g = context;
+    struct problem p;
+    for (int i = 0; i < 30; i++) {
+        if (service_reconcile(g->service, &p) < 0) {
+            return context;
+        }
+    }
+    return NULL;
+}
+
+static void threads_writing_at_once_end_in_force(void **state) {
+    struct gateway *g = *state;
+    pthread_t threads[5];
+    struct service_status status;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, i < 4 ? create_many : reconcile_often, g), 0);
+    }
+    for (int i = 0; i < 5; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    assert_in_force(g);
+    service_status(g->service, &status);
+    assert_true(status.in_sync);
+    struct service_status counted = status;
+    gateway_restart(g);
+    service_status(g->service, &status);
+    assert_int_equal(status.tenants, counted.tenants);
+    assert_int_equal(status.routers, counted.routers);
+    assert_int_equal(status.revision, counted.revision);
+}
+
+static void every_acknowledged_router_survives_a_kill(void **state) {
+    struct gateway *g = *state;
+    struct problem p = {0};
+    int fds[2];
+    service_close(g->service);
+    g->service = NULL;
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        if (service_open(&g->config, &g->service, &p) < 0) {
+            _exit(1);
+        }
+        for (;;) {
+            struct batch *b = new_batch(ADDRESSING_PRIVATE);
+            if (service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p) < 0) {
+                _exit(1);
+            }
+            for (size_t i = 0; i < ITEMS; i++) {
+                if (write(fds[1], &b->made[i][0].router.id, sizeof(struct uuid)) < 0) {
+                    _exit(1);
+                }
+            }
+            free(b);
+        }
+    }
+    close(fds[1]);
+    struct uuid ids[5000];
+    size_t count = 0;
+    while (count < 5000 && read(fds[0], &ids[count], sizeof *ids) == (ssize_t)sizeof *ids) {
+        if (++count == 10 * ITEMS + 7) {
+            kill(child, SIGKILL);
+        }
+    }
+    close(fds[0]);
+    waitpid(child, NULL, 0);
+    assert_true(count > 10 * ITEMS);
+    fake_plane_reset();
+    assert_int_equal(service_open(&g->config, &g->service, &p), 0);
+    for (size_t i = 0; i < count; i++) {
+        struct router router;
+        assert_int_equal(service_router_get(g->service, &gateway_admin, &ids[i], &router, &p), 0);
+    }
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    assert_in_force(g);
+}
+
+/* --- turns --- */
+
+static struct turn turn;
+static uint64_t order[64];
+static size_t ordered;
+
+static void *wait_turn(void *context) {
+    uint64_t place = (uint64_t)(uintptr_t)context;
+    turn_wait(&turn, place);
+    order[ordered++] = place;
+    turn_end(&turn);
+    return NULL;
+}
+
+static void turns_are_served_in_the_order_they_were_taken(void **state) {
+    pthread_t threads[64];
+    (void)state;
+    turn_open(&turn);
+    uint64_t first = turn_take(&turn);
+    uint64_t places[64];
+    for (int i = 0; i < 64; i++) {
+        places[i] = turn_take(&turn);
+    }
+    for (int i = 63; i >= 0; i--) { /* the last asks first */
+        assert_int_equal(pthread_create(&threads[i], NULL, wait_turn, (void *)(uintptr_t)places[i]), 0);
+    }
+    turn_wait(&turn, first);
+    assert_int_equal(ordered, 0);
+    turn_end(&turn);
+    for (int i = 0; i < 64; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (size_t i = 0; i < 64; i++) {
+        assert_int_equal(order[i], places[i]);
+    }
+    turn_close(&turn);
+}
+
+int main(void) {
+#define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_GATEWAY(every_item_is_made),
+        WITH_GATEWAY(a_bad_item_falls_alone_and_leaves_nothing),
+        WITH_GATEWAY(routers_of_one_tenant_outgrow_its_first_blocks),
+        WITH_GATEWAY(bulk_keeps_to_the_scope),
+        WITH_GATEWAY(threads_writing_at_once_end_in_force),
+        WITH_GATEWAY(every_acknowledged_router_survives_a_kill),
+        cmocka_unit_test(turns_are_served_in_the_order_they_were_taken),
+    };
+    return cmocka_run_group_tests_name("bulk", tests, NULL, NULL);
+}

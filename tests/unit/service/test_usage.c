@@ -1,0 +1,233 @@
+/* Counters and handshakes: nothing lost, nothing twice, whoever restarts. */
+#include "gateway.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+
+static struct actual_peer peer_of(const struct router *router) {
+    struct actual_peer peer;
+    assert_true(fake_plane_peer(&router->public_key, &peer));
+    return peer;
+}
+
+static struct router router_of(struct gateway *g, const struct uuid *id) {
+    struct router router;
+    struct problem p;
+    assert_int_equal(service_router_get(g->service, &gateway_admin, id, &router, &p), 0);
+    return router;
+}
+
+static struct tenant tenant_of(struct gateway *g, const struct uuid *id) {
+    struct tenant tenant;
+    struct problem p;
+    assert_int_equal(service_tenant_get(g->service, &gateway_admin, id, &tenant, &p), 0);
+    return tenant;
+}
+
+/* The router's session is as given, and the service has taken it over. */
+static void session(struct gateway *g, const struct router *router, uint64_t received, uint64_t sent,
+                    int64_t handshake_at) {
+    struct actual_peer peer = peer_of(router);
+    peer.bytes_received = received;
+    peer.bytes_sent = sent;
+    peer.last_handshake_at_us = handshake_at;
+    memset(peer.is.timestamp, 0, sizeof peer.is.timestamp);
+    peer.is.timestamp[11] = (uint8_t)(handshake_at / USEC_PER_SEC);
+    peer.is.timestamp[10] = (uint8_t)(handshake_at / USEC_PER_SEC >> 8);
+    assert_int_equal(endpoint_parse("192.0.2.7:4000", &peer.endpoint), 0);
+    fake_plane_put(&peer);
+    assert_int_equal(usage_flush(g->service), 0);
+}
+
+static void a_first_handshake_makes_a_router_active(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct service_status before, after;
+    int64_t now = clock_wall_us();
+    char endpoint[ENDPOINT_TEXT_SIZE];
+    service_status(g->service, &before);
+    session(g, &made.router, 100, 200, now);
+    struct router router = router_of(g, &made.router.id);
+    assert_int_equal(router.status, ROUTER_ACTIVE);
+    assert_int_equal(router.last_handshake_at, now);
+    assert_int_equal(router.bytes_received, 100);
+    assert_int_equal(router.bytes_sent, 200);
+    assert_string_equal(endpoint_format(&router.endpoint, endpoint), "192.0.2.7:4000");
+    tenant = tenant_of(g, &tenant.id);
+    assert_int_equal(tenant.connected_routers, 1);
+    assert_int_equal(tenant.bytes_received, 100);
+    assert_int_equal(tenant.bytes_sent, 200);
+    service_status(g->service, &after);
+    assert_int_equal(after.connected_routers, 1);
+    assert_int_equal(after.revision, before.revision + 1);
+    session(g, &made.router, 300, 400, now + 1000000);
+    service_status(g->service, &after);
+    assert_int_equal(after.revision, before.revision + 1); /* usage is no event */
+}
+
+static void what_did_not_change_is_not_written(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    session(g, &made.router, 100, 200, clock_wall_us());
+    int64_t before = 0, after = 0;
+    struct store_conn *conn = store_writer(g->service->store);
+    assert_int_equal(query_number(conn, "SELECT total_changes()", NULL, 0, &before), 0);
+    assert_int_equal(usage_flush(g->service), 0);
+    struct actual_peer peer = peer_of(&made.router);
+    fake_plane_put(&peer); /* touched, but the same */
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(query_number(conn, "SELECT total_changes()", NULL, 0, &after), 0);
+    assert_int_equal(after, before);
+}
+
+static void counters_survive_restarts_of_either_side(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct problem p;
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 1000, 10, now);
+    gateway_restart(g); /* the data plane goes on counting */
+    session(g, &made.router, 1500, 15, now);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 1500);
+    fake_plane_restart(); /* and now begins anew */
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    session(g, &made.router, 2000, 5, now);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 3500);
+    assert_int_equal(router_of(g, &made.router.id).bytes_sent, 20);
+    session(g, &made.router, 700, 5, now); /* re-added by somebody: a counter that went back */
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 4200);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 4200);
+}
+
+static void disabling_counts_anew_from_zero(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct router router;
+    struct problem p;
+    session(g, &made.router, 100, 1, clock_wall_us());
+    assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, true, &router, &p), 0);
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
+    assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, false, &router, &p), 0);
+    assert_int_equal(router.status, ROUTER_ACTIVE);
+    session(g, &made.router, 150, 1, clock_wall_us());
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 250);
+    assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_DISABLED, &tenant, &p),
+                     0);
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
+    assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_ACTIVE, &tenant, &p), 0);
+    session(g, &made.router, 200, 1, clock_wall_us());
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 450);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 450);
+}
+
+static void a_peer_added_again_keeps_its_greatest_timestamp(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL), rotated;
+    struct problem p;
+    session(g, &made.router, 100, 1, clock_wall_us());
+    struct actual_peer before = peer_of(&made.router);
+    fake_plane_restart();
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    struct actual_peer after = peer_of(&made.router);
+    assert_memory_equal(after.is.timestamp, before.is.timestamp, sizeof after.is.timestamp);
+    struct router_spec spec = {0};
+    assert_int_equal(service_router_rotate(g->service, &gateway_admin, &made.router.id, &spec, &rotated, &p), 0);
+    after = peer_of(&rotated.router); /* another key: another clock */
+    static const uint8_t none[DESIRED_TIMESTAMP_SIZE];
+    assert_memory_equal(after.is.timestamp, none, sizeof none);
+}
+
+static void connected_ends_three_minutes_after_the_handshake(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made fresh = make_router(g, &tenant, "f", NULL), old = make_router(g, &tenant, "o", NULL);
+    struct service_status status;
+    struct router list[4];
+    struct problem p;
+    char next[64];
+    size_t count;
+    session(g, &fresh.router, 1, 1, clock_wall_us());
+    session(g, &old.router, 1, 1, clock_wall_us() - 181 * USEC_PER_SEC);
+    service_status(g->service, &status);
+    assert_int_equal(status.connected_routers, 1);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
+    assert_int_equal(router_of(g, &old.router.id).status, ROUTER_ACTIVE);
+    struct router_filter filter = {.has_connected = true, .connected = true};
+    assert_int_equal(service_router_list(g->service, &gateway_admin, &filter, "", 4, list, &count, next, &p), 0);
+    assert_int_equal(count, 1);
+    assert_true(uuid_equal(&list[0].id, &fresh.router.id));
+    gateway_restart(g);
+    service_status(g->service, &status);
+    assert_int_equal(status.connected_routers, 1); /* known again from the store */
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
+    assert_int_equal(service_router_delete(g->service, &gateway_admin, &fresh.router.id, &p), 0);
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
+}
+
+static void closing_takes_the_last_counters_over(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct actual_peer peer = peer_of(&made.router);
+    peer.bytes_received = 77;
+    fake_plane_put(&peer);
+    gateway_restart(g);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 77);
+}
+
+static void a_data_plane_that_is_away_loses_nothing(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct actual_peer peer = peer_of(&made.router);
+    peer.bytes_received = 50;
+    fake_plane_put(&peer);
+    fake_plane_fail(FAKE_EACH_PEER, 0, 1, -EIO);
+    assert_int_equal(usage_flush(g->service), -EIO);
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 50);
+}
+
+static void many_sessions_are_flushed_in_batches(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    enum { COUNT = 700 };
+    struct router_made *made = calloc(COUNT, sizeof *made);
+    for (int i = 0; i < COUNT; i++) {
+        made[i] = make_router(g, &tenant, "r", NULL);
+        struct actual_peer peer = peer_of(&made[i].router);
+        peer.bytes_received = 10;
+        peer.last_handshake_at_us = clock_wall_us();
+        fake_plane_put(&peer);
+    }
+    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 10 * COUNT);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, COUNT);
+    free(made);
+}
+
+int main(void) {
+#define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
+    const struct CMUnitTest tests[] = {
+        WITH_GATEWAY(a_first_handshake_makes_a_router_active),
+        WITH_GATEWAY(what_did_not_change_is_not_written),
+        WITH_GATEWAY(counters_survive_restarts_of_either_side),
+        WITH_GATEWAY(disabling_counts_anew_from_zero),
+        WITH_GATEWAY(a_peer_added_again_keeps_its_greatest_timestamp),
+        WITH_GATEWAY(connected_ends_three_minutes_after_the_handshake),
+        WITH_GATEWAY(closing_takes_the_last_counters_over),
+        WITH_GATEWAY(a_data_plane_that_is_away_loses_nothing),
+        WITH_GATEWAY(many_sessions_are_flushed_in_batches),
+    };
+    return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
+}
