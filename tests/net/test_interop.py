@@ -208,3 +208,27 @@ def test_many_parallel_flows(joined):
     server.result(30)
     listener.close()
     assert heard == sent
+
+
+VARIANTS = {
+    "sodium": ["--crypto", "sodium"], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"], "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso"],
+    "1-worker": ["--workers", "1"], "4-workers": ["--workers", "4"],
+}
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_engine(world, variant):
+    """Each way to do crypto, offloads and threads carries the same bytes; the other end is the engine as it comes."""
+    a, b = world.space("a"), world.space("b")
+    world.link(a, ["192.0.2.1/24"], b, ["192.0.2.2/24"])
+    left = world.device(a, addresses=["10.9.0.1/24", "fd00:9::1/64"], arguments=VARIANTS[variant])
+    right = world.device(b, addresses=["10.9.0.2/24", "fd00:9::2/64"])
+    left.add(right, ["10.9.0.2/32", "fd00:9::2/128"], endpoint=f"192.0.2.2:{right.port}")
+    right.add(left, ["10.9.0.1/32", "fd00:9::1/128"])
+    said = left.get("sallyport=1", "only=device")
+    assert said["crypto"] == "sodium" or "sodium" not in VARIANTS[variant]
+    for offload in ("gso", "tso"):
+        assert offload not in said["offloads"] or f"--no-{offload}" not in VARIANTS[variant]
+    assert transfer(a, b, "10.9.0.1", "10.9.0.2", 16 << 20) and transfer(b, a, "fd00:9::2", "fd00:9::1", 16 << 20)
+    assert a.ping("10.9.0.2", size=9000) and b.ping("fd00:9::1", size=9000)
