@@ -20,7 +20,7 @@ const char *method_name(enum method method) {
 #define TENANT "/v1/tenants/{tenant_id}"
 #define ROUTER "/v1/routers/{router_id}"
 
-#define QUERY(table, count) .query = table, .query_count = count
+#define QUERY(table, count) .query = (table), .query_count = (count)
 
 const struct route routes[] = {
     {METHOD_GET, "/v1/health", ROUTE_OPEN, serve_status_health},

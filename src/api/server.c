@@ -21,13 +21,12 @@
 void server_log(const struct api *api, enum log_level level, const char *format, ...) {
     char line[512];
     va_list args;
-    if (!api->config.log) {
-        return;
-    }
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    api->config.log(level, line);
+    if (api->config.log) {
+        api->config.log(level, line);
+    }
 }
 
 /* What the library says is about clients (broken requests, lost connections). */

@@ -49,8 +49,8 @@ struct api {
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a claim was given up, or an exchange ended */
-    LIST_HEAD(, connection) connections;
-    LIST_HEAD(, keep_claim) claims;
+    LIST_HEAD(connection_list, connection) connections;
+    LIST_HEAD(claim_list, keep_claim) claims;
     unsigned exchanges; /* requests between their first line and the end of their answer */
 };
 

@@ -26,11 +26,12 @@ const struct field event_list_query[EVENT_LIST_QUERY_COUNT] = {
 void serve_status_health(const struct request *request, struct answer *answer) {
     struct service_status status = {0};
     service_status(request->service, &status);
-    bool well = status.store_ok && status.backend.up;
+    /* An engine that answers but cannot be made to do its work (a busy port) is no data plane either. */
+    bool carries = status.backend.up && (status.in_sync || !status.trouble[0]);
+    bool well = status.store_ok && carries;
     answer_json(answer, well ? 200 : 503,
                 json_pack("{s:s,s:s,s:s,s:s}", "status", well ? "ok" : "unavailable", "version", SALLYPORT_VERSION,
-                          "store", status.store_ok ? "ok" : "unavailable", "backend",
-                          status.backend.up ? "ok" : "unavailable"));
+                          "store", status.store_ok ? "ok" : "unavailable", "backend", carries ? "ok" : "unavailable"));
     answer->type = ANSWER_JSON;
 }
 

@@ -392,6 +392,7 @@ def test_a_busy_udp_port(make_gateway):
     wait_until(gateway.socket.exists)
     trouble = wait_until(lambda: gateway.status()["reconcile"]["trouble"], 15)
     assert "51820" in trouble
+    assert health(gateway)[0] == 503 and health(gateway)[1]["backend"] == "unavailable"
     for held in busy:
         held.close()
     gateway.wait_in_sync(15)
