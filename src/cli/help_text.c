@@ -33,7 +33,6 @@ static void wrap(struct buf *out, const char *text, size_t indent, size_t first_
             if (blanks) { /* an example: as it is */
                 buf_append(out, text, line);
                 text += line;
-                used = indent + 1;
                 lines = strspn(text, "\n");
                 buf_append(out, text, lines);
                 text += lines;

@@ -60,7 +60,7 @@ static void failure_add(struct import *im, unsigned line, const json_t *problem)
 static void config_name(const struct import *im, const json_t *router, char *path, size_t size) {
     int n = snprintf(path, size, "%s/", im->configs);
     const char *name = field_text(router, "name");
-    for (size_t i = 0; name[i] && i < 64 && n > 0 && (size_t)n + 48 < size; i++) {
+    for (size_t i = 0; i < 64 && name[i] && n > 0 && (size_t)n + 48 < size; i++) {
         unsigned char c = (unsigned char)name[i];
         path[n++] = isalnum(c) || c == '-' ? (char)c : '_';
     }

@@ -155,11 +155,10 @@ int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn 
     }
 }
 
-#define NAMES_ONE_BY_ONE 20
+#define NAMES_ONE_BY_ONE 100
 
 struct lookup_names {
     json_t *by_id;
-    size_t asked; /* one by one so far */
 };
 
 void lookup_names_free(struct lookup_names *names) {
@@ -194,23 +193,41 @@ static void names_ask(struct cli *cli, const char *id) {
     buf_free(&fault);
 }
 
-const char *lookup_tenant_name(struct cli *cli, const char *id) {
+static bool names_open(struct cli *cli) {
     if (!cli->names) {
         cli->names = calloc(1, sizeof *cli->names);
-        if (!cli->names) {
-            return "";
+        if (cli->names) {
+            cli->names->by_id = json_object();
         }
-        cli->names->by_id = json_object();
+    }
+    return cli->names != NULL;
+}
+
+const char *lookup_tenant_name(struct cli *cli, const char *id) {
+    if (!names_open(cli)) {
+        return "";
     }
     if (!json_object_get(cli->names->by_id, id)) {
-        if (cli->names->asked++ == NAMES_ONE_BY_ONE) {
-            lookup_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
-        }
-        if (!json_object_get(cli->names->by_id, id)) {
-            names_ask(cli, id);
-        }
+        names_ask(cli, id);
     }
-    return field_text(cli->names->by_id, id);
+    return json_string_value(json_object_get(cli->names->by_id, id)) ?: "";
+}
+
+void lookup_tenant_names_ahead(struct cli *cli, const json_t *items) {
+    const char *before = "";
+    size_t i, unknown = 0;
+    const json_t *item;
+    if (!names_open(cli)) {
+        return;
+    }
+    json_array_foreach(items, i, item) {
+        const char *id = field_text(item, "tenant_id");
+        unknown += strcmp(id, before) != 0 && !json_object_get(cli->names->by_id, id);
+        before = id;
+    }
+    if (unknown > NAMES_ONE_BY_ONE) {
+        lookup_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
+    }
 }
 
 static bool collect(void *context, const json_t *items, bool last) {

@@ -14,10 +14,10 @@ int lookup_tenant(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]
 int lookup_router(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
 int lookup_token(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE]);
 
-/* A tenant's name for a table, "" if it cannot be had. Remembers; many different ones in a row are fetched all at once.
- */
+/* A tenant's name for a table, "" if it cannot be had. Remembers. */
 const char *lookup_tenant_name(struct cli *cli, const char *id);
-
+/* Fetches all names at once if the items, by their "tenant_id", would need many single requests. */
+void lookup_tenant_names_ahead(struct cli *cli, const json_t *items);
 struct lookup_names;
 void lookup_names_free(struct lookup_names *names); /* accepts NULL */
 

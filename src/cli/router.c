@@ -271,6 +271,7 @@ static bool list_page(void *context, const json_t *items, bool last) {
     size_t i;
     const json_t *r;
     (void)last;
+    lookup_tenant_names_ahead(listing->cli, items);
     json_array_foreach(items, i, r) {
         char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
         table_cell(table, lookup_tenant_name(listing->cli, field_text(r, "tenant_id")));

@@ -202,7 +202,7 @@ def test_status_top_and_doctor_look_at_the_gateway(cli):
     status = cli("status")
     assert status.status == 0 and "in sync" in status.out and "vpn.example.com" in status.out, status
     top = cli("top", "--once")
-    assert top.status == 0 and "Acme" in top.out and "1 tenants" in top.out, top
+    assert top.status == 0 and "1 tenants, 0 routers" in top.out and "TENANT" in top.out, top
     doctor = cli("doctor")
     assert doctor.status == 0 and "the data plane (engine) is up" in doctor.out, doctor
     findings = cli("doctor", "--json").json
