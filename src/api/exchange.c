@@ -17,9 +17,9 @@
 #define DRAIN_MAX (64u << 20)
 #define IDEMPOTENCY_KEY_MAX 128
 
-void *exchange_open(void *context, const char *uri, struct MHD_Connection *connection) {
+void *exchange_open(void *context, const char *uri, struct MHD_Connection *mhd) {
     struct api *api = context;
-    (void)connection;
+    (void)mhd;
     struct exchange *e = calloc(1, sizeof *e);
     char *copy = strdup(uri);
     if (!e || !copy) {

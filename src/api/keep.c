@@ -10,10 +10,14 @@
 
 #include "api/server.h"
 
+static bool claim_is(const struct keep_claim *claim, const char *actor, const char *key) {
+    return strcmp(claim->actor, actor) == 0 && strcmp(claim->key, key) == 0;
+}
+
 static bool claimed(const struct api *api, const char *actor, const char *key) {
-    const struct keep_claim *claim;
+    const struct keep_claim *claim = NULL;
     LIST_FOREACH (claim, &api->claims, link) {
-        if (strcmp(claim->actor, actor) == 0 && strcmp(claim->key, key) == 0) {
+        if (claim_is(claim, actor, key)) {
             return true;
         }
     }

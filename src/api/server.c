@@ -136,12 +136,16 @@ fail:
     return api ? -EIO : -ENOMEM;
 }
 
+static bool overdue(const struct connection *connection, uint64_t now) {
+    return connection->deadline_ns && connection->deadline_ns < now;
+}
+
 void api_tend(struct api *api) {
     uint64_t now = clock_mono_ns();
-    struct connection *connection;
+    struct connection *connection = NULL;
     pthread_mutex_lock(&api->mutex);
     LIST_FOREACH (connection, &api->connections, link) {
-        if (connection->deadline_ns && connection->deadline_ns < now) {
+        if (overdue(connection, now)) {
             shutdown(connection->fd, SHUT_RDWR); /* its thread sees the end and closes it */
         }
     }

@@ -72,11 +72,13 @@ bool server_stopping(void *api);
 void server_log(const struct api *api, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* MHD's callbacks for one request. */
-void *exchange_open(void *api, const char *uri, struct MHD_Connection *connection);
-enum MHD_Result exchange_step(void *api, struct MHD_Connection *connection, const char *url, const char *method,
-                              const char *version, const char *upload_data, size_t *upload_data_size, void **context);
-void exchange_close(void *api, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code);
+/* MHD's callbacks for one request; `context` is the struct api. */
+void *exchange_open(void *context, const char *uri, struct MHD_Connection *mhd);
+enum MHD_Result exchange_step(void *context, struct MHD_Connection *mhd, const char *url, const char *method,
+                              const char *version, const char *upload_data, size_t *upload_data_size,
+                              void **exchange_context);
+void exchange_close(void *context, struct MHD_Connection *mhd, void **exchange_context,
+                    enum MHD_RequestTerminationCode code);
 
 /* Waits for other requests under the same key, then looks for a kept answer. True: it (or a refusal) is in the answer.
  * False: handle the request, then call keep_end(). */
