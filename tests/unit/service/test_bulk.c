@@ -169,7 +169,7 @@ static void *create_many(void *context) {
     struct gateway *g = context;
     struct problem p;
     for (int round = 0; round < 5; round++) {
-        struct batch *b = new_batch(round % 2);
+        struct batch *b = new_batch(round % 2 ? ADDRESSING_PRIVATE : ADDRESSING_UNIQUE);
         if (service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p) < 0) {
             free(b);
             return context;

@@ -20,7 +20,7 @@ static struct service_status status_of(struct gateway *g) {
 
 static void populate(struct gateway *g, int tenants, int routers) {
     for (int i = 0; i < tenants; i++) {
-        struct tenant tenant = make_tenant(g, "t", i % 2, NULL);
+        struct tenant tenant = make_tenant(g, "t", i % 2 ? ADDRESSING_PRIVATE : ADDRESSING_UNIQUE, NULL);
         for (int j = 0; j < routers; j++) {
             struct problem p;
             struct router_made made;
