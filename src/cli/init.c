@@ -11,6 +11,7 @@
 #include "cli/print.h"
 #include "model/prefix.h"
 
+#define POOL_DEFAULT "10.0.0.0/8"
 #define CONFIG_DEFAULT "/etc/sallyport/sallyport.conf"
 
 /* A name, an address or either with a port: nothing that could leave its line in the file. */
@@ -89,9 +90,17 @@ static bool endpoint_ask(char *text, size_t size) {
     }
 }
 
-static void config_write(const struct cli *cli, const char *endpoint, struct buf *out) {
+static int config_write(const struct cli *cli, const char *endpoint, struct buf *out) {
     const char *port = cli_value(cli, "listen-port"), *pool = cli_value(cli, "pool");
     const char *interface = cli_value(cli, "interface"), *listen = cli_value(cli, "api-listen");
+    struct prefix prefix;
+    struct ip_addr hub_address;
+    char hub[IP_TEXT_SIZE];
+    pool = pool ? pool : POOL_DEFAULT;
+    if (prefix_parse(pool, &prefix, NULL) < 0) {
+        return -EINVAL; /* pool_fine() would not have let it come here */
+    }
+    hub_address = ip_from_v4(ip_to_v4(&prefix.addr) + 1);
     buf_printf(
         out,
         "# Sallyport's gateway. Every key is explained in sallyportd(8); what is commented out shows the default.\n"
@@ -105,11 +114,12 @@ static void config_write(const struct cli *cli, const char *endpoint, struct buf
         "\n[api]\n"
         "#socket = /run/sallyport/api.sock\n"
         "#socket_group = sallyport\n",
-        endpoint, port ? port : "51820", interface ? interface : "wg0", pool ? pool : "10.0.0.0/8");
+        endpoint, port ? port : "51820", interface ? interface : "wg0", pool, ip_format(&hub_address, hub));
     buf_printf(out, listen ? "listen = %s\n" : "#listen = 127.0.0.1:8080%s\n", listen ? listen : "");
     buf_text(out, "\n[daemon]\n"
                   "#state_dir = /var/lib/sallyport\n"
                   "#log_level = info\n");
+    return out->failed ? -ENOMEM : 0;
 }
 
 static int folder_make(const char *path) {
@@ -154,8 +164,8 @@ static enum cli_exit init(struct cli *cli) {
     if (!file) {
         return CLI_REFUSED;
     }
-    config_write(cli, endpoint, &text);
-    int error = print_file_close(file, &text);
+    int error = config_write(cli, endpoint, &text);
+    error = print_file_close(file, error < 0 ? NULL : &text) < 0 ? -1 : error;
     buf_free(&text);
     if (error < 0) {
         return CLI_REFUSED;
@@ -174,7 +184,8 @@ static const struct cli_option init_options[] = {
     {"endpoint", 0, "HOST[:PORT]", "what routers dial (asked for if not given)", CLI_VALUE_FREE, NULL},
     {"listen-port", 0, "PORT", "UDP port (default: 51820)", CLI_VALUE_FREE, NULL},
     {"interface", 0, "NAME", "interface (default: wg0)", CLI_VALUE_FREE, NULL},
-    {"pool", 0, "CIDR", "pool of unique and hub addresses (default: 10.0.0.0/8)", CLI_VALUE_FREE, NULL},
+    {"pool", 0, "CIDR", "pool of unique and hub addresses (default: " POOL_DEFAULT "); the hub takes its first address",
+     CLI_VALUE_FREE, NULL},
     {"api-listen", 0, "IP:PORT", "serve the API over TCP too (default: the Unix socket only)", CLI_VALUE_FREE, NULL},
     {"config", 0, "FILE", "the file to write (default: " CONFIG_DEFAULT ")", CLI_VALUE_FILE, NULL},
     {NULL, 0, NULL, NULL, CLI_VALUE_FREE, NULL},

@@ -5,6 +5,9 @@ import subprocess
 
 import pytest
 
+from conftest import BUILD
+from harness.gateway import program
+
 
 def test_no_gateway_says_where_it_looked_and_what_to_do(alone, tmp_path):
     refused = alone("status", "--socket", str(tmp_path / "none.sock"))
@@ -83,3 +86,13 @@ def test_completion_offers_words_and_treats_names_as_text(alone, tmp_path):
     assert complete(str(fake), "tenant", "show", "Ac") == ["Acme\\ Hotels"]
     assert len(complete(str(fake), "tenant", "show", "")) == 3
     assert not os.path.exists(tmp_path / "ran")
+
+
+@pytest.mark.parametrize("options", [(), ("--listen-port", "4500", "--interface", "vpn0", "--pool", "10.64.0.0/10"),
+                                     ("--api-listen", "127.0.0.1:8080")])
+def test_the_daemon_takes_what_init_wrote(alone, tmp_path, options):
+    config = tmp_path / "sallyport.conf"
+    assert alone("init", "--endpoint", "vpn.example.com:443", "--config", str(config), *options).status == 0
+    checked = subprocess.run([program(BUILD, "sallyportd"), "--check", "--config", str(config)], text=True,
+                             capture_output=True, check=False)
+    assert checked.returncode == 0, checked
