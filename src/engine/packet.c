@@ -1,6 +1,7 @@
 #include "engine/packet.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define EXTENSIONS_MAX 8
 #define ECN_ECT_1 1
@@ -125,14 +126,42 @@ void packet_decapsulate_ecn(uint8_t *bytes, uint8_t outer_tos) {
     }
 }
 
+/* One's complement addition: a carry comes back in at the bottom. */
+static inline uint64_t add_word(uint64_t sum, const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    sum += word;
+    return sum + (sum < word);
+}
+
+static uint64_t fold_word(uint64_t sum) {
+    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = (sum & UINT32_MAX) + (sum >> 32);
+    sum = (sum & UINT16_MAX) + (sum >> 16);
+    return (sum & UINT16_MAX) + (sum >> 16);
+}
+
+/* In eights, in the machine's byte order, since the sum is the same in either but for the order of its own bytes (RFC
+ * 1071, 2 B). Four sums, because each addition waits for the last: a segment is summed for every one that is cut or put
+ * together. */
 uint32_t packet_sum(const void *bytes, size_t size, uint32_t sum) {
     const uint8_t *b = bytes;
-    uint64_t wide = sum;
-    for (size_t i = 0; i + 1 < size; i += 2) {
-        wide += be16_get(b + i);
+    uint64_t sums[4] = {0};
+    for (; size >= 32; size -= 32, b += 32) {
+        sums[0] = add_word(sums[0], b);
+        sums[1] = add_word(sums[1], b + 8);
+        sums[2] = add_word(sums[2], b + 16);
+        sums[3] = add_word(sums[3], b + 24);
     }
-    if (size % 2) {
-        wide += (uint64_t)b[size - 1] << 8;
+    for (; size >= 8; size -= 8, b += 8) {
+        sums[0] = add_word(sums[0], b);
     }
-    return (uint32_t)((wide & 0xffff) + (wide >> 16));
+    uint8_t last[8] = {0};
+    memcpy(last, b, size);
+    sums[1] = add_word(sums[1], last);
+    uint16_t folded = 0;
+    for (int i = 0; i < 4; i++) {
+        folded = (uint16_t)fold_word((uint64_t)folded + fold_word(sums[i]));
+    }
+    return be16_get(&folded) + (sum & UINT16_MAX) + (sum >> 16);
 }
