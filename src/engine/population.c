@@ -300,8 +300,8 @@ static void gather_removal(struct engine *engine, const struct key *key, unsigne
     note_error(engine, error);
 }
 
-/* Peers of one tenant, or with slot 0 all of this worker's, a bounded piece at a time. */
-static int remove_all(struct engine *engine, unsigned worker, uint32_t tenant_slot) {
+/* Peers that `take` finds on a worker, a bounded piece at a time: those of a tenant, or all. */
+static int remove_taken(struct engine *engine, unsigned worker, worker_fn *take, uint32_t tenant_slot) {
     struct snapshot *snapshot;
     int error = snapshot_create(&snapshot);
     if (error) {
@@ -310,14 +310,15 @@ static int remove_all(struct engine *engine, unsigned worker, uint32_t tenant_sl
     snapshot->keys_only = true;
     snapshot->tenant_slot = tenant_slot;
     do {
-        worker_call(engine->workers[worker], snapshot_take_peers, snapshot);
+        worker_call(engine->workers[worker], take, snapshot);
         for (size_t i = 0; i < snapshot->count; i++) {
             gather_removal(engine, &snapshot->peers[i].public_key, worker);
         }
         control_apply(engine);
-    } while (!snapshot->done);
+        error = engine->error; /* what stayed would be taken again and again */
+    } while (!snapshot->done && !error);
     snapshot_free(snapshot);
-    return 0;
+    return error;
 }
 
 int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
@@ -326,7 +327,7 @@ int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
         return -ENOENT;
     }
     control_apply(engine);
-    int error = remove_all(engine, known->worker, known->slot);
+    int error = remove_taken(engine, known->worker, snapshot_take_members, known->slot);
     struct change change = {.kind = CHANGE_TENANT_REMOVE, .slot = known->slot};
     error = error ? error : gather(engine, known->worker, &change, NULL, 0);
     if (error) {
@@ -346,7 +347,7 @@ int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
 int engine_remove_peers(struct engine *engine) {
     control_apply(engine);
     for (unsigned i = 0; i < engine->count; i++) {
-        int error = remove_all(engine, i, 0);
+        int error = remove_taken(engine, i, snapshot_take_peers, 0);
         if (error) {
             return error;
         }

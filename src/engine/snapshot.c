@@ -31,10 +31,7 @@ void snapshot_free(struct snapshot *snapshot) {
 }
 
 static bool wanted(const struct snapshot *snapshot, const struct peer *peer) {
-    if (!peer || (snapshot->since_ns != 0 && peer->changed_ns <= snapshot->since_ns)) {
-        return false;
-    }
-    return snapshot->tenant_slot == 0 || (peer->space && peer->space->slot == snapshot->tenant_slot);
+    return peer && (snapshot->since_ns == 0 || peer->changed_ns > snapshot->since_ns);
 }
 
 static int copy_prefixes(struct snapshot *snapshot, const struct peer *peer) {
@@ -114,6 +111,17 @@ void snapshot_take_peers(struct worker *worker, void *argument) {
     }
     point_at_prefixes(snapshot);
     snapshot->done = snapshot->cursor >= worker->peer_room;
+}
+
+void snapshot_take_members(struct worker *worker, void *argument) {
+    struct snapshot *snapshot = argument;
+    const struct space *space = space_at(worker, snapshot->tenant_slot);
+    const struct peer *peer = space ? space->peers : NULL;
+    snapshot->error = 0;
+    for (snapshot->count = 0; peer && snapshot->count < SNAPSHOT_PEERS; peer = peer->space_next) {
+        snapshot->peers[snapshot->count++] = (struct engine_peer){.public_key = peer->remote.public_key};
+    }
+    snapshot->done = !peer;
 }
 
 void snapshot_take_tenants(struct worker *worker, void *argument) {

@@ -19,7 +19,7 @@ struct worker;
 struct snapshot {
     /* In. */
     uint64_t since_ns;    /* 0: all */
-    uint32_t tenant_slot; /* 0: peers of all tenants and of none */
+    uint32_t tenant_slot; /* whose members are taken */
     bool keys_only;
     /* In and out. */
     uint32_t cursor; /* the next slot to look at */
@@ -42,4 +42,6 @@ void snapshot_free(struct snapshot *snapshot);
 
 /* worker_fn; the argument is a struct snapshot. */
 void snapshot_take_peers(struct worker *worker, void *snapshot);
+/* The first peers of the tenant, keys only, in no order; the cursor is not used. `done`: there are no others. */
+void snapshot_take_members(struct worker *worker, void *snapshot);
 void snapshot_take_tenants(struct worker *worker, void *snapshot);
