@@ -101,20 +101,22 @@ static int config_write(const struct cli *cli, const char *endpoint, struct buf 
         return -EINVAL; /* pool_fine() would not have let it come here */
     }
     hub_address = ip_from_v4(ip_to_v4(&prefix.addr) + 1);
-    buf_printf(
-        out,
-        "# Sallyport's gateway. Every key is explained in sallyportd(8); what is commented out shows the default.\n"
-        "\n[gateway]\n"
-        "# what routers dial\n"
-        "endpoint = %s\n"
-        "listen_port = %s\n"
-        "interface = %s\n"
-        "# unique addresses and hub addresses come out of it; cannot be changed later\n"
-        "pool = %s\n"
-        "\n[api]\n"
-        "#socket = /run/sallyport/api.sock\n"
-        "#socket_group = sallyport\n",
-        endpoint, port ? port : "51820", interface ? interface : "wg0", pool, ip_format(&hub_address, hub));
+    buf_printf(out,
+               "# Sallyport's gateway. Every key is explained in docs/sallyportd.md; what is commented out shows the "
+               "default.\n"
+               "\n[gateway]\n"
+               "# what routers dial\n"
+               "endpoint = %s\n"
+               "listen_port = %s\n"
+               "interface = %s\n"
+               "# unique addresses and hub addresses come out of it; cannot be changed later\n"
+               "pool = %s\n"
+               "# the gateway's own address in the tunnels\n"
+               "hub_address = %s\n"
+               "\n[api]\n"
+               "#socket = /run/sallyport/api.sock\n"
+               "#socket_group = sallyport\n",
+               endpoint, port ? port : "51820", interface ? interface : "wg0", pool, ip_format(&hub_address, hub));
     buf_printf(out, listen ? "listen = %s\n" : "#listen = 127.0.0.1:8080%s\n", listen ? listen : "");
     buf_text(out, "\n[daemon]\n"
                   "#state_dir = /var/lib/sallyport\n"
