@@ -96,6 +96,7 @@ class Bench:
             "bench_kernel": platform.release(),
             "bench_cpu": f"{cpu}, {len(os.sched_getaffinity(0))} CPUs",
             "bench_compiler": compiler + ", " + next(option["value"] for option in options if option["name"] == "buildtype"),
+            "bench_load_before": f"{os.getloadavg()[0]:.1f}",
             "bench_rival": (said.stdout or said.stderr).strip().splitlines()[0],
         }
 

@@ -22,7 +22,7 @@ static const char usage[] =
     "  --seed TEXT          what all keys follow from; default: swarm\n"
     "  --server ADDR:PORT   the gateway; default: 192.0.2.1:51820\n"
     "  --sources PREFIX     IPv4 addresses to send from, local to this namespace; default: 198.18.0.0/16\n"
-    "  --sockets N          source ports, at most 64; default: 16\n"
+    "  --sockets N          source ports, at most 8192; default: 16\n"
     "  --share N            so many neighbours send from one address and port; default: 1\n"
     "  --crypto NAME        as of sallyport-wg; default: auto\n"
     "\n"
@@ -256,6 +256,15 @@ static int swarm_create(const struct arguments *a, struct swarm *ret_swarm) {
     return 0;
 }
 
+/* Room for many sockets. */
+static void raise_limits(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv) {
     static struct swarm swarm;
     struct arguments a = {
@@ -271,6 +280,7 @@ int main(int argc, char **argv) {
         fputs(usage, stderr);
         return 2;
     }
+    raise_limits();
     int failed = 0;
     for (int i = optind; i < argc; i++) {
         failed |= run_command(&swarm, argv[i]) < 0;

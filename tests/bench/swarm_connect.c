@@ -41,7 +41,7 @@ static uint32_t allowed(const struct swarm *swarm, const struct connect *c, uint
     return (uint32_t)(now < most ? now : most);
 }
 
-static int run_connect(struct swarm *swarm, const struct connect *c, uint64_t *ret_elapsed_ns) {
+static int run_connect(struct swarm *swarm, const struct connect *c, json_t *by_second, uint64_t *ret_elapsed_ns) {
     uint64_t began = clock_mono_ns();
     uint64_t limit = (uint64_t)(c->seconds * (double)NSEC_PER_SEC);
     uint64_t elapsed = 0;
@@ -50,6 +50,9 @@ static int run_connect(struct swarm *swarm, const struct connect *c, uint64_t *r
     while (swarm->connected < (uint32_t)c->peers && elapsed < limit) {
         uint64_t now = clock_mono_ns();
         elapsed = now - began;
+        while (json_array_size(by_second) < elapsed / NSEC_PER_SEC) {
+            json_array_append_new(by_second, json_integer(swarm->connected));
+        }
         uint32_t may = allowed(swarm, c, elapsed);
         unsigned sent = 0;
         while (next < may && sent < STEP) {
@@ -109,7 +112,9 @@ int swarm_connect(struct swarm *swarm, json_t *arguments, json_t *result) {
     handshake_reset(swarm);
     double cpu = swarm_cpu_s();
     uint64_t elapsed = 0;
-    error = run_connect(swarm, &c, &elapsed);
+    json_t *by_second = json_array();
+    json_object_set_new(result, "connected_by_second", by_second);
+    error = run_connect(swarm, &c, by_second, &elapsed);
     if (error < 0) {
         return error;
     }

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "swarm.h"
 
-#define BATCH_MAX (NET_SOCKETS_MAX * NET_SLOTS)
+#define BATCH_MAX 1024
 #define BURST_BYTES 65507 /* the most of one UDP_SEGMENT send, and at most 64 segments (FACTS) */
 #define BURST_MAX 64
 #define DISCARD_PORT 9

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #define INBOX_MESSAGES 32
 #define INBOX_SIZE 65536 /* what the kernel coalesced */
 #define CONTROL_SIZE 64
+#define EVENTS 64
 
 struct outbox {
     struct mmsghdr messages[NET_SLOTS];
@@ -45,8 +47,11 @@ struct inbox {
 
 struct net {
     struct net_options options;
-    struct pollfd polls[NET_SOCKETS_MAX];
-    struct outbox *outboxes; /* one a socket */
+    int fds[NET_SOCKETS_MAX];
+    struct outbox *outboxes;          /* one a socket; the memory of most is never touched */
+    unsigned filled[NET_SOCKETS_MAX]; /* sockets with something to send */
+    unsigned filled_count;
+    int epoll;
     struct inbox *inbox;
     uint64_t failed;
 };
@@ -90,17 +95,21 @@ int net_open(const struct net_options *options, struct net **ret_net) {
         return error;
     }
     net->options = *options;
-    for (unsigned i = 0; i < NET_SOCKETS_MAX; i++) {
-        net->polls[i] = (struct pollfd){.fd = -1, .events = POLLIN};
-    }
+    net->epoll = epoll_create1(EPOLL_CLOEXEC);
+    memset(net->fds, -1, sizeof net->fds);
     net->outboxes = calloc(options->sockets, sizeof *net->outboxes);
     net->inbox = calloc(1, sizeof *net->inbox);
     if (!net->outboxes || !net->inbox) {
         goto fail;
     }
     for (unsigned i = 0; i < options->sockets; i++) {
-        error = open_socket(options, i, &net->polls[i].fd);
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+        error = open_socket(options, i, &net->fds[i]);
         if (error < 0) {
+            goto fail;
+        }
+        if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, net->fds[i], &event) < 0) {
+            error = -errno;
             goto fail;
         }
     }
@@ -116,9 +125,12 @@ void net_close(struct net *net) {
         return;
     }
     for (unsigned i = 0; i < NET_SOCKETS_MAX; i++) {
-        if (net->polls[i].fd >= 0) {
-            close(net->polls[i].fd);
+        if (net->fds[i] >= 0) {
+            close(net->fds[i]);
         }
+    }
+    if (net->epoll >= 0) {
+        close(net->epoll);
     }
     free(net->outboxes);
     free(net->inbox);
@@ -131,6 +143,9 @@ uint8_t *net_slot(struct net *net, struct net_source source, size_t size) {
         return NULL;
     }
     unsigned i = box->count++;
+    if (i == 0) {
+        net->filled[net->filled_count++] = source.socket;
+    }
     struct msghdr *header = &box->messages[i].msg_hdr;
     box->vectors[i] = (struct iovec){.iov_base = box->slots[i], .iov_len = size};
     *header = (struct msghdr){
@@ -162,10 +177,10 @@ static void flush_socket(struct net *net, unsigned number) {
     struct outbox *box = &net->outboxes[number];
     unsigned done = 0;
     while (done < box->count) {
-        int sent = sendmmsg(net->polls[number].fd, box->messages + done, box->count - done, 0);
+        int sent = sendmmsg(net->fds[number], box->messages + done, box->count - done, 0);
         if (sent > 0) {
             done += (unsigned)sent;
-        } else if (!wait_for_room(net->polls[number].fd)) {
+        } else if (!wait_for_room(net->fds[number])) {
             net->failed++;
             done++;
         }
@@ -174,9 +189,10 @@ static void flush_socket(struct net *net, unsigned number) {
 }
 
 void net_flush(struct net *net) {
-    for (unsigned i = 0; i < net->options.sockets; i++) {
-        flush_socket(net, i);
+    for (unsigned i = 0; i < net->filled_count; i++) {
+        flush_socket(net, net->filled[i]);
     }
+    net->filled_count = 0;
 }
 
 int net_burst(struct net *net, struct net_source source, uint8_t *bytes, size_t size, size_t segment) {
@@ -204,7 +220,7 @@ int net_burst(struct net *net, struct net_source source, uint8_t *bytes, size_t 
         used += CMSG_SPACE(sizeof value);
     }
     header.msg_controllen = used;
-    int fd = net->polls[source.socket].fd;
+    int fd = net->fds[source.socket];
     while (sendmsg(fd, &header, 0) < 0) {
         int error = -errno;
         if (!wait_for_room(fd)) {
@@ -265,13 +281,10 @@ static unsigned receive_socket(struct net *net, int fd, net_take_fn *take, void 
 
 unsigned net_receive(struct net *net, int timeout_ms, net_take_fn *take, void *context) {
     unsigned count = 0;
-    if (poll(net->polls, net->options.sockets, timeout_ms) <= 0) {
-        return 0;
-    }
-    for (unsigned i = 0; i < net->options.sockets; i++) {
-        if (net->polls[i].revents) {
-            count += receive_socket(net, net->polls[i].fd, take, context);
-        }
+    struct epoll_event events[EVENTS];
+    int ready = epoll_wait(net->epoll, events, EVENTS, timeout_ms);
+    for (int i = 0; i < ready; i++) {
+        count += receive_socket(net, net->fds[events[i].data.u32], take, context);
     }
     return count;
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NET_SOCKETS_MAX 64
+#define NET_SOCKETS_MAX 8192
 #define NET_SLOTS 64 /* datagrams a socket sends at once */
 #define NET_SLOT_SIZE 1536
 

@@ -42,14 +42,14 @@ void swarm_routers_free(struct swarm *swarm) {
     swarm->routers = NULL;
 }
 
-/* Neighbours (or neighbouring groups, if routers share an address) differ in their port, so that round robin over
- * routers is round robin over flows; address and port are unique as long as there are addresses enough. */
+/* Neighbours (or neighbouring groups, if routers share one) differ in address and port, so that round robin over
+ * routers is round robin over flows; as long as there are addresses enough, no two have the same. */
 struct net_source swarm_source(const struct swarm *swarm, uint32_t number) {
     const struct net_options *options = &swarm->net_options;
     uint32_t group = number / swarm->share;
     return (struct net_source){
-        .address = htonl(options->first_address + group / options->sockets % options->addresses),
-        .socket = group % options->sockets,
+        .address = htonl(options->first_address + group % options->addresses),
+        .socket = (group + group / options->addresses) % options->sockets,
     };
 }
 

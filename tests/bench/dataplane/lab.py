@@ -144,8 +144,9 @@ class Endpoint:
 class Swarm:
     """A swarm process in a namespace; do() is one command and its answer."""
 
-    def __init__(self, lab, namespace, peers, sources="198.18.0.0/16", share=1, cpus=None):
-        command = [str(lab.swarm_path), "--peers", str(peers), "--sources", sources, "--share", str(share)]
+    def __init__(self, lab, namespace, peers, sources="198.18.0.0/16", share=1, sockets=16, cpus=None):
+        command = [str(lab.swarm_path), "--peers", str(peers), "--sources", sources, "--share", str(share),
+                   "--sockets", str(sockets)]
         if cpus:
             command = ["taskset", "-c", ",".join(map(str, cpus)), *command]
         self.process = subprocess.Popen(namespace.command(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -96,14 +96,14 @@ def flooded(bench, lab, hub, peers, seconds, **swarm_options):
 
 def flood(bench):
     """200,000 forged initiations a second with a valid mac1, from many addresses, while routers connect: 1,000 at
-    addresses of their own, then as many behind one address, as behind a carrier's NAT."""
+    addresses of their own, then as many at the ports of one address, as behind a carrier's NAT."""
     peers, seconds = (200, 10) if bench.quick else (1000, 21)
     with Lab(bench) as lab:
         hub, _ = lab.crowd(bench.engine, 1)
         own, attack = flooded(bench, lab, hub, peers, seconds)
         rss = hub.rss()
         cpu, began = hub.cpu_s(), time.monotonic()
-        shared, _ = flooded(bench, lab, hub, peers, seconds, sources="198.18.7.7/32")
+        shared, _ = flooded(bench, lab, hub, peers, seconds, sources="198.18.7.7/32", sockets=peers)
         cores = (hub.cpu_s() - cpu) / (time.monotonic() - began)
         grown = hub.rss() - rss
     return {
