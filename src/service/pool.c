@@ -106,8 +106,8 @@ static int split(struct pool *pool, struct block block, uint32_t at, uint64_t si
 
 int pool_block_take(struct pool *pool, uint64_t size, struct block *ret_block) {
     struct block block;
-    /* A few with each block taken: then those that rest are merged as fast as they come, and never many at once. */
-    int r = wake(pool, pool->now, 4);
+    /* Some with the first of many: so those that rest are merged as fast as they come, and never all at once. */
+    int r = pool->takes++ % 16 == 0 ? wake(pool, pool->now, 64) : 0;
     if (r < 0) {
         return r;
     }

@@ -30,6 +30,7 @@ struct store_conn;
 struct pool {
     struct store_conn *conn;
     int64_t now; /* wall, microseconds */
+    unsigned takes;
     struct {
         struct range range;
         bool open, dirty, fresh; /* fresh: not a row yet */

@@ -257,12 +257,15 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
     for (size_t at = 0; r == 0 && at < todo->count;) {
         size_t count = 0;
         turn_wait(&s->writing, turn_take(&s->writing));
+        struct store_conn *conn = store_writer(s->store);
+        r = store_begin(conn, false); /* one for all is cheaper than one each */
         for (; r == 0 && count < PLANE_BATCH && at < todo->count; at++) {
-            int one = decide(s, store_writer(s->store), todo->list + at * todo->size, &changes[count]);
+            int one = decide(s, conn, todo->list + at * todo->size, &changes[count]);
             r = one < 0 ? one : 0;
             count += one > 0;
         }
-        r = r < 0 ? store_problem(store_writer(s->store), r, c->problem) : 0;
+        r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+        store_rollback(conn);
         uint64_t place = turn_take(&s->applying);
         turn_end(&s->writing);
         plane_enter(s, place);

@@ -169,6 +169,10 @@ static int filter(struct service *s, struct sample *samples, size_t count, const
     struct problem problem;
     size_t kept = 0;
     int r = store_reader_take(s->store, &conn, &problem);
+    if (r < 0) {
+        return r;
+    }
+    r = store_begin(conn, false);
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct router_usage u;
         uint64_t received, sent;
@@ -181,7 +185,7 @@ static int filter(struct service *s, struct sample *samples, size_t count, const
     if (r == 0) {
         *ret_count = kept;
     }
-    store_reader_put(s->store, r < 0 && r == -EAGAIN ? NULL : conn);
+    store_reader_put(s->store, conn);
     return r;
 }
 

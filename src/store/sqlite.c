@@ -16,6 +16,8 @@ struct driver_conn {
     sqlite3 *db;
     sqlite3_stmt *begin_read, *begin_write, *commit;
     struct driver_fault fault;
+    int64_t time; /* the last one written, and its text: a transaction writes the same one many times */
+    char time_text[CLOCK_TEXT_SIZE];
 };
 
 struct driver_statement {
@@ -244,7 +246,11 @@ static int bind_value(struct driver_statement *s, size_t number, const struct va
     case VALUE_BLOB:
         return sqlite3_bind_blob(s->stmt, place, bytes, (int)v->size, SQLITE_STATIC);
     case VALUE_TIME:
-        clock_format(v->number, s->times[number - 1]);
+        if (v->number != s->conn->time || !s->conn->time_text[0]) {
+            clock_format(v->number, s->conn->time_text);
+            s->conn->time = v->number;
+        }
+        memcpy(s->times[number - 1], s->conn->time_text, CLOCK_TEXT_SIZE);
         return sqlite3_bind_text(s->stmt, place, s->times[number - 1], -1, SQLITE_STATIC);
     }
     return SQLITE_MISUSE;
