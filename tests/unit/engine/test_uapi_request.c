@@ -295,6 +295,7 @@ static void lines_are_bounded_and_hold_no_nul(void **state) {
     struct world *w = *state;
     size_t size = 3 * UAPI_LINE_MAX;
     char *text = malloc(size + 64);
+    assert_non_null(text);
     size_t used;
     int head = sprintf(text, "set=1\nsallyport=1\nlisten_port=");
     memset(text + head, '0', size);
