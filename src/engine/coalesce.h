@@ -3,7 +3,8 @@
  *
  * Only what the kernel can take apart again into the same packets is put together: equal headers but for length, IPv4
  * ID, sequence number and checksum; no IP options, no fragments; TCP in sequence with nothing but ACK, PSH ending it;
- * equal payloads, of which the last may be shorter; checksums that are right. Packets of one flow keep their order.
+ * equal payloads, of which the last may be shorter; checksums that are right. Packets of one flow keep their order
+ * (of fragments nobody can tell which flow they are of).
  *
  * Nothing is copied but headers: the bytes must stay until coalesce_flush(). Pure, one thread. */
 #pragma once

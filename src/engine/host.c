@@ -31,7 +31,7 @@ int host_create(const struct tun *tun, struct host **ret_host) {
     if (!host) {
         return -ENOMEM;
     }
-    host->has_header = tun_has_header(tun);
+    host->has_header = tun && tun_has_header(tun);
     host->gives_tcp = host->has_header;
     host->gives_udp = host->has_header && tun_has_uso(tun);
     if (host->has_header) {

@@ -9,6 +9,7 @@ struct host;
 struct tun;
 struct worker;
 
+/* `tun` (NULL: none) says what goes in front of packets. 0, -ENOMEM. */
 int host_create(const struct tun *tun, struct host **ret_host);
 /* Accepts NULL. */
 void host_free(struct host *host);

@@ -255,8 +255,8 @@ int worker_create(const struct worker_setup *setup, unsigned number, struct work
     }
     worker->setup = *setup;
     worker->number = number;
-    worker->tun_fd = tun_fd(setup->tun, number);
-    worker->tun_reads = number < tun_queues(setup->tun);
+    worker->tun_fd = setup->tun ? tun_fd(setup->tun, number) : -1;
+    worker->tun_reads = setup->tun && number < tun_queues(setup->tun);
     worker->mtu = setup->mtu;
     worker->epoll_fd = -1;
     worker->wake_fd = -1;

@@ -48,7 +48,7 @@ struct worker_setup {
     unsigned count;
     const struct directory *directory;
     const struct aead_ops *aead;
-    const struct tun *tun;
+    const struct tun *tun; /* NULL in tests, which set tun_fd */
     uint64_t clock_rate; /* at least 1 */
     uint32_t mtu;
     bool gro;
