@@ -293,15 +293,11 @@ static void the_fault_is_told_only_to_those_who_asked(void **state) {
 
 static void lines_are_bounded_and_hold_no_nul(void **state) {
     struct world *w = *state;
-    size_t size = 3 * UAPI_LINE_MAX;
-    char *text = malloc(size + 64);
-    assert_non_null(text);
+    struct buf text = {0};
     size_t used;
-    int head = sprintf(text, "set=1\nsallyport=1\nlisten_port=");
-    memset(text + head, '0', size);
-    strcpy(text + head + size, "\nlisten_port=1\n\n");
-    refused(w, text, -EINVAL, "line 3: not a line of the form key=value with at most 1024 bytes");
-    free(text);
+    buf_printf(&text, "set=1\nsallyport=1\nlisten_port=%0*d\nlisten_port=1\n\n", 3 * UAPI_LINE_MAX, 0);
+    refused(w, text.data, -EINVAL, "line 3: not a line of the form key=value with at most 1024 bytes");
+    buf_free(&text);
     static const char nul[] = "set=1\nsallyport=1\nlisten_port=1\0002\n\n";
     assert_int_equal(uapi_request_feed(w->request, nul, sizeof nul - 1, &used), UAPI_EVENT_SET);
     assert_int_equal(uapi_request_error(w->request), -EINVAL);
