@@ -250,10 +250,28 @@ static int decide_peer(struct service *s, struct store_conn *conn, const void *w
     return r < 0 ? r : 1;
 }
 
+/* A batch, within a turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
+static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
+    int r = plane_send(c->service, changes, count, c->problem);
+    if (r == 0) {
+        c->mended += count;
+    } else if (r != -ENOTCONN && count > 1) {
+        int refused = 0;
+        for (size_t i = 0; i < count && refused != -ENOTCONN; i++) {
+            int one = plane_send(c->service, &changes[i], 1, c->problem);
+            c->mended += one == 0;
+            refused = one < 0 ? one : refused;
+        }
+        r = refused;
+    }
+    return r;
+}
+
 static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide) {
     struct service *s = c->service;
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
     int r = changes ? 0 : problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    int refused = 0;
     for (size_t at = 0; r == 0 && at < todo->count;) {
         size_t count = 0;
         turn_wait(&s->writing, turn_take(&s->writing));
@@ -269,15 +287,16 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
         uint64_t place = turn_take(&s->applying);
         turn_end(&s->writing);
         plane_enter(s, place);
-        r = r < 0 ? r : plane_send(s, changes, count, c->problem);
+        int sent = r < 0 ? r : send_batch(c, changes, count);
         plane_leave(s);
-        c->mended += r == 0 ? count : 0;
+        refused = sent < 0 ? sent : refused;
+        r = r < 0 || sent == -ENOTCONN ? sent : 0;
     }
     if (changes) {
         sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
     }
     free(changes);
-    return r;
+    return r < 0 ? r : refused;
 }
 
 static int device(struct comparison *c) {
@@ -343,11 +362,23 @@ static int run(struct comparison *c) {
     r = r < 0 ? r : look(c);
     r = r < 0 ? r : compare(c);
     /* What is foreign goes first: it may sit on addresses that others need. A tenant comes before its routers. */
-    r = r < 0 ? r : mend(c, &c->remove_peers, decide_peer);
-    r = r < 0 ? r : mend(c, &c->remove_tenants, decide_tenant);
-    r = r < 0 ? r : mend(c, &c->set_tenants, decide_tenant);
-    r = r < 0 ? r : mend(c, &c->set_peers, decide_peer);
-    return r < 0 ? r : routes(c);
+    struct {
+        const struct todo *todo;
+        decide_fn *decide;
+    } work[] = {
+        {&c->remove_peers, decide_peer},
+        {&c->remove_tenants, decide_tenant},
+        {&c->set_tenants, decide_tenant},
+        {&c->set_peers, decide_peer},
+    };
+    int refused = 0;
+    for (size_t i = 0; r == 0 && i < sizeof work / sizeof *work; i++) {
+        int done = mend(c, work[i].todo, work[i].decide);
+        refused = done < 0 ? done : refused;
+        r = done == -ENOTCONN ? done : 0;
+    }
+    int routed = r < 0 ? r : routes(c);
+    return routed < 0 ? routed : refused;
 }
 
 static void comparison_free(struct comparison *c) {

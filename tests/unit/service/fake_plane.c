@@ -33,6 +33,7 @@ static struct {
     size_t route_count;
     uint64_t generation, clock, changes;
     bool up, stopped, half;
+    struct key refused;
     struct {
         bool set;
         unsigned good, times;
@@ -64,6 +65,7 @@ void fake_plane_reset(void) {
     memset(plane.faults, 0, sizeof plane.faults);
     memset(plane.calls, 0, sizeof plane.calls);
     plane.half = plane.stopped = false;
+    plane.refused = (struct key){0};
     plane.up = true;
     plane.generation++;
     plane.changes = 0;
@@ -87,6 +89,12 @@ void fake_plane_heal(void) {
     pthread_mutex_lock(&plane.mutex);
     memset(plane.faults, 0, sizeof plane.faults);
     plane.stopped = false;
+    pthread_mutex_unlock(&plane.mutex);
+}
+
+void fake_plane_refuse(const struct key *public_key) {
+    pthread_mutex_lock(&plane.mutex);
+    plane.refused = public_key ? *public_key : (struct key){0};
     pthread_mutex_unlock(&plane.mutex);
 }
 
@@ -221,6 +229,9 @@ static int change(const struct desired_change *c) {
     plane.changes++;
     switch (c->kind) {
     case DESIRED_PEER_SET:
+        if (!key_is_zero(&plane.refused) && key_equal(&plane.refused, &c->peer.public_key)) {
+            return -EINVAL;
+        }
         if (!tenant_of(&c->peer.tenant)) {
             return -ENOENT; /* as the engine: a peer's tenant comes first */
         }

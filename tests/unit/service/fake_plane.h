@@ -33,6 +33,8 @@ void fake_plane_fail_half(bool half);
 void fake_plane_heal(void);
 /* Like kill -9 and a start: everything is lost, every connection is stale. */
 void fake_plane_restart(void);
+/* Changes of this peer are refused from now on; NULL: of none. */
+void fake_plane_refuse(const struct key *public_key);
 /* Gone, and revive() fails until fake_plane_heal(). */
 void fake_plane_stop(void);
 

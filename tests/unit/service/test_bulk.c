@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "service/turn.h"
+#include "service/state.h"
 
 #define ITEMS 40
 
@@ -33,7 +33,9 @@ static struct batch *new_batch(enum addressing addressing) {
 
 static void every_item_is_made(void **state) {
     struct gateway *g = *state;
+    struct service_status before, status;
     struct problem p;
+    service_status(g->service, &before);
     for (enum addressing addressing = ADDRESSING_UNIQUE; addressing <= ADDRESSING_PRIVATE; addressing++) {
         struct batch *b = new_batch(addressing);
         assert_int_equal(service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p), 0);
@@ -54,11 +56,10 @@ static void every_item_is_made(void **state) {
         }
         free(b);
     }
-    struct service_status status;
     service_status(g->service, &status);
-    assert_int_equal(status.tenants, 2 * ITEMS);
-    assert_int_equal(status.routers, 4 * ITEMS);
-    assert_int_equal(status.revision, 6 * ITEMS);
+    assert_int_equal(status.tenants, before.tenants + 2 * ITEMS);
+    assert_int_equal(status.routers, before.routers + 4 * ITEMS);
+    assert_int_equal(status.revision, before.revision + 6 * ITEMS);
     assert_in_force(g);
 }
 
@@ -271,6 +272,43 @@ static void every_acknowledged_router_survives_a_kill(void **state) {
     assert_in_force(g);
 }
 
+static void fill_disk(struct gateway *g, int64_t spare) {
+    struct store_conn *conn = store_writer(g->service->store);
+    int64_t pages = 0;
+    char sql[64];
+    assert_int_equal(query_number(conn, "PRAGMA page_count", NULL, 0, &pages), 0);
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count=%d", (int)(spare < 0 ? 1000000 : pages + spare));
+    assert_int_equal(query_number(conn, sql, NULL, 0, &pages), 0);
+}
+
+static void a_full_disk_refuses_the_whole_and_changes_nothing(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct service_status before, after;
+    struct problem p = {0};
+    service_status(g->service, &before);
+    for (int64_t spare = 0; spare < 12; spare++) { /* it may be full at any statement */
+        struct batch *b = new_batch(ADDRESSING_PRIVATE);
+        fill_disk(g, spare);
+        assert_true(service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p) < 0);
+        assert_string_equal(p.type, "store-full");
+        for (size_t i = 0; i < ITEMS; i++) {
+            assert_true(b->items[i].error < 0);
+            assert_true(key_is_zero(&b->made[i][0].private_key));
+        }
+        free(b);
+    }
+    service_status(g->service, &after);
+    assert_int_equal(after.tenants, before.tenants);
+    assert_int_equal(after.routers, 0);
+    assert_int_equal(after.revision, before.revision);
+    assert_int_equal(after.pool_free, before.pool_free);
+    assert_in_force(g);
+    fill_disk(g, -1);
+    make_router(g, &tenant, "room again", NULL);
+    every_item_is_made(state);
+}
+
 /* --- turns --- */
 
 static struct turn turn;
@@ -316,6 +354,7 @@ int main(void) {
         WITH_GATEWAY(a_bad_item_falls_alone_and_leaves_nothing),
         WITH_GATEWAY(routers_of_one_tenant_outgrow_its_first_blocks),
         WITH_GATEWAY(bulk_keeps_to_the_scope),
+        WITH_GATEWAY(a_full_disk_refuses_the_whole_and_changes_nothing),
         WITH_GATEWAY(threads_writing_at_once_end_in_force),
         WITH_GATEWAY(every_acknowledged_router_survives_a_kill),
         cmocka_unit_test(turns_are_served_in_the_order_they_were_taken),

@@ -196,6 +196,22 @@ static void a_route_that_outlived_its_lan_goes(void **state) {
     assert_false(fake_plane_has_route(&lan));
 }
 
+static void a_peer_that_is_refused_does_not_hold_up_the_others(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    populate(g, 3, 5);
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made made = make_router(g, &tenant, "refused", NULL);
+    fake_plane_refuse(&made.router.public_key);
+    fake_plane_restart();
+    assert_true(service_reconcile(g->service, &p) < 0);
+    assert_int_equal(fake_plane_peers(), 15);
+    assert_false(status_of(g).in_sync);
+    fake_plane_refuse(NULL);
+    reconcile(g);
+    assert_in_force(g);
+}
+
 /* One random write; it must be answered whatever the data plane does. */
 static void random_write(struct gateway *g) {
     struct problem p = {0};
@@ -310,6 +326,7 @@ int main(void) {
         WITH_GATEWAY(writes_while_it_is_away_are_answered_and_follow),
         WITH_GATEWAY(a_service_opens_without_its_data_plane),
         WITH_GATEWAY(a_route_that_outlived_its_lan_goes),
+        WITH_GATEWAY(a_peer_that_is_refused_does_not_hold_up_the_others),
         WITH_GATEWAY(after_any_writes_and_faults_it_ends_in_force),
     };
     return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
