@@ -85,7 +85,7 @@ class Stage(World):
                             ("net.ipv4.conf.default.send_redirects", 0)):
             self.gw.sysctl(name, value)
         self._plug(switch, self.gw, "gw", 1)
-        self.hub = self.device(self.gw, implementation="sallyport-wg", port=51820, mtu=mtu, addresses=[f"{HUB}/8", f"{HUB6}/32"],
+        self.hub = self.device(self.gw, implementation="sallyport-wg", port=51820, mtu=mtu, addresses=[f"{HUB}/8", f"{HUB6}/32"], routes=["192.168.0.0/16"],
                                arguments=["--workers", str(workers)])
         self.hub.set(f"hub={HUB}/32", f"hub={HUB6}/128",
                      f"tenant={A}", "addressing=private", "egress=true",

@@ -119,6 +119,12 @@ def test_the_same_lan_is_another_in_each_tenant(stage):
         assert ask_tcp(router.space, router.inside, LAN) == name[0] + "1"
 
 
+def test_hub_reaches_the_lan_of_a_unique_tenant_only(stage):
+    """Of the three LANs with this prefix, c1's is the only one in the hub's space."""
+    assert ask_udp(stage.gw, HUB, LAN) == "c1"
+    assert ask_tcp(stage.routers["c1"].space, LAN, HUB) == "hub"
+
+
 def test_inside_addresses_of_private_tenants_mean_nothing_to_the_hub(stage):
     for address in ("10.100.0.2", "10.100.0.3"):
         assert ask_udp(stage.gw, HUB, address) in (errno.EHOSTUNREACH, errno.ENETUNREACH)

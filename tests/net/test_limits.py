@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lab import SLOW, wait_until
+from lab import SLOW, Reader, wait_until
 from packets import ip_udp, raw_sender
 from tenancy import A, B, HUB, Answerers, Stage, ask_udp
 
@@ -88,6 +88,17 @@ def test_bits_per_second(stage, source, target, inside):
     took = time.monotonic() - began
     assert 250 * took * 0.7 <= got <= 250 * took + 150, (sent, got)
     assert over_limit(stage) > before
+
+
+def test_what_the_hub_sends_and_what_neighbours_send_share_the_way_down(stage):
+    """150/s each way towards a2, from the hub and from a1; 200/s are allowed to the tenant's routers."""
+    limit(stage, packets=200)
+    began = time.monotonic()
+    flows = [Reader(flood, stage, source, "a2", A2, 1.5, 200, 1 / 150) for source in ("hub", "a1")]
+    sent, got = (sum(column) for column in zip(*(flow.result() for flow in flows)))
+    took = time.monotonic() - began
+    assert sent > 230 * took * 0.8, "each alone is within the limit"
+    assert got <= 200 * took + 60 and got < sent * 0.95, (sent, got)
 
 
 def test_no_limit_no_drop(stage):

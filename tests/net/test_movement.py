@@ -169,6 +169,20 @@ def test_server_key_changes(scene):
         scene.far.port = int(scene.far.get()["listen_port"])
 
 
+@pytest.mark.ours
+def test_session_of_a_replaced_key_is_not_sent_on(scene):
+    """As Linux has it: what the peer still sends on it is heard, but what goes out waits for a handshake with the new key."""
+    peer = scene.own_end()
+    old = scene.far.key
+    try:
+        scene.far.set(f"private_key={Key().private.hex()}")
+        scene.server.ping("10.9.0.9", timeout=0.1)
+        packet = peer.receive(timeout=0.3)
+        assert packet and packet[0] == noise.INITIATION
+    finally:
+        scene.far.set(f"private_key={old.private.hex()}")
+
+
 def test_client_key_changes(scene):
     scene.join()
     scene.near.key = Key()
