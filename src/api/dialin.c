@@ -23,7 +23,7 @@ void dialin_learn(struct dialin *d, const struct router *router) {
 static int learn_all(struct dialin *d, struct service *service, const struct caller *caller,
                      struct problem *ret_problem) {
     enum { PAGE = 256 };
-    struct router_filter filter = {.tenant_id = d->tenant_id};
+    struct router_filter filter = {.tenant_id = d->tenant_id, .with_lans = true};
     char cursor[64] = "";
     int error = 0;
     struct router *page = calloc(PAGE, sizeof *page);

@@ -185,6 +185,7 @@ int plane_revive(struct service *s, struct problem *ret_problem) {
     if (r == 0) {
         pthread_mutex_lock(&s->mutex);
         s->away = false;
+        s->trouble[0] = '\0'; /* what is left to do is on its way */
         pthread_mutex_unlock(&s->mutex);
     }
     turn_end(&s->applying);

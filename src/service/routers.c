@@ -558,6 +558,7 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
         .status = filter->status,
         .public_key = filter->public_key,
         .connected = filter->connected,
+        .with_lans = filter->with_lans,
         .connected_since = clock_wall_us() - CONNECTED_US,
     };
     if (filter->has_address) {

@@ -132,6 +132,7 @@ struct router_filter {
     struct key public_key;
     struct ip_addr address; /* tunnel or hub address, either family */
     bool connected;
+    bool with_lans; /* only those that have LANs: as fast as these are few */
 };
 
 int service_router_create(struct service *s, const struct caller *c, const struct router_spec *spec,

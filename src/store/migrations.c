@@ -85,6 +85,7 @@ static const char *const steps[] = {
     "  updated_at {time} NOT NULL,"
     "  UNIQUE (client_ip, tenant_vpn_tunnel_id));"
     "CREATE INDEX vpn_configurations_tunnel_index ON vpn_configurations (tenant_vpn_tunnel_id, id);"
+    "CREATE INDEX vpn_configurations_lans_index ON vpn_configurations (tenant_vpn_tunnel_id, id) WHERE lans > 0;"
     "CREATE INDEX vpn_configurations_name_index ON vpn_configurations (name);"
 
     "CREATE TABLE vpn_lans ("

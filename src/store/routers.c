@@ -204,6 +204,9 @@ int routers_list(struct store_conn *conn, const struct routers_filter *filter, i
         list_and(&list, "r.tenant_vpn_tunnel_id = (SELECT id FROM tenant_vpn_tunnels WHERE tenant_id = ",
                  value_uuid(&filter->tenant_id), ")");
     }
+    if (filter->with_lans) {
+        list_text(&list, " AND r.lans > 0"); /* as the index says it */
+    }
     if (filter->name) {
         list_and(&list, "r.name = ", value_text(filter->name), "");
     }

@@ -421,6 +421,15 @@ static void lans_are_filled_over_dense_and_sparse_pages(void **state) {
     assert_int_equal(rows[7].router.lans[0].addr.bytes[2], 8);
     assert_int_equal(routers_list(d->conn, &(struct routers_filter){.name = "thirty"}, 0, 8, rows, &count), 0);
     assert_int_equal(count, 2);
+    assert_int_equal(routers_list(d->conn, &(struct routers_filter){.with_lans = true, .tenant_id = tenant.tenant.id},
+                                  rows[0].id, 8, rows, &count),
+                     0);
+    assert_int_equal(count, 8); /* a page of the thirty behind it */
+    add_router(d, &tenant, 61);
+    assert_int_equal(
+        routers_list(d->conn, &(struct routers_filter){.with_lans = true}, rows[7].id + 20, 8, rows, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(routers_list(d->conn, &(struct routers_filter){.name = "thirty"}, 0, 8, rows, &count), 0);
     assert_int_equal(rows[0].router.lan_count, 1);
     assert_int_equal(rows[1].router.lans[0].addr.bytes[2], 60);
 }
