@@ -136,5 +136,5 @@ int handshake_begin(struct swarm *swarm, uint32_t number, uint64_t now_ns);
 unsigned handshake_expire(struct swarm *swarm, uint64_t now_ns, unsigned limit);
 void handshake_take_response(struct swarm *swarm, const struct message_response *message, uint64_t now_ns);
 void handshake_take_cookie(struct swarm *swarm, const struct message_cookie_reply *message, uint64_t now_ns);
-/* Forgets all sessions and handshakes; prepared messages stay. */
-void handshake_reset(struct swarm *swarm);
+/* Forgets the sessions of the first `count` routers, and all handshakes; prepared messages stay. */
+void handshake_reset(struct swarm *swarm, uint32_t count);

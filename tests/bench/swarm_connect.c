@@ -31,13 +31,14 @@ struct connect {
     double spread;
     json_int_t window;
     json_int_t peers;
+    uint32_t before; /* others that are connected, and stay so */
 };
 
 /* How many routers may have begun by now: all within `spread` seconds, or so many that `window` are unanswered. */
 static uint32_t allowed(const struct swarm *swarm, const struct connect *c, uint64_t elapsed_ns) {
     double most = (double)c->peers;
     double now = c->spread > 0 ? most * ((double)elapsed_ns / (double)NSEC_PER_SEC) / c->spread
-                               : (double)swarm->connected + (double)c->window;
+                               : (double)(swarm->connected - c->before) + (double)c->window;
     return (uint32_t)(now < most ? now : most);
 }
 
@@ -47,11 +48,11 @@ static int run_connect(struct swarm *swarm, const struct connect *c, json_t *by_
     uint64_t elapsed = 0;
     uint32_t next = 0;
     swarm->retries.tick = began / RETRY_TICK_NS;
-    while (swarm->connected < (uint32_t)c->peers && elapsed < limit) {
+    while (swarm->connected - c->before < (uint32_t)c->peers && elapsed < limit) {
         uint64_t now = clock_mono_ns();
         elapsed = now - began;
         while (json_array_size(by_second) < elapsed / NSEC_PER_SEC) {
-            json_array_append_new(by_second, json_integer(swarm->connected));
+            json_array_append_new(by_second, json_integer(swarm->connected - c->before));
         }
         uint32_t may = allowed(swarm, c, elapsed);
         unsigned sent = 0;
@@ -109,7 +110,8 @@ int swarm_connect(struct swarm *swarm, json_t *arguments, json_t *result) {
     if (error < 0) {
         return error;
     }
-    handshake_reset(swarm);
+    handshake_reset(swarm, (uint32_t)c.peers);
+    c.before = swarm->connected;
     double cpu = swarm_cpu_s();
     uint64_t elapsed = 0;
     json_t *by_second = json_array();
@@ -119,7 +121,7 @@ int swarm_connect(struct swarm *swarm, json_t *arguments, json_t *result) {
         return error;
     }
     json_object_set_new(result, "peers", json_integer(c.peers));
-    json_object_set_new(result, "connected", json_integer(swarm->connected));
+    json_object_set_new(result, "connected", json_integer(swarm->connected - c.before));
     json_object_set_new(result, "seconds", json_real((double)elapsed / (double)NSEC_PER_SEC));
     json_object_set_new(result, "cpu_s", json_real(swarm_cpu_s() - cpu));
     return add_latencies(swarm, (uint32_t)c.peers, result);

@@ -143,7 +143,7 @@ void handshake_take_cookie(struct swarm *swarm, const struct message_cookie_repl
     }
 }
 
-void handshake_reset(struct swarm *swarm) {
+void handshake_reset(struct swarm *swarm, uint32_t count) {
     for (unsigned i = 0; i < RETRY_TICKS; i++) {
         swarm->retries.heads[i] = SWARM_NONE;
     }
@@ -153,9 +153,11 @@ void handshake_reset(struct swarm *swarm) {
             free(r->flight);
             r->flight = NULL;
         }
-        swarm->connected -= r->connected;
-        r->connected = false;
         r->waiting = false;
-        r->tries = 0;
+        if (i < count) {
+            swarm->connected -= r->connected;
+            r->connected = false;
+            r->tries = 0;
+        }
     }
 }
