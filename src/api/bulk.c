@@ -33,6 +33,7 @@ const struct field bulk_query[BULK_QUERY_COUNT] = {
 };
 
 struct bulk {
+    const struct request *request;
     enum returned returned;
     size_t count;            /* items, as they came */
     size_t good;             /* those that go to service/: the first of `items`; the malformed fill it from its end */
@@ -77,6 +78,7 @@ static bool bulk_open(struct bulk *b, const struct request *request, size_t coun
     }
     /* calloc() of nothing may be NULL, hence one more of each. */
     *b = (struct bulk){
+        .request = request,
         .returned = query.returned,
         .count = count,
         .router_count = router_count,
@@ -100,7 +102,8 @@ static int read_router(struct bulk *b, const json_t *object, enum specs_router_u
     if (error < 0) {
         return error;
     }
-    const struct router_spec *spec = &b->read[b->routers_read].spec;
+    struct router_spec *spec = &b->read[b->routers_read].spec;
+    request_make_id(b->request, 'r', b->routers_read, &spec->id);
     b->specs[b->routers_read++] = *spec;
     if (b->returned == RETURN_MINIMAL && key_is_zero(&spec->public_key)) {
         return problem_set(p, PROBLEM_INVALID, "keys-would-be-lost", "public_key",
@@ -110,7 +113,7 @@ static int read_router(struct bulk *b, const json_t *object, enum specs_router_u
     return 0;
 }
 
-static int read_tenant(struct bulk *b, const json_t *object, struct bulk_item *item, struct problem *p) {
+static int read_tenant(struct bulk *b, size_t at, const json_t *object, struct bulk_item *item, struct problem *p) {
     struct specs_tenant read = {0};
     int error = field_read_object(object, specs_tenant, SPECS_TENANT_WITH_ROUTERS_COUNT, &read, p);
     for (size_t i = 0; error == 0 && i < json_array_size(read.routers); i++) {
@@ -123,6 +126,7 @@ static int read_tenant(struct bulk *b, const json_t *object, struct bulk_item *i
     }
     item->has_tenant = true;
     item->tenant = read.spec;
+    request_make_id(b->request, 't', at, &item->tenant.id);
     return error;
 }
 
@@ -134,7 +138,7 @@ static void bulk_read(struct bulk *b, size_t at, const json_t *object, bool tena
     size_t bad = b->count - 1 - (at - b->good);
     struct bulk_item *item = &b->items[b->good];
     memset(item, 0, sizeof *item);
-    int error = tenants ? read_tenant(b, object, item, &problem) : read_router(b, object, use, &problem);
+    int error = tenants ? read_tenant(b, at, object, item, &problem) : read_router(b, object, use, &problem);
     if (error < 0) {
         b->items[bad] = (struct bulk_item){.error = error, .problem = problem};
         b->places[at] = bad;

@@ -264,6 +264,18 @@ static const char *idempotency_key(struct exchange *e, struct MHD_Connection *mh
     return key;
 }
 
+/* Two callers' same key are two keys. */
+static void make_id_seed(const struct request *r, const char *key, const uint8_t hash[32], uint8_t seed[32]) {
+    crypto_generichash_state state;
+    const uint8_t scope = (uint8_t)r->caller.scope;
+    crypto_generichash_init(&state, hash, 32, 32);
+    crypto_generichash_update(&state, &scope, 1);
+    crypto_generichash_update(&state, r->caller.tenant_id.bytes, sizeof r->caller.tenant_id.bytes);
+    crypto_generichash_update(&state, (const uint8_t *)r->caller.actor, strlen(r->caller.actor) + 1);
+    crypto_generichash_update(&state, (const uint8_t *)key, strlen(key));
+    crypto_generichash_final(&state, seed, 32);
+}
+
 static void handle(struct exchange *e, struct MHD_Connection *mhd) {
     struct request *r = &e->request;
     json_t *body = parse_body(e, mhd);
@@ -274,12 +286,15 @@ static void handle(struct exchange *e, struct MHD_Connection *mhd) {
     const char *key = r->route->keeps_answer ? idempotency_key(e, mhd) : NULL;
     if (e->answer.status == 0 && key) {
         struct keep_claim claim;
-        uint8_t hash[32];
+        uint8_t hash[32], seed[32];
         request_hash(e, hash);
+        make_id_seed(r, key, hash, seed);
+        r->id_seed = seed;
         if (!keep_begin(e->api, &r->caller, key, hash, &claim, &e->answer)) {
             r->route->handle(r, &e->answer);
             keep_end(e->api, &r->caller, hash, &claim, &e->answer);
         }
+        r->id_seed = NULL;
     } else if (e->answer.status == 0) {
         r->route->handle(r, &e->answer);
     }

@@ -18,6 +18,7 @@ struct request {
     struct uuid id;                       /* of the path, if it has one */
     const char *query[REQUEST_QUERY_MAX]; /* as route->query; NULL where not given */
     const json_t *body;                   /* an object; NULL for routes without one */
+    const uint8_t *id_seed;               /* 32 bytes, of the Idempotency-Key and the request; NULL without a key */
     bool (*stopping)(void *context);      /* a long poll ends early when this says so */
     void *stopping_context;
 };
@@ -27,3 +28,8 @@ struct request {
 bool request_read_query(const struct request *request, void *out, size_t size, struct answer *answer);
 bool request_read_body(const struct request *request, const struct field *fields, size_t count, void *out, size_t size,
                        struct answer *answer);
+/* What a repeat under an Idempotency-Key makes must be the same thing, even if the gateway died between making it and
+ * keeping the answer: an id that the caller left out follows from the key, so the second try meets the first one's
+ * (`duplicate-id`) instead of making another. Without a key the id stays zero. `kind` and `ordinal` tell apart what one
+ * request makes. */
+void request_make_id(const struct request *request, char kind, size_t ordinal, struct uuid *id);

@@ -84,6 +84,7 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
         return;
     }
     read.spec.tenant_id = request->id;
+    request_make_id(request, 'r', 0, &read.spec.id);
     if (service_router_create(request->service, &request->caller, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {

@@ -35,6 +35,7 @@ void serve_tenants_create(const struct request *request, struct answer *answer) 
     if (!request_read_body(request, specs_tenant, SPECS_TENANT_COUNT, &spec, sizeof spec, answer)) {
         return;
     }
+    request_make_id(request, 't', 0, &spec.id);
     if (service_tenant_create(request->service, &request->caller, &spec, &tenant, &problem) < 0) {
         answer_problem(answer, &problem);
         return;

@@ -1,6 +1,7 @@
 """The same request with the same Idempotency-Key is done once, whatever happens in between."""
 import concurrent.futures
 import signal
+import sqlite3
 import uuid
 
 import pytest
@@ -107,3 +108,24 @@ def test_a_repeat_after_a_restart_gets_the_same_answer(make_gateway, name, endin
     # and the kept answer cannot be read out of the files
     held = b"".join(file.read_bytes() for file in gateway.folder.glob("sallyport.db*"))
     assert first["private_key"].encode() not in held and headers["Idempotency-Key"].encode() not in held
+
+
+def test_a_repeat_whose_answer_was_never_kept_makes_no_second_one(make_gateway, name):
+    gateway = make_gateway()
+    tenant = gateway.api.post("/tenants", {"name": name()})
+    single, bulk = keyed(str(uuid.uuid4())), keyed(str(uuid.uuid4()))
+    path, body = f"/tenants/{tenant['id']}/routers", {"name": name()}
+    many = {"tenants": [{"name": name(), "routers": [{"name": name()}]}]}
+    first = gateway.api.post(path, body, single)
+    gateway.api.post("/tenants/bulk", many, bulk)
+    # as if it had died between making them and keeping its answers
+    gateway.end(signal.SIGKILL)
+    with sqlite3.connect(gateway.folder / "sallyport.db") as database:
+        assert database.execute("DELETE FROM vpn_answers").rowcount == 2
+    gateway.start()
+    problem = gateway.api.refused(409, "duplicate-id", "POST", path, body, headers=single)
+    assert first["id"] in problem["detail"]
+    again = gateway.api.post("/tenants/bulk", many, bulk)
+    assert again["created"] == 0 and again["items"][0]["problem"]["type"].endswith(":duplicate-id")
+    status = gateway.api.get("/status")
+    assert (status["counts"]["tenants"], status["counts"]["routers"]) == (2, 2)
