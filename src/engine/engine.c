@@ -180,7 +180,6 @@ static int create_workers(struct engine *engine, const struct engine_options *op
         .tun = engine->tun,
         .clock_rate = options->clock_rate ? options->clock_rate : 1,
         .mtu = engine->mtu,
-        .gro = !options->no_gso,
         .workers = engine->workers,
     };
     for (unsigned i = 0; i < engine->count; i++) {

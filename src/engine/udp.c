@@ -193,13 +193,12 @@ struct udp_reader {
     } controls[UDP_BATCH];
 };
 
-int udp_reader_create(bool gro, struct udp_reader **ret_reader) {
+int udp_reader_create(struct udp_reader **ret_reader) {
     struct udp_reader *reader = calloc(1, sizeof *reader);
     if (!reader) {
         return -ENOMEM;
     }
     /* Without GRO too a datagram may have any size that the inner MTU asks for; untouched pages cost nothing. */
-    (void)gro;
     reader->buffer_size = UDP_SIZE_MAX + 1;
     reader->buffers = malloc(UDP_BATCH * reader->buffer_size);
     if (!reader->buffers) {

@@ -58,7 +58,7 @@ struct udp_received {
 
 /* Buffers for one batch of reads; owned by a worker. */
 struct udp_reader;
-int udp_reader_create(bool gro, struct udp_reader **ret_reader);
+int udp_reader_create(struct udp_reader **ret_reader);
 void udp_reader_free(struct udp_reader *reader);
 /* Reads up to `most` (at most UDP_BATCH) without blocking. Their bytes are valid, and may be altered, until the next
  * call. The number read; 0 if there is nothing. */

@@ -235,7 +235,7 @@ static int create_parts(struct worker *worker) {
     randombytes_buf(&worker->jitter_state, sizeof worker->jitter_state);
     int error = worker->setup.aead->create(&worker->aead);
     error = error ? error : trie_pool_create(false, &worker->tries);
-    error = error ? error : udp_reader_create(worker->setup.gro, &worker->reader);
+    error = error ? error : udp_reader_create(&worker->reader);
     error = error ? error : transmit_create(false, &worker->transmit);
     error = error ? error : host_create(worker->setup.tun, &worker->host);
     error = error ? error : handshakes_create(&worker->handshakes);

@@ -51,7 +51,6 @@ struct worker_setup {
     const struct tun *tun; /* NULL in tests, which set tun_fd */
     uint64_t clock_rate; /* at least 1 */
     uint32_t mtu;
-    bool gro;
     struct worker *const *workers;
 };
 

@@ -1,0 +1,377 @@
+/* Two ends on real sockets, turned by hand: handshakes, sessions, and what is refused.
+ *
+ *   [left]  10.9.0.1  127.0.0.1:port  <-------->  127.0.0.1:port  10.9.0.2  [right]
+ */
+#include "rig.h"
+
+#include <linux/virtio_net.h>
+#include <poll.h>
+
+#include "engine/forward.h"
+
+#define ROOM 66000
+#define UNDER_LOAD 512
+
+struct ends {
+    struct rig left, right;
+    struct peer *at_left, *at_right; /* the peer that each knows */
+    uint8_t packet[ROOM];
+    uint8_t heard[ROOM];
+};
+
+static struct peer *know(struct rig *rig, unsigned worker, const struct rig *other, const char *allowed,
+                         bool with_endpoint) {
+    const struct engine_allowed_ip list = {.prefix = rig_prefix(allowed)};
+    struct change change = {.kind = CHANGE_PEER, .slot = 1};
+    change.peer.public_key = other->public_key;
+    if (with_endpoint) {
+        char text[ENDPOINT_TEXT_SIZE];
+        snprintf(text, sizeof text, "127.0.0.1:%u", other->port);
+        change.peer.has_endpoint = true;
+        assert_int_equal(endpoint_parse(text, &change.peer.endpoint), 0);
+    }
+    assert_int_equal(rig_apply(rig, worker, &change, &list, 1), 0);
+    assert_int_equal(directory_insert_key(rig->directory, &other->public_key, worker), 0);
+    return peer_at(rig->workers[worker], 1);
+}
+
+static void open_ends(struct ends *ends, unsigned right_workers) {
+    rig_open(&ends->left, 1);
+    rig_open(&ends->right, right_workers);
+    rig_up(&ends->left);
+    rig_up(&ends->right);
+    ends->at_left = know(&ends->left, 0, &ends->right, "10.9.0.2/32", true);
+    ends->at_right = know(&ends->right, right_workers - 1, &ends->left, "10.9.0.1/32", false);
+}
+
+static int setup(void **state) {
+    struct ends *ends = calloc(1, sizeof *ends);
+    open_ends(ends, 1);
+    *state = ends;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct ends *ends = *state;
+    rig_close(&ends->left);
+    rig_close(&ends->right);
+    free(ends);
+    return 0;
+}
+
+/* One round of each worker; how much there was to read. */
+static size_t turn(struct rig *rig) {
+    size_t read = 0;
+    for (unsigned i = 0; i < rig->count; i++) {
+        struct worker *worker = rig->workers[i];
+        read += receive_round(worker, rig->sockets[i].v4);
+        handover_work(worker);
+        while (handshake_work(worker)) {
+        }
+        host_flush(worker);
+        transmit_flush(worker);
+        session_index_sweep(&worker->index);
+    }
+    return read;
+}
+
+/* Until nothing is on its way: the loopback delivers before the sender returns. */
+static void settle(struct ends *ends) {
+    for (int quiet = 0; quiet < 3;) { /* what was read in one round may be answered in the next */
+        quiet = turn(&ends->left) + turn(&ends->right) > 0 ? 0 : quiet + 1;
+    }
+}
+
+static void later(struct rig *rig, uint64_t ns) {
+    for (unsigned i = 0; i < rig->count; i++) {
+        struct worker *worker = rig->workers[i];
+        worker->mono_ns += ns;
+        worker->now_ns += ns;
+    }
+}
+
+static void fire(void *context, struct wheel_node *node) {
+    handshake_expire(context, (struct active *)((char *)node - offsetof(struct active, node)));
+}
+
+static void let_timers_fire(struct rig *rig) {
+    for (unsigned i = 0; i < rig->count; i++) {
+        wheel_advance(&rig->workers[i]->wheel, rig->workers[i]->now_ns, 1000, fire, rig->workers[i]);
+    }
+}
+
+/* The host on the left sends one to the right. */
+static size_t send_right(struct ends *ends) {
+    const struct virtio_net_hdr header = {0};
+    size_t size = rig_packet("10.9.0.1", "10.9.0.2", 100, false, ends->packet);
+    forward_from_host(ends->left.workers[0], ends->packet, size, &header, false);
+    return size;
+}
+
+static size_t arrives_right(struct ends *ends) {
+    settle(ends);
+    return rig_heard(&ends->right, ends->heard, ROOM);
+}
+
+static void a_packet_begins_a_session_and_crosses_it(void **state) {
+    struct ends *ends = *state;
+    size_t size = send_right(ends);
+    assert_int_equal(arrives_right(ends), size);
+    assert_memory_equal(ends->heard, ends->packet, size);
+    assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
+    assert_int_equal(ends->right.workers[0]->counters.handshakes, 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port); /* learned */
+    assert_true(ends->at_right->last_handshake_wall_ns > 0);
+    /* initiation, data of 128 bytes; response */
+    assert_int_equal(ends->at_left->bytes_sent, 148 + 128 + 32);
+    assert_int_equal(ends->at_right->bytes_received, 148 + 128 + 32);
+    assert_int_equal(ends->at_left->bytes_received, 92);
+}
+
+static void what_waits_is_bounded_and_the_oldest_goes(void **state) {
+    struct ends *ends = *state;
+    for (int i = 0; i < PEER_WAITING_MAX + 10; i++) {
+        ends->at_left->active ? (void)0 : (void)peer_activate(ends->left.workers[0], ends->at_left);
+        uint8_t number = (uint8_t)i;
+        peer_wait_push(ends->left.workers[0], ends->at_left, &number, 1);
+    }
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_NO_SESSION), 10);
+    struct waiting *oldest = peer_wait_pop(ends->left.workers[0], ends->at_left);
+    assert_int_equal(oldest->bytes[0], 10);
+    free(oldest);
+    peer_deactivate(ends->left.workers[0], ends->at_left);
+    assert_int_equal(ends->left.workers[0]->waiting_count, 0);
+}
+
+/* What is in flight towards the right, taken from its socket. */
+static size_t intercept(struct ends *ends, uint8_t *bytes, size_t room) {
+    struct pollfd ready = {.fd = ends->right.sockets[0].v4, .events = POLLIN};
+    if (poll(&ready, 1, 1000) <= 0) {
+        return 0;
+    }
+    ssize_t size = recv(ready.fd, bytes, room, MSG_DONTWAIT);
+    return size > 0 ? (size_t)size : 0;
+}
+
+/* Gives the right a datagram as if it came from `port`. */
+static void inject(struct ends *ends, const uint8_t *bytes, size_t size, uint16_t port) {
+    static uint8_t copy[ROOM];
+    memcpy(copy, bytes, size);
+    struct udp_received received = {.bytes = copy, .size = size, .segment = size};
+    received.from.in.sin_family = AF_INET;
+    received.from.in.sin_port = htons(port);
+    received.from.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    receive_batch(ends->right.workers[0], &received, 1);
+    while (handshake_work(ends->right.workers[0])) {
+    }
+    transmit_flush(ends->right.workers[0]);
+}
+
+static void a_replayed_initiation_moves_nothing(void **state) {
+    struct ends *ends = *state;
+    uint8_t initiation[200];
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    inject(ends, initiation, 148, ends->left.port);
+    settle(ends);
+    later(&ends->right, NSEC_PER_SEC);
+    inject(ends, initiation, 148, 4242);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
+}
+
+static void data_is_taken_once_and_only_whole(void **state) {
+    struct ends *ends = *state;
+    uint8_t data[300];
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    send_right(ends);
+    transmit_flush(ends->left.workers[0]);
+    size_t size = intercept(ends, data, sizeof data);
+    assert_int_equal(size, 128 + 32);
+    data[size - 1] ^= 1;
+    inject(ends, data, size, 4242);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_TAG), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
+    data[size - 1] ^= 1;
+    inject(ends, data, size, 4242);
+    assert_int_equal(rig_heard(&ends->right, ends->heard, ROOM), 128);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), 4242); /* it roamed */
+    inject(ends, data, size, 4243);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), 4242);
+    data[4] ^= 1; /* another receiver */
+    inject(ends, data, size, 4243);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNKNOWN_INDEX), 1);
+}
+
+static void malformed_datagrams_cost_nothing(void **state) {
+    struct ends *ends = *state;
+    struct dice dice = {.state = 1};
+    uint8_t bytes[400] = {0};
+    for (int i = 0; i < 3000; i++) {
+        size_t size = dice_below(&dice, sizeof bytes);
+        dice_fill(&dice, bytes, size);
+        if (size >= 4 && dice_chance(&dice, 80)) {
+            memset(bytes, 0, 4);
+            bytes[0] = (uint8_t)(1 + dice_below(&dice, 4));
+        }
+        inject(ends, bytes, dice_chance(&dice, 30) ? 148 : size, 4242);
+    }
+    const struct engine_counters *counters = &ends->right.workers[0]->counters;
+    assert_int_equal(counters->drops[ENGINE_DROP_MALFORMED] + counters->drops[ENGINE_DROP_UNKNOWN_INDEX] +
+                         counters->drops[ENGINE_DROP_BAD_MAC],
+                     3000);
+    assert_null(ends->at_right->active);
+}
+
+static void an_unknown_key_gets_no_answer(void **state) {
+    struct ends *ends = *state;
+    directory_remove_key(ends->right.directory, &ends->left.public_key);
+    send_right(ends);
+    settle(ends);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNKNOWN_PEER), 1);
+    assert_int_equal(ends->at_left->bytes_received, 0);
+}
+
+static void under_load_only_the_owner_of_an_address_is_served(void **state) {
+    struct ends *ends = *state;
+    struct worker *right = ends->right.workers[0];
+    uint8_t initiation[200];
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    struct udp_local local = {0};
+    union endpoint from = {0};
+    from.in.sin_family = AF_INET;
+    /* Anybody who knows the public key can make these; what they hold is rubbish. */
+    initiation[50] ^= 1;
+    cookie_stamp(NULL, &ends->right.public_key, 0, initiation, 148);
+    for (int i = 0; i < UNDER_LOAD; i++) {
+        handshake_receive(right, initiation, 148, &from, &local);
+    }
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 0);
+    /* Now it is under load: the left's next initiation is answered by a cookie, the one after that is served. */
+    later(&ends->left, 6 * NSEC_PER_SEC);
+    let_timers_fire(&ends->left);
+    assert_int_equal(receive_round(right, ends->right.sockets[0].v4), 1);
+    assert_int_equal(right->counters.cookies_sent, 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
+    turn(&ends->left);
+    assert_true(ends->at_left->active->jar.has_cookie);
+    later(&ends->left, 6 * NSEC_PER_SEC);
+    let_timers_fire(&ends->left);
+    assert_int_equal(receive_round(right, ends->right.sockets[0].v4), 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
+    settle(ends);
+    assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), UNDER_LOAD);
+}
+
+static void any_worker_takes_an_initiation_and_the_owner_finishes_it(void **state) {
+    (void)state;
+    struct ends *ends = calloc(1, sizeof *ends);
+    open_ends(ends, 3);
+    size_t size = send_right(ends);
+    assert_int_equal(arrives_right(ends), size);
+    assert_non_null(ends->right.workers[2]->peers[1]->active);
+    /* Data that the kernel did not steer comes to its owner all the same. */
+    send_right(ends);
+    transmit_flush(ends->left.workers[0]);
+    struct udp_received received[UDP_BATCH];
+    struct udp_reader *reader;
+    assert_int_equal(udp_reader_create(&reader), 0);
+    size_t count = 0;
+    for (unsigned i = 0; i < 3 && count == 0; i++) {
+        count = udp_read(reader, ends->right.sockets[i].v4, 1, received);
+    }
+    assert_int_equal(count, 1);
+    uint64_t before = ends->right.workers[0]->counters.handed_over; /* maybe it took the initiation */
+    receive_batch(ends->right.workers[0], received, 1);
+    assert_int_equal(ends->right.workers[0]->counters.handed_over, before + 1);
+    assert_int_equal(arrives_right(ends), size);
+    udp_reader_free(reader);
+    rig_close(&ends->left);
+    rig_close(&ends->right);
+    free(ends);
+}
+
+static void a_new_key_of_ours_ends_sending_on_old_sessions(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    uint64_t before = ends->at_left->bytes_sent;
+    left->epoch++;
+    send_right(ends);
+    transmit_flush(left);
+    assert_int_equal(ends->at_left->bytes_sent, before + 148); /* an initiation, not data */
+    assert_int_equal(ends->at_left->active->waiting_count, 1);
+}
+
+static void an_idle_peer_forgets_its_keys_and_its_timers(void **state) {
+    struct ends *ends = *state;
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    assert_non_null(ends->at_right->active->session.current);
+    for (int i = 0; i < 60; i++) { /* nobody hears the other any more */
+        later(&ends->right, 10 * NSEC_PER_SEC);
+        let_timers_fire(&ends->right);
+        session_index_sweep(&ends->right.workers[0]->index);
+    }
+    assert_null(ends->at_right->active);
+    assert_int_equal(wheel_next(&ends->right.workers[0]->wheel), WHEEL_NEVER);
+    assert_int_equal(table_count(&ends->right.workers[0]->index.table), 0);
+}
+
+static void handshakes_of_both_at_once_leave_a_session(void **state) {
+    struct ends *ends = *state;
+    char text[ENDPOINT_TEXT_SIZE];
+    snprintf(text, sizeof text, "127.0.0.1:%u", ends->left.port);
+    assert_int_equal(endpoint_parse(text, &ends->at_right->endpoint), 0);
+    handshake_want(ends->right.workers[0], ends->at_right);
+    size_t size = send_right(ends);
+    assert_int_equal(arrives_right(ends), size);
+    send_right(ends);
+    assert_int_equal(arrives_right(ends), size);
+}
+
+static void many_packets_of_one_batch_arrive_in_order(void **state) {
+    struct ends *ends = *state;
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    for (int i = 0; i < 100; i++) {
+        const struct virtio_net_hdr header = {0};
+        size_t size = rig_packet("10.9.0.1", "10.9.0.2", (size_t)(i * 13), false, ends->packet);
+        forward_from_host(ends->left.workers[0], ends->packet, size, &header, false);
+    }
+    transmit_set_gso(ends->left.workers[0]->transmit, true);
+    transmit_flush(ends->left.workers[0]);
+    for (int i = 0; i < 100;) {
+        turn(&ends->right);
+        size_t size;
+        while ((size = rig_heard(&ends->right, ends->heard, ROOM)) > 0) {
+            assert_int_equal(size, 28 + i * 13);
+            i++;
+        }
+    }
+}
+
+#define ENDS(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        ENDS(a_packet_begins_a_session_and_crosses_it),
+        ENDS(what_waits_is_bounded_and_the_oldest_goes),
+        ENDS(a_replayed_initiation_moves_nothing),
+        ENDS(data_is_taken_once_and_only_whole),
+        ENDS(malformed_datagrams_cost_nothing),
+        ENDS(an_unknown_key_gets_no_answer),
+        ENDS(under_load_only_the_owner_of_an_address_is_served),
+        cmocka_unit_test(any_worker_takes_an_initiation_and_the_owner_finishes_it),
+        ENDS(a_new_key_of_ours_ends_sending_on_old_sessions),
+        ENDS(an_idle_peer_forgets_its_keys_and_its_timers),
+        ENDS(handshakes_of_both_at_once_leave_a_session),
+        ENDS(many_packets_of_one_batch_arrive_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
