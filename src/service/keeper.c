@@ -1,4 +1,5 @@
-/* The two threads: the keeper watches the data plane and reconciles, the counter takes usage over and sweeps. */
+/* The threads: the keeper watches the data plane and reconciles, the counter takes usage over and sweeps, the clerk
+ * sees to the store's files. */
 #include <errno.h>
 #include <time.h>
 
@@ -119,12 +120,33 @@ static void *counter_main(void *context) {
     return NULL;
 }
 
+static void *clerk_main(void *context) {
+    struct service *s = context;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->closing) {
+        struct timespec until = after_s(1);
+        int timeout = 0;
+        while (!s->closing && timeout == 0) {
+            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
+        }
+        pthread_mutex_unlock(&s->mutex);
+        (void)store_tidy(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
+        pthread_mutex_lock(&s->mutex);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
 int keeper_start(struct service *s) {
     int r = pthread_create(&s->keeper, NULL, keeper_main, s);
     s->keeper_runs = r == 0;
     if (r == 0) {
         r = pthread_create(&s->counter, NULL, counter_main, s);
         s->counter_runs = r == 0;
+    }
+    if (r == 0) {
+        r = pthread_create(&s->clerk, NULL, clerk_main, s);
+        s->clerk_runs = r == 0;
     }
     return -r;
 }
@@ -140,5 +162,8 @@ void keeper_stop(struct service *s) {
     }
     if (s->counter_runs) {
         pthread_join(s->counter, NULL); /* its last round flushes */
+    }
+    if (s->clerk_runs) {
+        pthread_join(s->clerk, NULL);
     }
 }

@@ -28,6 +28,7 @@ void desired_peer_of(const struct router *router, struct desired_change *ret_cha
     peer->hub_address = router->hub_address;
     peer->address = router->address;
     peer->address6 = router->address6;
+    peer->endpoint = router->endpoint;
     peer->lan_count = router->lan_count;
     memcpy(peer->lans, router->lans, router->lan_count * sizeof *router->lans);
 }

@@ -72,8 +72,8 @@ struct service {
     size_t used_count;
 
     struct usage *usage;
-    pthread_t keeper, counter;
-    bool keeper_runs, counter_runs;
+    pthread_t keeper, counter, clerk;
+    bool keeper_runs, counter_runs, clerk_runs;
 };
 
 /* --- writes (write.c) --- */

@@ -68,7 +68,7 @@ static int sample_add(void *context, const struct actual_peer *peer) {
         .bytes_received = peer->bytes_received,
         .bytes_sent = peer->bytes_sent,
         .last_handshake_at = peer->last_handshake_at_us,
-        .endpoint = peer->endpoint,
+        .endpoint = peer->is.endpoint,
     };
     memcpy(sample->timestamp, peer->is.timestamp, sizeof sample->timestamp);
     return 0;

@@ -63,6 +63,11 @@ struct driver {
     int64_t (*time)(struct driver_statement *statement, int column); /* wall, microseconds; 0 for NULL */
 
     const struct driver_fault *(*fault)(struct driver_conn *conn);
+
+    /* Upkeep, or NULL where the database sees to it itself. Pages that commits of this connection have put aside, to be
+     * filed later (from any thread); and filing them, on a connection of its own, beside readers and the writer. */
+    unsigned (*backlog)(struct driver_conn *writer);
+    int (*file)(struct driver_conn *conn);
 };
 
 extern const struct driver driver_sqlite;

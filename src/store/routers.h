@@ -35,7 +35,7 @@ struct routers_filter {
     struct key public_key;
     struct ip_addr address; /* IPv4 (tunnel or hub address) or IPv6 */
     bool connected;
-    bool with_lans; /* only those that have LANs */
+    bool with_lans;          /* only those that have LANs */
     int64_t connected_since; /* a handshake after this counts as connected */
 };
 

@@ -10,6 +10,7 @@
 #include "store/migrations.h"
 
 #define READERS_MAX 16
+#define BACKLOG_LEAST 1000 /* pages worth filing */
 
 struct store {
     const struct driver *driver;
@@ -17,6 +18,7 @@ struct store {
     struct driver_options options; /* of readers */
     unsigned reader_limit;
     struct store_conn writer;
+    struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
     /* under `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t returned;
@@ -33,6 +35,10 @@ void store_close(struct store *store) {
     for (unsigned i = 0; i < store->reader_count; i++) {
         conn_close(store->readers[i]);
         free(store->readers[i]);
+    }
+    if (store->clerk) {
+        conn_close(store->clerk);
+        free(store->clerk);
     }
     if (store->writer.driver) {
         conn_close(&store->writer);
@@ -150,6 +156,28 @@ void store_reader_put(struct store *store, struct store_conn *conn) {
     conn->taken = false;
     pthread_cond_signal(&store->returned);
     pthread_mutex_unlock(&store->mutex);
+}
+
+int store_tidy(struct store *store) {
+    const struct driver *driver = store->driver;
+    if (!driver->backlog || driver->backlog(store->writer.conn) < BACKLOG_LEAST) {
+        return 0;
+    }
+    if (!store->clerk) {
+        struct driver_options options = {.busy_ms = store->options.busy_ms};
+        struct store_conn *clerk = calloc(1, sizeof *clerk);
+        if (!clerk) {
+            return -ENOMEM;
+        }
+        int r = conn_open(driver, store->where, &options, clerk);
+        if (r < 0) {
+            conn_close(clerk);
+            free(clerk);
+            return r;
+        }
+        store->clerk = clerk;
+    }
+    return driver->file(store->clerk->conn);
 }
 
 int store_begin(struct store_conn *conn, bool write) {

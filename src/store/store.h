@@ -35,6 +35,10 @@ struct store_conn *store_writer(struct store *store);
 int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem);
 void store_reader_put(struct store *store, struct store_conn *conn); /* accepts NULL; ends an open transaction */
 
+/* Upkeep that commits should not wait for: call it every second or so, always from the same thread. Returns at once
+ * when there is nothing to do. */
+int store_tidy(struct store *store);
+
 /* A transaction: for writing it holds the database's write lock from the start; for reading it sees one state
  * throughout. */
 int store_begin(struct store_conn *conn, bool write);

@@ -139,6 +139,33 @@ static void readers_see_one_state_and_never_wait(void **state) {
     store_reader_put(d->store, reader);
 }
 
+static void upkeep_files_the_log_beside_a_writer(void **state) {
+    struct database *d = *state;
+    struct stat before, after;
+    char *text = calloc(1, 3001), name[16], value[16];
+    memset(text, 'x', 3000);
+    assert_int_equal(store_tidy(d->store), 0); /* nothing to do */
+    assert_int_equal(stat(d->file, &before), 0);
+    for (int i = 0; i < 1200; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        assert_int_equal(store_begin(d->conn, true), 0);
+        assert_int_equal(settings_set(d->conn, name, text), 0);
+        assert_int_equal(store_commit(d->conn), 0);
+        if (i == 1100) {
+            assert_int_equal(stat(d->file, &after), 0);
+            assert_int_equal(after.st_size, before.st_size); /* no commit did it */
+        }
+    }
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(settings_set(d->conn, "open", "1"), 0);
+    assert_int_equal(store_tidy(d->store), 0);
+    assert_int_equal(stat(d->file, &after), 0);
+    assert_true(after.st_size > before.st_size + 1200 * 3000);
+    assert_int_equal(store_commit(d->conn), 0);
+    assert_int_equal(settings_get(d->conn, "open", value, sizeof value), 0);
+    free(text);
+}
+
 static void readers_cannot_write(void **state) {
     struct database *d = *state;
     struct problem problem;
@@ -371,6 +398,7 @@ int main(void) {
         WITH_DATABASE(an_undone_step_leaves_the_rest),
         WITH_DATABASE(a_rolled_back_transaction_leaves_nothing),
         WITH_DATABASE(readers_see_one_state_and_never_wait),
+        WITH_DATABASE(upkeep_files_the_log_beside_a_writer),
         WITH_DATABASE(readers_cannot_write),
         WITH_DATABASE(more_threads_than_readers_take_turns),
         WITH_DATABASE(constraints_bear_the_names_postgresql_gives),
