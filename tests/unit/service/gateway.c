@@ -1,7 +1,10 @@
 #include "gateway.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <unistd.h>
+
+#include "service/state.h"
 
 const struct caller gateway_admin = {.scope = SCOPE_ADMIN, .actor = "uid:0"};
 
@@ -94,6 +97,15 @@ struct router_made make_router(struct gateway *g, const struct tenant *tenant, c
         fail_msg("router %s: %s", name, problem.detail);
     }
     return made;
+}
+
+int64_t gateway_number(struct gateway *g, const char *sql) {
+    int64_t number = 0;
+    turn_wait(&g->service->writing, turn_take(&g->service->writing));
+    int r = query_number(store_writer(g->service->store), sql, NULL, 0, &number);
+    turn_end(&g->service->writing);
+    assert_true(r == 0 || r == -ENOENT); /* a statement that changes something has no row */
+    return number;
 }
 
 #define PAGE 500
