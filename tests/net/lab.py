@@ -61,6 +61,13 @@ class Space(Namespace):
                                 ("net.ipv4.ping_group_range", "0 0")):
                 self.sysctl(name, value)
 
+    def close(self):
+        # what detached from us in here, wg-quick's daemons for one, would keep the namespace alive
+        for pid in subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False).stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        super().close()
+
     def sysctl(self, key, value):
         with self.inside():
             pathlib.Path("/proc/sys", *key.split(".")).write_text(str(value), encoding="ascii")
@@ -125,6 +132,20 @@ class Space(Namespace):
         return f" {count} received" in result.stdout and "corrupted" not in result.stdout
 
 
+class Flow:
+    """A steady ping that runs aside; lost() ends it and says how many echoes never came back."""
+
+    def __init__(self, space, target, interval=0.002, size=56):
+        self.process = space.start("ping", "-i", interval, "-q", "-s", size, target, stdout=subprocess.PIPE, text=True)
+
+    def lost(self):
+        self.process.send_signal(signal.SIGINT)
+        self.said = self.process.communicate()[0]
+        numbers = [int(self.said.split(word)[0].split()[-1]) for word in (" packets transmitted", " received")]
+        self.sent = numbers[0]
+        return max(0, numbers[0] - numbers[1] - 1)  # one may have been on its way
+
+
 def family_of(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
@@ -140,6 +161,7 @@ class World:
         self.spaces = {}
         self.processes = []
         self.devices = []
+        self.names = []
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{PREFIX}-"))
 
     def __enter__(self):
@@ -152,10 +174,10 @@ class World:
         self.spaces[label] = Space(self, label)
         return self.spaces[label]
 
-    @staticmethod
-    def interface():
+    def interface(self):
         """A name no other interface on this machine has: at most 15 characters."""
-        return short_name("sw")
+        self.names.append(short_name("sw"))
+        return self.names[-1]
 
     def link(self, a, a_addresses, b, b_addresses, names=("eth0", "eth0"), mtu=1500):
         """A cable between two spaces."""
@@ -185,6 +207,8 @@ class World:
         faults = [device.failure() for device in self.devices if device.implementation == "sallyport-wg" and device.process.returncode != 0]
         for space in self.spaces.values():
             space.close()
+        for name in self.names:
+            (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
         for path in sorted(self.folder.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.folder.rmdir()

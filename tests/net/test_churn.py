@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lab import SLOW, Key, Reader, Uapi, wait_until
+from lab import SLOW, Flow, Key, Reader, Uapi, wait_until
 from tenancy import A, B, C, HUB, Answerers, Stage, ask_tcp, ask_udp
 
 pytestmark = pytest.mark.ours
@@ -108,8 +108,8 @@ def talk(stage, stop):
 
 def test_churn_beside_them_disturbs_nobody(stage):
     """Three clients change peers and tenants as fast as they can, for some seconds, under ping floods and questions."""
-    floods = [stage.routers[name].space.start("ping", "-i", "0.001", "-q", "-s", size, target, stdout=-1, text=True)
-              for name, target, size in (("a1", "10.100.0.3", 1200), ("b2", "10.100.0.2", 100), ("c1", HUB, 1200))]
+    flows = [Flow(stage.routers[name].space, target, 0.001, size)
+             for name, target, size in (("a1", "10.100.0.3", 1200), ("b2", "10.100.0.2", 100), ("c1", HUB, 1200))]
     stop = threading.Event()
     talker = Reader(talk, stage, stop)
     churns = [Churn(stage, seed) for seed in (1, 2, 3)]
@@ -117,16 +117,11 @@ def test_churn_beside_them_disturbs_nobody(stage):
     steps = [worker.result(SECONDS + 30) for worker in workers]
     stop.set()
     asked, wrong = talker.result(30)
-    said = []
-    for process in floods:
-        process.send_signal(2)
-        said.append(process.communicate()[0])
+    lost = [flow.lost() for flow in flows]
     assert stage.hub.alive, stage.hub.failure()
     assert sum(steps) > 300 / SLOW and asked > 20
     assert wrong == []
-    for text in said:
-        sent, received = (int(word) for word in (text.split(" packets transmitted")[0].split()[-1], text.split(" received")[0].split()[-1]))
-        assert received >= sent - max(3, sent * 0.002), text
+    assert all(n <= max(3, flow.sent * 0.002) for n, flow in zip(lost, flows)), [flow.said for flow in flows]
     for churn in churns:
         churn.check()
         churn.clear()
@@ -192,7 +187,7 @@ def test_listing_while_it_churns(stage):
 def test_large_set_while_traffic_flows(stage):
     """10,000 peers of one tenant in one request; the others' pings go on."""
     tenant = "0190a0ff-0000-7000-8000-000000000001"
-    flow = stage.routers["b1"].space.start("ping", "-i", "0.002", "-q", "10.100.0.3", stdout=-1, text=True)
+    flow = Flow(stage.routers["b1"].space, "10.100.0.3")
     dice = random.Random(5)
     lines = [f"tenant={tenant}", "addressing=private"]
     for n in range(10000):
@@ -202,9 +197,7 @@ def test_large_set_while_traffic_flows(stage):
     assert len(stage.hub.get()["peers"]) == 10000 + len(stage.routers)
     stage.hub.set(f"tenant={tenant}", "remove=true")
     assert len(stage.hub.get()["peers"]) == len(stage.routers)
-    flow.send_signal(2)
-    said = flow.communicate()[0]
-    assert " 0% packet loss" in said, said
+    assert flow.lost() == 0, flow.said
 
 
 def test_everything_still_stands(stage):

@@ -258,9 +258,6 @@ def host():
         world.host = world.space("host")
         world.name = world.interface()
         yield world
-        for pid in serving(world.name):
-            os.kill(pid, signal.SIGKILL)
-        (SOCKETS / f"{world.name}.sock").unlink(missing_ok=True)
 
 
 def serving(name):

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from lab import SLOW, wait_until
+import noise
+from lab import SLOW, Flow, wait_until
 from packets import ICMP, ICMP6, TCP, UDP, Packet, Sniffer, echo, ip4, ip6, ip_udp, raw_sender, tcp_syn
 from tenancy import A, B, C, HUB, HUB6, INET, INET6, LAN, Answerers, Stage, ask_tcp, ask_udp
 
@@ -337,7 +338,7 @@ def test_router_moves_to_another_tenant(stage):
 
 def test_tenant_removed_and_made_again_under_traffic(stage):
     """B goes, and its routers with it; nobody else notices. Then it comes back."""
-    flow = stage.routers["a1"].space.start("ping", "-i", "0.01", "-q", "10.100.0.3", stdout=-1, text=True)
+    flow = Flow(stage.routers["a1"].space, "10.100.0.3", 0.005)
     storm = stage.routers["b1"].space.start("ping", "-i", "0.002", "-q", "10.100.0.3")
     time.sleep(0.2)
     stage.hub.set(f"tenant={B}", "remove=true")
@@ -358,9 +359,31 @@ def test_tenant_removed_and_made_again_under_traffic(stage):
     assert ask_udp(stage.gw, HUB, "10.201.0.2") == "b1"
     storm.terminate()
     storm.wait()
-    flow.send_signal(2)
-    said = flow.communicate()[0]
-    assert " 0% packet loss" in said, said
+    assert flow.lost() == 0, flow.said
+
+
+def test_peer_without_a_tenant_is_on_the_hubs_side_of_no_wall(stage):
+    """A plain WireGuard peer on the same interface: the hub and it may talk, tenants and it may not."""
+    a1, c1 = stage.routers["a1"], stage.routers["c1"]
+    plain = noise.Peer(a1.space.udp("198.51.100.10"), stage.hub.key.public, ("198.51.100.1", 51820))
+    stage.hub.add(plain.key, ["10.50.0.2/32"])
+    try:
+        plain.handshake()
+        plain.send(plain.session.seal(ip_udp("10.50.0.2", 9, HUB, Answerers.PORT, b"plain")))
+        answer = plain.session.open(plain.receive(noise.DATA))
+        assert Packet(answer).payload[8:] == b"hub plain"
+        sniffers = [Sniffer(router.space, router.device.name) for router in (a1, c1)]
+        for address in (a1.hub_address, a1.inside, c1.inside):
+            plain.send(plain.session.seal(ip_udp("10.50.0.2", 9, address, Answerers.PORT, b"sneaking in")))
+        for router in (a1, c1):  # both with egress, which ends where somebody lives
+            assert ask_udp(router.space, router.inside, "10.50.0.2") == errno.EHOSTUNREACH
+        for sniffer in sniffers:
+            assert not [raw for _, raw in sniffer.read(0.1) if b"sneaking in" in raw]
+            sniffer.close()
+        while packet := plain.receive(timeout=0.05):
+            assert plain.session.open(packet)[9:10] != b"\x11", "nothing but refusals came to it"
+    finally:
+        stage.hub.remove(plain.key)
 
 
 def test_addressing_of_a_tenant_with_peers_cannot_change(stage):

@@ -336,6 +336,55 @@ def test_padding_to_sixteen_but_not_beyond_the_mtu(scene, size):
     assert plain[size:] == bytes(len(plain) - size), "padded with zeros"
 
 
+def test_padding_follows_a_changed_mtu(scene):
+    peer = scene.own_end()
+    s = scene.server.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    try:
+        for mtu, size, wanted in ((1300, 1290, 1296), (1300, 1297, 1300), (1500, 1497, 1500), (1420, 1300, 1312)):
+            scene.server.ip(f"link set {scene.far.name} mtu {mtu}")
+            time.sleep(0.1)  # told by the kernel, not by us
+            s.sendto(ip4("10.9.0.1", "10.9.0.9", 253, bytes(size - 20)), ("10.9.0.9", 0))
+            assert len(peer.session.open(peer.receive(noise.DATA))) == wanted
+    finally:
+        scene.server.ip(f"link set {scene.far.name} mtu 1420")
+
+
+def test_jumbo_frames(scene):
+    scene.join()
+    for space, device in ((scene.client, scene.near), (scene.server, scene.far)):
+        space.ip("link set eth0 mtu 9000", f"link set {device.name} mtu 8920")
+    try:
+        time.sleep(0.1)
+        assert scene.client.ping("10.9.0.1", size=8892, dont_fragment=True)
+        assert scene.server.ping("10.9.0.2", size=8892, dont_fragment=True)
+    finally:
+        for space, device in ((scene.client, scene.near), (scene.server, scene.far)):
+            space.ip("link set eth0 mtu 1500", f"link set {device.name} mtu 1420")
+
+
+@pytest.mark.ours  # wireguard-go keeps the port
+def test_interface_down_frees_the_port_and_up_takes_it_again(scene):
+    scene.join()
+    port = int(scene.far.get()["listen_port"])
+    scene.server.ip(f"link set {scene.far.name} down")
+    try:
+        def free():
+            try:
+                scene.server.udp("0.0.0.0", port).close()
+                return True
+            except OSError:
+                return False
+        wait_until(free, what="the port to be free")
+        assert not scene.client.ping("10.9.0.1", timeout=0.2)
+    finally:
+        scene.server.ip(f"link set {scene.far.name} up")
+    wait_until(lambda: int(scene.far.get()["listen_port"]) == port)
+    time.sleep(0.05)
+    scene.near.set("replace_peers=true")  # so that it begins at once
+    scene.near.add(scene.far, ["10.9.0.1/32"], endpoint=f"192.0.2.1:{port}")
+    wait_until(lambda: scene.client.ping("10.9.0.1", timeout=0.5))
+
+
 def test_keepalive_is_empty(scene):
     peer = scene.own_end()
     scene.far.set(f"public_key={peer.key.hex}", "persistent_keepalive_interval=1")
@@ -378,26 +427,28 @@ def test_handshakes_are_marked_af41_and_data_is_not(scene, target):
 
 
 @pytest.mark.ours
+@pytest.mark.parametrize("target", ["192.0.2.1", "2001:db8::1"])
 @pytest.mark.parametrize("ecn", [0, 1, 2, 3])
-def test_ecn_goes_out_with_the_outer_packet_and_dscp_does_not(scene, ecn):
-    peer = scene.own_end()
+def test_ecn_goes_out_with_the_outer_packet_and_dscp_does_not(scene, ecn, target):
+    peer = scene.own_end(source="2001:db8::2" if ":" in target else "192.0.2.2", target=target)
     s = scene.server.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
     def send():
         s.sendto(ip4("10.9.0.1", "10.9.0.9", 253, bytes(100), tos=0xB8 | ecn), ("10.9.0.9", 0))
-    assert outer_tos(scene.client, "eth0", lambda p: p.source == "192.0.2.1" and p.protocol == 17 and p.payload[8] == 4, send) == ecn
+    assert outer_tos(scene.client, "eth0", lambda p: p.source == target and p.protocol == 17 and p.payload[8] == 4, send) == ecn
     inner = Packet(peer.session.open(peer.receive(noise.DATA)))
     assert inner.tos == 0xB8 | ecn, "the inner packet is as it was"
 
 
 # RFC 6040, 4.2: outer ECT(1) replaces ECT(0); outer CE marks an inner packet that can be marked, and drops one that cannot
+@pytest.mark.parametrize("target", ["192.0.2.1", "2001:db8::1"])
 @pytest.mark.parametrize("outer, inner, wanted", [(0, 2, 2), (3, 2, 3), (3, 1, 3), (3, 3, 3), (1, 2, 1), (0, 0, 0), (3, 0, None)])
-def test_congestion_mark_comes_in(scene, outer, inner, wanted):
+def test_congestion_mark_comes_in(scene, outer, inner, wanted, target):
     if not OURS and outer:
         pytest.skip("wireguard-go copies no ECN")
-    peer = scene.own_end()
+    peer = scene.own_end(source="2001:db8::2" if ":" in target else "192.0.2.2", target=target)
     sniffer = Sniffer(scene.server, scene.far.name)
-    peer.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, outer)
+    peer.socket.setsockopt(*(socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if ":" in target else (socket.IPPROTO_IP, socket.IP_TOS), outer)
     peer.send(peer.session.seal(ip_udp("10.9.0.9", 1, "10.9.0.1", 9999, b"ecn", tos=inner)))
     seen = sniffer.wait(lambda p: p.source == "10.9.0.9", 0.3 if wanted is None else 2)
     sniffer.close()

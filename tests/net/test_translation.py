@@ -169,26 +169,57 @@ def test_quoted_packet_of_an_error_is_translated_with_all_checksums(stage, a1):
     assert quoted.valid, "header and UDP checksums of the quoted packet fit its addresses"
 
 
-def test_time_exceeded_behind_a_router_reaches_the_asking_socket(stage, a1):
-    """A traceroute from the hub to something that a1 would have to forward: the hop answers by its hub address."""
-    stage.gw.ip(f"route add 10.200.0.77/32 dev {stage.hub.name}")
-    a1.space.sysctl("net.ipv4.ip_forward", 1)
-    # a second hub address would lead there; what matters is an error that a router makes about a translated packet
-    said = stage.gw.run("ping", "-c", 1, "-t", 1, "-W", 1, HUB_OF_A1, check=False).stdout
-    assert " 1 received" in said, "the tunnel itself costs no hop"
+def test_the_tunnel_costs_no_hop(stage, a1):
+    assert stage.gw.ping(HUB_OF_A1, ttl=1) and a1.space.ping(HUB, ttl=1)
+
+
+def error_of(s, data):
+    """Sends on a connected socket; the errno it gets, the ICMP (type, code) and who said it (IP_RECVERR)."""
+    s.send(data)
+    with pytest.raises(OSError) as error:
+        s.recv(100)
+    told, ancillary, _, _ = s.recvmsg(2000, 512, socket.MSG_ERRQUEUE)
+    assert told and data.startswith(told), "what the error quotes is what this socket sent"
+    extended = ancillary[0][2]  # struct sock_extended_err, then the offender's address
+    return error.value.errno, tuple(extended[5:7]), socket.inet_ntoa(extended[20:24])
+
+
+def test_time_exceeded_on_the_way_out_reaches_the_routers_socket(stage, a1):
+    """A traceroute's first hop: the gateway's host, which knows the packet by its hub address only."""
     with a1.space.udp(A1) as s:
         s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
         s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         s.connect((INET, 9))
-        s.send(b"two hops away")
-        with pytest.raises(OSError) as error:
-            s.recv(100)
-        assert error.value.errno == errno.EHOSTUNREACH
-        data, ancillary, _, _ = s.recvmsg(200, 512, socket.MSG_ERRQUEUE)
-        assert data == b"two hops away"
-        offender = ancillary[0][2][16 + 4:16 + 8]
-        assert struct.unpack("=IBBB", ancillary[0][2][:7])[2:] == (11, 0)
-        assert socket.inet_ntoa(offender) == HUB or offender
+        code, kind, offender = error_of(s, b"two hops away")
+        assert (code, kind) == (errno.EHOSTUNREACH, (11, 0))
+        assert offender == HUB
+
+
+def test_port_unreachable_from_the_internet_reaches_the_routers_socket(stage, a1):
+    with a1.space.udp(A1) as s:
+        s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        s.connect((INET, 4))
+        assert error_of(s, b"anybody?") == (errno.ECONNREFUSED, (3, 3), INET)
+
+
+def test_path_mtu_on_the_way_out(stage, a1):
+    """The way from the gateway on is narrower than the tunnel; its word reaches the router and changes what it sends."""
+    stage.gw.ip("link set eth1 mtu 1300")
+    stage.inet.ip("link set eth0 mtu 1300")
+    try:
+        with a1.space.udp(A1) as s:
+            s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+            s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+            s.connect((INET, Answerers.PORT))
+            code, kind, offender = error_of(s, bytes(1390))
+            assert (code, kind, offender) == (errno.EMSGSIZE, (3, 4), HUB)
+            s.send(bytes(1272))
+            assert s.recv(2000) == b"inet " + bytes(1272)
+        assert transfer(stage.inet, a1.space, INET, A1, HUB_OF_A1, 2 << 20), "and the way in"
+    finally:
+        stage.gw.ip("link set eth1 mtu 1500")
+        stage.inet.ip("link set eth0 mtu 1500")
+        a1.space.ip("route flush cache")
 
 
 def test_error_about_somebody_elses_flow_is_not_translated(stage, a1):
@@ -257,7 +288,7 @@ def test_too_big_site_to_site_is_told_by_fragmentation_needed(stage, a1):
         sniffer.close()
         assert stage.hub.counters()["drop.too_big"] > before
         # and TCP finds its way by itself
-        a1.space.run("ip", "route", "flush", "cache")
+        a1.space.ip("route flush cache")
         assert transfer(a1.space, stage.routers["a2"].space, A1, A2, A2, 2 << 20)
     finally:
         a1.space.ip(f"link set {a1.device.name} mtu 1420")

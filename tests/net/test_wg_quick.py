@@ -83,7 +83,7 @@ def test_up_and_down(scene, quick):
     before = scene.home.ip("-br addr show"), scene.home.ip("rule show"), scene.home.ip("route show table all")
     name = up("10.9.0.1/32, fd00:9::1/128")
     assert scene.home.ping("10.9.0.1") and scene.home.ping("fd00:9::1")
-    assert f"interface: {name}" in scene.home.run("wg", "show").stdout
+    assert f"interface: {name}" in scene.home.run("wg", "show", name).stdout
     down()
     wait_until(lambda: not (SOCKETS / f"{name}.sock").exists(), what="the socket to go with the interface")
     wait_until(lambda: (scene.home.ip("-br addr show"), scene.home.ip("rule show"), scene.home.ip("route show table all")) == before)
