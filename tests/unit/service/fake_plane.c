@@ -34,6 +34,8 @@ static struct {
     uint64_t generation, clock, changes;
     bool up, stopped, half;
     struct key refused;
+    void (*after)(void *context);
+    void *after_context;
     struct {
         bool set;
         unsigned good, times;
@@ -66,6 +68,7 @@ void fake_plane_reset(void) {
     memset(plane.calls, 0, sizeof plane.calls);
     plane.half = plane.stopped = false;
     plane.refused = (struct key){0};
+    plane.after = NULL;
     plane.up = true;
     plane.generation++;
     plane.changes = 0;
@@ -278,7 +281,12 @@ static int fake_each_peer(struct backend *b, uint64_t since, backend_peer_fn *fn
         r = peer->gone || (since && peer->changed_at <= since) ? 0 : fn(context, &peer->is);
     }
     *ret_now = plane.clock;
+    void (*after)(void *) = plane.after;
+    plane.after = NULL;
     pthread_mutex_unlock(&plane.mutex);
+    if (after) {
+        after(plane.after_context);
+    }
     return r;
 }
 
@@ -336,6 +344,13 @@ static int fake_state(struct backend *b, struct backend_state *ret_state) {
     }
     pthread_mutex_unlock(&plane.mutex);
     return r;
+}
+
+void fake_plane_after_each_peer(void (*fn)(void *context), void *context) {
+    pthread_mutex_lock(&plane.mutex);
+    plane.after = fn;
+    plane.after_context = context;
+    pthread_mutex_unlock(&plane.mutex);
 }
 
 uint64_t fake_plane_calls(enum fake_call call) {

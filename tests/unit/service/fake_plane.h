@@ -38,6 +38,9 @@ void fake_plane_refuse(const struct key *public_key);
 /* Gone, and revive() fails until fake_plane_heal(). */
 void fake_plane_stop(void);
 
+/* Once, after the next each_peer() has said all and before it returns. */
+void fake_plane_after_each_peer(void (*fn)(void *context), void *context);
+
 uint64_t fake_plane_calls(enum fake_call call);
 uint64_t fake_plane_changes(void); /* applied */
 size_t fake_plane_peers(void);

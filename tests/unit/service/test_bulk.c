@@ -82,9 +82,9 @@ static void a_bad_item_falls_alone_and_leaves_nothing(void **state) {
     b->items[12].tenant.limits.routers = 1;
     b->items[13].has_tenant = false;
     b->specs[13][0].tenant_id = b->specs[13][1].tenant_id = limited.id; /* one more than it may have */
-    b->items[14].has_tenant = false;
-    b->items[14].router_count = 1;
-    b->specs[14][0].tenant_id = (struct uuid){{9}};
+    b->items[15].has_tenant = false;
+    b->items[15].router_count = 1;
+    b->specs[15][0].tenant_id = (struct uuid){{9}};
     assert_int_equal(service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p), 0);
     static const struct {
         size_t item;
@@ -97,7 +97,7 @@ static void a_bad_item_falls_alone_and_leaves_nothing(void **state) {
         {11, "address-outside-tenant", "routers[1].address"},
         {12, "router-limit", ""},
         {13, "router-limit", "routers[1]"},
-        {14, "tenant-not-found", ""},
+        {15, "tenant-not-found", ""},
     };
     size_t failed = 0;
     for (size_t i = 0; i < ITEMS; i++) {
