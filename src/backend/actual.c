@@ -129,7 +129,7 @@ int actual_peer_line(void *reader, const char *key, const char *value) {
         return good(key_from_hex(value, &peer->is.preshared_key));
     }
     if (strcmp(key, "endpoint") == 0) {
-        return good(uapi_text_endpoint(value, &peer->endpoint));
+        return good(uapi_text_endpoint(value, &peer->is.endpoint));
     }
     if (strcmp(key, "last_handshake_time_sec") == 0) {
         return take_handshake(r, value, NSEC_PER_SEC);

@@ -39,6 +39,10 @@ static void peer_text(struct buf *to, const struct desired_peer *peer) {
     }
     hub_text(to, &peer->hub_address, &peer->address);
     hub_text(to, &peer->address6, &peer->address6);
+    if (peer->endpoint.sa.sa_family != AF_UNSPEC) {
+        /* So that after a restart the hub may call on a router instead of waiting for its call. */
+        uapi_line_endpoint(to, "last_endpoint", &peer->endpoint);
+    }
     if (memcmp(peer->timestamp, no_timestamp, sizeof no_timestamp) != 0) {
         uapi_line_timestamp(to, "timestamp", peer->timestamp);
     }

@@ -255,7 +255,8 @@ static void set_plain_values(struct worker *worker, struct peer *peer, const str
     if (change->has_preshared_key) {
         peer->remote.preshared_key = change->preshared_key;
     }
-    if (change->has_endpoint) {
+    bool known = peer->endpoint.sa.sa_family != AF_UNSPEC;
+    if (change->has_endpoint && !(known && change->endpoint_if_unknown)) {
         peer->endpoint = change->endpoint;
         peer->local.family = AF_UNSPEC;
         peer->changed_ns = worker->mono_ns;

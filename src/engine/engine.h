@@ -122,6 +122,7 @@ struct engine_peer_change {
     bool has_preshared_key, has_endpoint, has_keepalive, has_tenant, has_hub_addresses, has_timestamp;
     struct key preshared_key; /* zero: none */
     union endpoint endpoint;
+    bool endpoint_if_unknown; /* has_endpoint, but where the peer spoke from since counts more */
     uint16_t keepalive_s;
     struct uuid tenant; /* zero: no tenant (plain WireGuard). -ENOENT if there is no such tenant. Moving an existing
                            peer to another tenant drops its allowed IPs, hub addresses and sessions first */

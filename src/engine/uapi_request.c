@@ -219,6 +219,7 @@ static int peer_endpoint(struct uapi_request *r, const char *value) {
         return fail_value(r, "endpoint", "give ADDRESS:PORT or [ADDRESS]:PORT, numeric");
     }
     r->change.has_endpoint = true;
+    r->change.endpoint_if_unknown = false;
     return 0;
 }
 
@@ -290,6 +291,18 @@ static int peer_hub_address(struct uapi_request *r, const char *value) {
     }
     change->hub_addresses[change->hub_address_count++] = address;
     change->has_hub_addresses = true;
+    return 0;
+}
+
+static int peer_last_endpoint(struct uapi_request *r, const char *value) {
+    if (r->change.has_endpoint) {
+        return fail_value(r, "last_endpoint", "endpoint= is given already, and counts more");
+    }
+    if (uapi_text_endpoint(value, &r->change.endpoint) < 0) {
+        return fail_value(r, "last_endpoint", "give ADDRESS:PORT or [ADDRESS]:PORT, numeric");
+    }
+    r->change.has_endpoint = true;
+    r->change.endpoint_if_unknown = true;
     return 0;
 }
 
@@ -389,6 +402,7 @@ static const struct word peer_words[] = {
     {"hub_address", peer_hub_address},
     {"endpoint", peer_endpoint},
     {"persistent_keepalive_interval", peer_keepalive},
+    {"last_endpoint", peer_last_endpoint},
     {"timestamp", peer_timestamp},
     {"remove", peer_remove},
     {"update_only", peer_update_only},

@@ -40,6 +40,7 @@ struct desired_peer {
     struct ip_addr address6;
     struct prefix lans[ROUTER_LANS_MAX];
     uint32_t lan_count;
+    union endpoint endpoint; /* where it last spoke from, until the data plane knows better; family 0: unknown */
     uint8_t timestamp[DESIRED_TIMESTAMP_SIZE]; /* greatest TAI64N seen by any gateway; zero: none */
 };
 
@@ -59,8 +60,7 @@ struct desired_change {
 };
 
 struct actual_peer {
-    struct desired_peer is;
-    union endpoint endpoint;      /* family 0: unknown */
+    struct desired_peer is;       /* endpoint: where it is now */
     int64_t last_handshake_at_us; /* wall; 0: never */
     uint64_t bytes_received;      /* since the peer was added to the data plane */
     uint64_t bytes_sent;

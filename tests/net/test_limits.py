@@ -23,7 +23,8 @@ def stage():
 
 
 def limit(stage, bits=0, packets=0):
-    stage.hub.set(f"tenant={A}", "addressing=private", "egress=true", f"limit_bits_per_second={bits}", f"limit_packets_per_second={packets}")
+    stage.hub.set(f"tenant={A}", "addressing=private", "egress=true",
+                  f"limit_bits_per_second={bits}", f"limit_packets_per_second={packets}")
 
 
 @pytest.fixture(autouse=True)

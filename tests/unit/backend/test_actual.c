@@ -64,7 +64,7 @@ static void a_peer_of_ours_reads_back_as_desired(void **state) {
     const struct actual_peer *p = &seen.peers[0];
     assert_int_equal(p->is.public_key.bytes[0], 0xaa);
     assert_int_equal(p->is.preshared_key.bytes[31], 7);
-    assert_int_equal(ntohs(p->endpoint.in6.sin6_port), 51820);
+    assert_int_equal(ntohs(p->is.endpoint.in6.sin6_port), 51820);
     assert_int_equal(p->last_handshake_at_us, 5000006);
     assert_int_equal(p->bytes_sent, 34);
     assert_int_equal(p->bytes_received, 12);

@@ -43,6 +43,17 @@ static void a_private_tenants_peer_is_translated(void **state) {
                   "hub_address=fd00::9\n");
 }
 
+static void where_it_last_was_is_only_a_hint(void **state) {
+    (void)state;
+    struct desired_change change = a_peer();
+    change.peer.lan_count = 0;
+    change.peer.address6.family = 0;
+    assert_int_equal(endpoint_parse("192.0.2.7:4000", &change.peer.endpoint), 0);
+    says(&change, "public_key=" KEY "\npeer_tenant=" TENANT "\npreshared_key=" ZERO
+                  "\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\nallowed_ip=10.100.0.2/32\n"
+                  "hub_address=10.0.0.9=10.100.0.2\nlast_endpoint=192.0.2.7:4000\n");
+}
+
 static void a_unique_tenants_peer_is_not(void **state) {
     (void)state;
     struct desired_change change = a_peer();
@@ -91,6 +102,7 @@ static void a_tenant_is_said_in_whole(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_private_tenants_peer_is_translated),
+        cmocka_unit_test(where_it_last_was_is_only_a_hint),
         cmocka_unit_test(a_unique_tenants_peer_is_not),
         cmocka_unit_test(a_peer_without_addresses_loses_those_it_had),
         cmocka_unit_test(removals_name_only_what_goes),

@@ -71,6 +71,21 @@ static void a_removed_peer_leaves_nothing(void **state) {
     assert_int_equal(table_count(&rig->workers[0]->keys), 0);
 }
 
+static void where_a_peer_last_was_counts_until_it_is_heard(void **state) {
+    struct rig *rig = *state;
+    struct peer *peer = rig_peer(rig, 0, 1, 0, (const char *[]){"10.102.0.0/24", NULL}, NULL);
+    struct change change = change_of(peer);
+    const union endpoint heard = peer->endpoint;
+    change.peer.has_endpoint = true;
+    change.peer.endpoint_if_unknown = true;
+    assert_int_equal(endpoint_parse("192.0.2.9:4000", &change.peer.endpoint), 0);
+    assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
+    assert_true(endpoint_equal(&peer->endpoint, &heard));
+    peer->endpoint.sa.sa_family = AF_UNSPEC;
+    assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
+    assert_true(endpoint_equal(&peer->endpoint, &change.peer.endpoint));
+}
+
 static void a_prefix_moves_between_peers_of_a_tenant(void **state) {
     struct rig *rig = *state;
     struct peer *first = rig_peer(rig, 0, 1, 2, (const char *[]){"10.101.0.0/24", "10.101.1.0/24", NULL}, NULL);
@@ -230,6 +245,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         RIG(the_hub_knows_what_is_unique),
         RIG(a_removed_peer_leaves_nothing),
+        RIG(where_a_peer_last_was_counts_until_it_is_heard),
         RIG(a_prefix_moves_between_peers_of_a_tenant),
         RIG(tenants_do_not_take_from_each_other),
         RIG(replacing_forgets_the_old_ones),
