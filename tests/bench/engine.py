@@ -3,11 +3,12 @@
 
 usage: tests/bench/engine.py [--build FOLDER] [--only NAME[,NAME]...] [--quick]
 
-Prints a table and merges the figures into FOLDER/bench.json. RIVAL= names the userspace WireGuard to compare with (started
-with -f); default: wireguard-go. Both run in turns, on the same topology; figures are medians. NAME is a part (tcp, latency,
-sites, small, hairpin, load, handshakes, storm, flood) or the name of a figure.
+Prints a table and merges the figures into FOLDER/bench.json. RIVAL= names the userspace WireGuard to compare with
+(started with -f); default: wireguard-go. Both run in turns, on the same topology; figures are medians. NAME is a part
+(tcp, latency, sites, small, hairpin, load, handshakes, storm, flood) or the name of a figure.
 
-Needs root: everything runs in network namespaces of its own. Both ends, the routers and their gateway share the machine.
+Needs root: everything runs in network namespaces of its own. Both ends, the routers and their gateway share the
+machine, and whatever else runs there makes every figure worse; those per CPU second least.
 """
 import argparse
 import json
@@ -42,17 +43,20 @@ PARTS = {
 # name: (what must hold, how to check it from all figures)
 TARGETS = {
     "tcp_gbit_s": ("8 x rival", lambda f: f["tcp_gbit_s"] >= 8 * f["tcp_gbit_s_rival"]),
-    "cpu_s_per_gb": ("rival / 10, and 1.24", lambda f: f["cpu_s_per_gb"] <= min(f["cpu_s_per_gb_rival"] / 10, 1.13 * 1.1)),
+    "cpu_s_per_gb": ("rival / 10, and 1.24",
+                     lambda f: f["cpu_s_per_gb"] <= min(f["cpu_s_per_gb_rival"] / 10, 1.13 * 1.1)),
     "small_pps_per_core": ("500,000, and 5 x rival",
                            lambda f: f["small_pps_per_core"] >= max(500_000, 5 * f["small_pps_per_core_rival"])),
     "hairpin_gbit_s": ("above tcp_gbit_s", lambda f: f["hairpin_gbit_s"] > f["tcp_gbit_s"]),
-    "added_latency_us_p50": ("0.6 x rival", lambda f: f["added_latency_us_p50"] <= 0.6 * f["added_latency_us_p50_rival"]),
+    "added_latency_us_p50": ("0.6 x rival",
+                             lambda f: f["added_latency_us_p50"] <= 0.6 * f["added_latency_us_p50_rival"]),
     "added_latency_us_p99": ("at most 1,000", lambda f: f["added_latency_us_p99"] <= 1000),
     "bytes_per_idle_peer": ("at most 512", lambda f: f["bytes_per_idle_peer"] <= 512),
     "load_100k_s": ("at most 1", lambda f: f["load_100k_s"] <= 1),
     "load_1m_s": ("at most 12", lambda f: f["load_1m_s"] <= 12),
     "handshakes_percent_of_x25519": ("at least 80", lambda f: f["handshakes_percent_of_x25519"] >= 80),
-    "storm_100k_s": ("its CPU time + 10", lambda f: f["storm_100k_s"] <= f["storm_100k_least_s"] + 10),
+    "storm_100k_s": ("its CPU time + 10", lambda f: f["storm_100k_back_percent"] == 100
+                     and f["storm_100k_s"] <= f["storm_100k_least_s"] + 10),
     "idle_cpu_percent_100k": ("below 5", lambda f: f["idle_cpu_percent_100k"] < 5),
     "idle_cpu_percent_1m_silent": ("below 0.1", lambda f: f["idle_cpu_percent_1m_silent"] < 0.1),
     "flood_legit_success_percent": ("at least 99", lambda f: f["flood_legit_success_percent"] >= 99),
@@ -88,14 +92,15 @@ class Bench:
         compiler = subprocess.run([commands[0]["command"].split()[0], "--version"], capture_output=True, text=True,
                                   timeout=10, check=True).stdout.splitlines()[0]
         options = json.loads((self.build / "meson-info/intro-buildoptions.json").read_text(encoding="utf-8"))
-        cpu = next((line.partition(":")[2].strip() for line in
-                    pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if line.startswith("model name")),
+        described = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in described if line.startswith("model name")),
                    platform.machine())
+        build_type = next(option["value"] for option in options if option["name"] == "buildtype")
         said = subprocess.run([self.rival, "--version"], capture_output=True, text=True, timeout=10, check=False)
         self.about |= {
             "bench_kernel": platform.release(),
             "bench_cpu": f"{cpu}, {len(os.sched_getaffinity(0))} CPUs",
-            "bench_compiler": compiler + ", " + next(option["value"] for option in options if option["name"] == "buildtype"),
+            "bench_compiler": f"{compiler}, {build_type}",
             "bench_load_before": f"{os.getloadavg()[0]:.1f}",
             "bench_rival": (said.stdout or said.stderr).strip().splitlines()[0],
         }

@@ -8,31 +8,22 @@
 #include "swarm.h"
 
 #define STEP 256
+#define BURST 64 /* the most of one UDP_SEGMENT send */
 
-/* Right in its length and its mac1, garbage in everything else. */
-static void put_forgery(const struct swarm *swarm, uint8_t *slot) {
-    struct message_initiation message;
-    randombytes_buf(&message, sizeof message);
-    memset(message.type, 0, sizeof message.type);
-    message.type[0] = MESSAGE_INITIATION;
-    memset(&message.macs, 0, sizeof message.macs);
-    cookie_stamp(NULL, &swarm->hub_public, 0, &message, sizeof message);
-    memcpy(slot, &message, sizeof message);
-}
-
-static unsigned send_forgeries(struct swarm *swarm, uint32_t *next, unsigned most) {
-    unsigned count = 0;
-    while (count < most) {
-        uint8_t *slot = net_slot(swarm->net, swarm_source(swarm, *next), sizeof(struct message_initiation));
-        if (!slot) {
-            break;
-        }
-        put_forgery(swarm, slot);
-        *next += 1;
-        count++;
+/* Right in their length and their mac1, garbage in everything else; all of one source, with one call. */
+static unsigned send_forgeries(struct swarm *swarm, uint32_t number, unsigned count) {
+    struct message_initiation messages[BURST];
+    count = count < BURST ? count : BURST;
+    randombytes_buf(messages, count * sizeof *messages);
+    for (unsigned i = 0; i < count; i++) {
+        memset(messages[i].type, 0, sizeof messages[i].type);
+        messages[i].type[0] = MESSAGE_INITIATION;
+        memset(&messages[i].macs, 0, sizeof messages[i].macs);
+        cookie_stamp(NULL, &swarm->hub_public, 0, &messages[i], sizeof messages[i]);
     }
-    net_flush(swarm->net);
-    return count;
+    int error = net_burst(swarm->net, swarm_source(swarm, number), (uint8_t *)messages, count * sizeof *messages,
+                          sizeof *messages);
+    return error < 0 ? 0 : count;
 }
 
 static void ignore(void *context, uint8_t *bytes, size_t size) {
@@ -65,7 +56,7 @@ int swarm_flood(struct swarm *swarm, json_t *arguments, json_t *result) {
         bool behind = (double)sent < due;
         if (behind) {
             double missing = due - (double)sent;
-            sent += send_forgeries(swarm, &next, missing < STEP ? (unsigned)missing + 1 : STEP);
+            sent += send_forgeries(swarm, next++, missing < BURST ? (unsigned)missing + 1 : BURST);
         }
         net_receive(swarm->net, behind ? 0 : 1, ignore, &received);
     }

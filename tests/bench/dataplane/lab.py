@@ -34,12 +34,14 @@ def percentile(values, percent):
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def thread_cpu_s(pid):
-    """User and system time of a process's threads, in seconds; finer than the ticks of /proc/<pid>/stat."""
-    total = 0
+def thread_times_s(pid):
+    """(on a CPU, ready but waiting for one) of a process's threads, in seconds; finer than the ticks of
+    /proc/<pid>/stat."""
+    used = waited = 0
     for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        total += int(path.read_text(encoding="ascii").split()[0])
-    return total / 1e9
+        fields = path.read_text(encoding="ascii").split()
+        used, waited = used + int(fields[0]), waited + int(fields[1])
+    return used / 1e9, waited / 1e9
 
 
 def system_calls(pid):
@@ -64,6 +66,14 @@ class Link:
                 fields = fields.split()
                 return int(fields[0]), int(fields[1]), int(fields[8]), int(fields[9])
         raise RuntimeError(f"{self.namespace}: no interface {self.name}")
+
+
+def udp_counters(namespace):
+    """The kernel's UDP counters of a namespace, by their names in /proc/net/snmp."""
+    with namespace.inside():
+        lines = pathlib.Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").splitlines()
+    names, values = (line.split()[1:] for line in lines if line.startswith("Udp:"))
+    return dict(zip(names, map(int, values)))
 
 
 class Endpoint:
@@ -105,7 +115,10 @@ class Endpoint:
         return self.process.pid
 
     def cpu_s(self):
-        return thread_cpu_s(self.pid)
+        return thread_times_s(self.pid)[0]
+
+    def waited_s(self):
+        return thread_times_s(self.pid)[1]
 
     def rss(self):
         return memory_mb(self.pid) * 1e6
