@@ -103,8 +103,8 @@ def flooded(bench, lab, hub, peers, seconds, **swarm_options):
 
 def flood(bench):
     """200,000 forged initiations a second with a valid mac1, from many addresses, while routers connect: 1,000 at
-    addresses of their own, then as many at the ports of one address, as behind a carrier's NAT. `unread` is what came and
-    found the sockets' buffers full: no CPU to read it."""
+    addresses of their own, then as many at the ports of one address, as behind a carrier's NAT. `unread` is what came
+    and found the sockets' buffers full: no CPU to read it."""
     peers, seconds = (200, 12) if bench.quick else (1000, 21)
     with Lab(bench) as lab:
         hub, _ = lab.crowd(bench.engine, 1, split=True)
