@@ -49,7 +49,7 @@ struct worker_setup {
     const struct directory *directory;
     const struct aead_ops *aead;
     const struct tun *tun; /* NULL in tests, which set tun_fd */
-    uint64_t clock_rate; /* at least 1 */
+    uint64_t clock_rate;   /* at least 1 */
     uint32_t mtu;
     struct worker *const *workers;
 };
