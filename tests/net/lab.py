@@ -1,9 +1,10 @@
 """A laboratory of network namespaces: what the tests of this folder build their topologies from.
 
-A Space is a namespace; sockets and processes are made inside it without a helper program. A World owns spaces and processes
-and takes all of them down again, whatever failed. Interface names are unique on the machine, not only in their namespace,
-because the sockets of all userspace WireGuard interfaces share one folder.
+A Space is a namespace; sockets and processes are made inside it without a helper program. A World owns spaces and
+processes and takes all of them down again, whatever failed. Interface names are unique on the machine, not only in
+their namespace, because the sockets of all userspace WireGuard interfaces share one folder.
 """
+import binascii
 import contextlib
 import os
 import pathlib
@@ -13,6 +14,8 @@ import subprocess
 import tempfile
 import threading
 import time
+
+from nacl.bindings import crypto_scalarmult_base
 
 from harness.netns import Namespace, die_with_parent, short_name
 
@@ -63,7 +66,8 @@ class Space(Namespace):
 
     def close(self):
         # what detached from us in here, wg-quick's daemons for one, would keep the namespace alive
-        for pid in subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False).stdout.split():
+        told = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True, check=False)
+        for pid in told.stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         super().close()
@@ -84,7 +88,8 @@ class Space(Namespace):
                                     stdin=None if "input" in options else subprocess.DEVNULL,
                                     timeout=timeout * SLOW, check=False, **options)
         if check and result.returncode != 0:
-            raise AssertionError(f"{self.name}: {' '.join(map(str, command))}: {result.returncode}\n{result.stdout}{result.stderr}")
+            words = " ".join(map(str, command))
+            raise AssertionError(f"{self.name}: {words}: {result.returncode}\n{result.stdout}{result.stderr}")
         return result
 
     def start(self, *command, **options):
@@ -150,6 +155,10 @@ def family_of(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
+def add_address(address, interface):
+    return f"addr add {address} dev {interface}" + (" nodad" if ":" in address else "")
+
+
 def bracketed(address, port):
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
@@ -183,8 +192,7 @@ class World:
         """A cable between two spaces."""
         a.ip(f"link add {names[0]} mtu {mtu} type veth peer name {names[1]} netns {b.name}")
         for space, name, addresses in ((a, names[0], a_addresses), (b, names[1], b_addresses)):
-            space.ip(f"link set {name} mtu {mtu} up", *(f"addr add {address} dev {name}" + (" nodad" if ":" in address else "")
-                                                       for address in addresses))
+            space.ip(f"link set {name} mtu {mtu} up", *(add_address(address, name) for address in addresses))
 
     def device(self, space, **options):
         """A running WireGuard interface; see Device."""
@@ -204,7 +212,8 @@ class World:
                 process.wait()
         for device in self.devices:
             device.end()
-        faults = [device.failure() for device in self.devices if device.implementation == "sallyport-wg" and device.process.returncode != 0]
+        faults = [device.failure() for device in self.devices
+                  if device.implementation == "sallyport-wg" and device.process.returncode != 0]
         for space in self.spaces.values():
             space.close()
         for name in self.names:
@@ -220,13 +229,11 @@ class Key:
     """A key pair, in the forms that wg and the UAPI want."""
 
     def __init__(self, private=None):
-        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
         raw = bytearray(private or os.urandom(32))
         raw[0] &= 248
         raw[31] = raw[31] & 127 | 64
         self.private = bytes(raw)
-        self.public = X25519PrivateKey.from_private_bytes(self.private).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.public = crypto_scalarmult_base(self.private)
 
     @property
     def hex(self):
@@ -234,8 +241,7 @@ class Key:
 
 
 def base64(raw):
-    import base64 as codec
-    return codec.b64encode(raw).decode()
+    return binascii.b2a_base64(raw, newline=False).decode()
 
 
 class Uapi(Exception):
@@ -254,8 +260,8 @@ class Device:
     interfaces stands in a fraction of a second; what stock tools do with it is tested in test_dropin.py.
     """
 
-    def __init__(self, world, space, implementation=SUT, key=None, port=0, addresses=(), mtu=1420, routes=(), fwmark=None,
-                 arguments=(), environment=None, up=True):
+    def __init__(self, world, space, implementation=SUT, key=None, port=0, addresses=(), mtu=1420, routes=(),
+                 arguments=(), environment=None):
         self.world = world
         self.space = space
         self.implementation = implementation
@@ -269,15 +275,13 @@ class Device:
                                        env={**os.environ, "LOG_LEVEL": "error", **(environment or {})})
         self.path = SOCKETS / f"{self.name}.sock"
         wait_until(self._answers, 10, what=f"{binary} to answer on {self.path}")
-        self.set(f"private_key={self.key.private.hex()}", f"listen_port={port}",
-                 *([] if fwmark is None else [f"fwmark={fwmark}"]))
+        self.set(f"private_key={self.key.private.hex()}", f"listen_port={port}")
         lines = [f"link set {self.name} mtu {mtu}"]
-        lines += [f"addr add {address} dev {self.name}" + (" nodad" if ":" in address else "") for address in addresses]
-        if up:
-            lines.append(f"link set {self.name} up")
-            lines += [f"route add {route} dev {self.name}" for route in routes]
+        lines += [add_address(address, self.name) for address in addresses]
+        lines.append(f"link set {self.name} up")
+        lines += [f"route add {route} dev {self.name}" for route in routes]
         space.ip(*lines)
-        self.port = int(self.get()["listen_port"]) if up else port
+        self.port = int(self.get()["listen_port"])
 
     def _answers(self):
         if self.process.poll() is not None:

@@ -23,7 +23,7 @@ def _hash(*parts):
     return hashlib.blake2s(b"".join(parts)).digest()
 
 
-def _mac(key, message):
+def mac(key, message):
     return hashlib.blake2s(message, key=key, digest_size=16).digest()
 
 
@@ -131,9 +131,9 @@ class Peer:
 
     def stamped(self, message):
         """Appends both macs."""
-        self.last_mac1 = _mac(mac1_key(self.remote_public), message)
+        self.last_mac1 = mac(mac1_key(self.remote_public), message)
         message += self.last_mac1
-        return message + (_mac(self.cookie, message) if self.cookie else bytes(16))
+        return message + (mac(self.cookie, message) if self.cookie else bytes(16))
 
     def finish(self, response):
         """Consumes the answer to initiation(); the session, or None."""
@@ -207,7 +207,3 @@ class Peer:
         """Consumes a cookie reply to our last message."""
         secret = _hash(b"cookie--", self.remote_public)
         self.cookie = crypto_aead_xchacha20poly1305_ietf_decrypt(reply[32:64], self.last_mac1, reply[8:32], secret)
-
-
-def kind(packet):
-    return packet[0] if packet else 0

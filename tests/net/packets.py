@@ -3,6 +3,7 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 # socket options that Python 3.11 does not name
@@ -21,8 +22,8 @@ def checksum(data):
 def ip4(source, target, protocol, payload, tos=0, ttl=64, ident=None, flags=0, offset=0):
     """flags: 2 is dont-fragment, 1 more-fragments; offset in bytes."""
     ident = int.from_bytes(os.urandom(2), "big") if ident is None else ident
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, 20 + len(payload), ident, flags << 13 | offset // 8, ttl, protocol, 0,
-                       socket.inet_aton(source), socket.inet_aton(target))
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, 20 + len(payload), ident, flags << 13 | offset // 8, ttl, protocol,
+                       0, socket.inet_aton(source), socket.inet_aton(target))
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
 
 
@@ -33,7 +34,9 @@ def ip6(source, target, protocol, payload, traffic_class=0, ttl=64):
 
 def pseudo(source, target, protocol, length):
     a, b = ipaddress.ip_address(source).packed, ipaddress.ip_address(target).packed
-    return a + b + (struct.pack(">BBH", 0, protocol, length) if len(a) == 4 else struct.pack(">IHBB", length, 0, 0, protocol))
+    if len(a) == 4:
+        return a + b + struct.pack(">BBH", 0, protocol, length)
+    return a + b + struct.pack(">IHBB", length, 0, 0, protocol)
 
 
 def udp(source, source_port, target, target_port, data):
@@ -103,11 +106,12 @@ class Packet:
         return Packet(self.payload[8:])
 
     def __repr__(self):
-        return f"{self.source} > {self.target} proto {self.protocol} {self.size} bytes {'' if self.valid else 'BAD CHECKSUM '}{self.raw.hex()}"
+        fault = "" if self.valid else "BAD CHECKSUM "
+        return f"{self.source} > {self.target} proto {self.protocol} {self.size} bytes {fault}{self.raw.hex()}"
 
 
 def raw_sender(space, interface, family=socket.AF_INET):
-    """Puts any IP packet on an interface: send(packet). AF_PACKET, so no routing, no source check, no local delivery."""
+    """Puts any IP packet on an interface: send(packet). AF_PACKET: no routing, no source check, no local delivery."""
     s = space.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     number = 0x0800 if family == socket.AF_INET else 0x86DD
     s.bind((interface, number))
@@ -125,7 +129,6 @@ class Sniffer:
 
     def read(self, seconds):
         """What comes within that time: a list of (is_outgoing, bytes)."""
-        import time
         end = time.monotonic() + seconds
         seen = []
         while (left := end - time.monotonic()) > 0:
@@ -140,7 +143,6 @@ class Sniffer:
 
     def wait(self, wanted, seconds=2):
         """The first packet for which `wanted(Packet)` is true, or None."""
-        import time
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.socket.settimeout(left)

@@ -8,7 +8,7 @@
                                                      eth1 203.0.113.1/24, 2001:db8:113::1/64
                                                       |
                                                      eth0 203.0.113.2/24, 2001:db8:113::2/64
-                                                    [inet]  a host of the world behind the gateway; routes all of ours back
+                                                    [inet]  a host of the world; routes all of ours back
 
     tenant   addressing   egress   routers (inside)            hub addresses
     A        private      yes      10.100.0.2   10.100.0.3     10.200.0.2   10.200.0.3
@@ -18,21 +18,21 @@
     IPv6 is unique in all: fd00:5a:a::2 and ::3, fd00:5a:b::2 ..., fd00:5a:c::2 ...
     LANs: 192.168.1.0/24 behind a1, b1 and c1, with 192.168.1.1 on it. Yes, the same in all three.
 
-Routers are stock wireguard-go, their peer being the gateway with allowed IPs 0.0.0.0/0 and ::/0, and routes for everything into
-the tunnel: nothing on their side keeps them apart.
+Routers are stock wireguard-go, their peer being the gateway with allowed IPs 0.0.0.0/0 and ::/0, and routes for
+everything into the tunnel: nothing on their side keeps them apart.
 """
 import dataclasses
 import socket
 import threading
-import time
 
-from lab import SLOW, World, bracketed, wait_until
+from lab import SLOW, World, wait_until
 from packets import IP_RECVERR, IPV6_RECVERR
 
 A, B, C = (f"0190a000-0000-7000-8000-00000000000{n}" for n in "abc")
 HUB, HUB6 = "10.0.0.1", "fd00:5a::1"
 INET, INET6 = "203.0.113.2", "2001:db8:113::2"
 LAN = "192.168.1.1"
+EVERYWHERE = ["10.0.0.0/8", "203.0.113.0/24", "192.168.0.0/16", "fd00:5a::/32", "2001:db8:113::/64"]
 
 
 @dataclasses.dataclass
@@ -53,7 +53,8 @@ class Router:
     @property
     def extra(self):
         translated = "" if self.inside == self.hub_address else f"={self.inside}"
-        return [f"peer_tenant={self.tenant}", f"hub_address={self.hub_address}{translated}", f"hub_address={self.address6}"]
+        return [f"peer_tenant={self.tenant}", f"hub_address={self.hub_address}{translated}",
+                f"hub_address={self.address6}"]
 
 
 def routers():
@@ -64,29 +65,30 @@ def routers():
 
 
 class Stage(World):
-    def __init__(self, workers=2, mtu=1420, wanted=("a1", "a2", "b1", "b2", "c1", "c2")):
+    def __init__(self, workers=2, wanted=("a1", "a2", "b1", "b2", "c1", "c2")):
         super().__init__()
         self.routers = {router.name: router for router in routers() if router.name in wanted}
         try:
-            self._build(workers, mtu)
+            self._build(workers)
         except BaseException:
             self.close()
             raise
 
-    def _build(self, workers, mtu):
+    def _build(self, workers):
         switch = self.space("switch")
         switch.ip("link add br0 type bridge", "link set br0 up")
         self.gw, self.inet = self.space("gw"), self.space("inet")
-        self.link(self.gw, ["203.0.113.1/24", "2001:db8:113::1/64"], self.inet, [f"{INET}/24", f"{INET6}/64"], names=("eth1", "eth0"))
+        self.link(self.gw, ["203.0.113.1/24", "2001:db8:113::1/64"], self.inet, [f"{INET}/24", f"{INET6}/64"],
+                  names=("eth1", "eth0"))
         self.inet.ip("route add 10.0.0.0/8 via 203.0.113.1", "route add 192.168.0.0/16 via 203.0.113.1",
                      "route add fd00::/8 via 2001:db8:113::1")
-        for name, value in (("net.ipv4.ip_forward", 1), ("net.ipv6.conf.all.forwarding", 1), ("net.ipv4.conf.all.rp_filter", 0),
-                            ("net.ipv4.conf.default.rp_filter", 0), ("net.ipv4.conf.all.send_redirects", 0),
-                            ("net.ipv4.conf.default.send_redirects", 0)):
+        for name, value in (("net.ipv4.ip_forward", 1), ("net.ipv6.conf.all.forwarding", 1),
+                            ("net.ipv4.conf.all.rp_filter", 0), ("net.ipv4.conf.default.rp_filter", 0),
+                            ("net.ipv4.conf.all.send_redirects", 0), ("net.ipv4.conf.default.send_redirects", 0)):
             self.gw.sysctl(name, value)
         self._plug(switch, self.gw, "gw", 1)
-        self.hub = self.device(self.gw, implementation="sallyport-wg", port=51820, mtu=mtu, addresses=[f"{HUB}/8", f"{HUB6}/32"], routes=["192.168.0.0/16"],
-                               arguments=["--workers", str(workers)])
+        self.hub = self.device(self.gw, implementation="sallyport-wg", port=51820, arguments=["--workers", workers],
+                               addresses=[f"{HUB}/8", f"{HUB6}/32"], routes=["192.168.0.0/16"])
         self.hub.set(f"hub={HUB}/32", f"hub={HUB6}/128",
                      f"tenant={A}", "addressing=private", "egress=true",
                      f"tenant={B}", "addressing=private", "egress=false",
@@ -96,9 +98,8 @@ class Stage(World):
             self._plug(switch, router.space, router.name, 10 + number)
             if router.lan:
                 router.space.ip(f"addr add {LAN}/32 dev lo")
-            router.device = self.device(router.space, implementation="wireguard-go", mtu=mtu,
-                                        addresses=[f"{router.inside}/16", f"{router.address6}/48"],
-                                        routes=["10.0.0.0/8", "203.0.113.0/24", "192.168.0.0/16", "fd00:5a::/32", "2001:db8:113::/64"])
+            router.device = self.device(router.space, implementation="wireguard-go", routes=EVERYWHERE,
+                                        addresses=[f"{router.inside}/16", f"{router.address6}/48"])
             self.admit(router)  # first, or the router's first initiation meets a stranger and the next comes 5 s later
             router.device.add(self.hub, ["0.0.0.0/0", "::/0"], endpoint="198.51.100.1:51820", keepalive=25)
         for router in self.routers.values():
@@ -108,10 +109,9 @@ class Stage(World):
         self.link(switch, [], space, [f"198.51.100.{number}/24"], names=(f"v{name}", "eth0"))
         switch.ip(f"link set v{name} master br0")
 
-    def admit(self, router, tenant=None):
+    def admit(self, router):
         """Makes the engine know a router."""
-        extra = router.extra if tenant is None else [f"peer_tenant={tenant}", *router.extra[1:]]
-        self.hub.add(router.device, router.allowed, extra=extra)
+        self.hub.add(router.device, router.allowed, extra=router.extra)
 
     def settle(self, router):
         """Waits until the router has a session and the hub answers it."""
@@ -166,7 +166,8 @@ class Answerers:
                 if not sender:
                     return
                 # from the address spoken to, whatever the routes say
-                s.sendmsg([name + b" " + data], [(level, kind, value[:16] + bytes(4)) for level, kind, value in ancillary], 0, sender)
+                local = [(level, kind, value[:16] + bytes(4)) for level, kind, value in ancillary]
+                s.sendmsg([name + b" " + data], local, 0, sender)
         except OSError:
             pass
 

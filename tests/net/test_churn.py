@@ -1,7 +1,7 @@
 """Peers, tenants and prefixes that come and go while everybody talks; then all must be as if nothing had happened.
 
-The topology is drawn in tenancy.py, with 3 workers. The routers are held steady; what churns are thousands of peers beside them
-(no machines behind them: keys only), whole tenants, and now and then one of the routers itself.
+The topology is drawn in tenancy.py, with 3 workers. The routers are held steady; what churns are hundreds of peers
+beside them (no machines behind them: keys only), whole tenants, and now and then one of the routers itself.
 """
 import random
 import threading
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lab import SLOW, Flow, Key, Reader, Uapi, wait_until
+from lab import SLOW, Flow, Key, Reader, Uapi
 from tenancy import A, B, C, HUB, Answerers, Stage, ask_tcp, ask_udp
 
 pytestmark = pytest.mark.ours
@@ -56,7 +56,8 @@ class Churn:
     def tenant(self, tenant):
         # by its number private or unique, and so for ever: that is fixed while it has peers
         addressing = "private" if self.tenants.index(tenant) % 2 else "unique"
-        self.stage.hub.set(f"tenant={tenant}", f"addressing={addressing}", f"egress={self.dice.choice(['true', 'false'])}")
+        egress = self.dice.choice(["true", "false"])
+        self.stage.hub.set(f"tenant={tenant}", f"addressing={addressing}", f"egress={egress}")
         self.alive.add(tenant)
 
     def peer(self):
@@ -66,8 +67,10 @@ class Churn:
         index = self.tenants.index(tenant)
         hub = f"10.{64 + self.seed}.{index}.{number + 1}"
         inside = f"10.100.0.{number + 1}" if index % 2 else hub
-        lines = [f"public_key={key}", f"peer_tenant={tenant}", f"hub_address={hub}" + (f"={inside}" if index % 2 else ""),
-                 "replace_allowed_ips=true", f"allowed_ip={inside}/32", f"allowed_ip=fd00:5a:{64 + self.seed:x}:{number:x}::/64"]
+        translated = f"={inside}" if index % 2 else ""
+        lines = [f"public_key={key}", f"peer_tenant={tenant}", f"hub_address={hub}{translated}",
+                 "replace_allowed_ips=true", f"allowed_ip={inside}/32",
+                 f"allowed_ip=fd00:5a:{64 + self.seed:x}:{number:x}::/64"]
         if self.dice.random() < 0.5:
             lines += ["endpoint=198.51.100.250:1", f"persistent_keepalive_interval={self.dice.choice([0, 1, 25])}"]
         self.stage.hub.set(*lines)
@@ -133,8 +136,8 @@ def test_churn_beside_them_disturbs_nobody(stage):
 def test_routers_themselves_come_and_go(stage):
     """a2 is removed and admitted again and again under traffic from its neighbour and the hub."""
     a1, a2 = stage.routers["a1"], stage.routers["a2"]
-    floods = [a1.space.start("ping", "-i", "0.001", "-q", a2.inside), stage.gw.start("ping", "-i", "0.001", "-q", a2.hub_address),
-              a2.space.start("ping", "-i", "0.001", "-q", HUB)]
+    floods = [space.start("ping", "-i", "0.001", "-q", target)
+              for space, target in ((a1.space, a2.inside), (stage.gw, a2.hub_address), (a2.space, HUB))]
     for round_ in range(150):
         stage.hub.remove(a2.device)
         if round_ % 3 == 0:
@@ -191,8 +194,9 @@ def test_large_set_while_traffic_flows(stage):
     dice = random.Random(5)
     lines = [f"tenant={tenant}", "addressing=private"]
     for n in range(10000):
-        lines += [f"public_key={dice.randbytes(32).hex()}", f"peer_tenant={tenant}", f"hub_address=10.90.{n >> 8}.{n & 255}=10.100.{n >> 8}.{n & 255}",
-                  f"allowed_ip=10.100.{n >> 8}.{n & 255}/32"]
+        hub, inside = f"10.90.{n >> 8}.{n & 255}", f"10.100.{n >> 8}.{n & 255}"
+        lines += [f"public_key={dice.randbytes(32).hex()}", f"peer_tenant={tenant}", f"hub_address={hub}={inside}",
+                  f"allowed_ip={inside}/32"]
     stage.hub.set(*lines)
     assert len(stage.hub.get()["peers"]) == 10000 + len(stage.routers)
     stage.hub.set(f"tenant={tenant}", "remove=true")

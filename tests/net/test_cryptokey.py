@@ -13,7 +13,7 @@ import time
 import pytest
 
 import noise
-from lab import OURS, SLOW, SOCKETS, Key, Reader, Uapi, World, wait_until
+from lab import OURS, SLOW, Uapi, World, wait_until
 from packets import ICMP, IP_RECVERR, UDP, Packet, Sniffer, echo, ip4, ip6, ip_udp, raw_sender
 
 
@@ -71,7 +71,8 @@ def arrives(scene, packet, send, seconds=0.3):
     return seen is not None
 
 
-@pytest.mark.parametrize("source", ["10.9.0.3", "10.9.0.1", "10.9.0.200", "127.0.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1"])
+@pytest.mark.parametrize("source", ["10.9.0.3", "10.9.0.1", "10.9.0.200", "127.0.0.1", "0.0.0.0", "255.255.255.255",
+                                    "224.0.0.1"])
 def test_source_that_is_not_the_peers_is_dropped_and_counted(joined, source):
     packet = ip_udp(source, 7, "10.9.0.1", 7, b"spoofed")
     before = joined.dropped("bad_source")
@@ -183,11 +184,11 @@ def test_malformed_inner_packet_is_dropped(joined, inner):
     assert peer.receive(noise.DATA), "the session is unharmed"
     seen = [raw for _, raw in sniffer.read(0.1)]
     sniffer.close()
-    assert all(len(raw) > 20 and raw[0] == 0x45 and Packet(raw).protocol == ICMP or raw[0] >> 4 == 6 and raw[7] == 255 for raw in seen), seen
+    for raw in seen:  # the echo and its answer, and what the host's own IPv6 says on a link
+        assert len(raw) > 20 and raw[0] == 0x45 and Packet(raw).protocol == ICMP or raw[0] >> 4 == 6 and raw[7] == 255
     if OURS:
-        after = joined.hub.counters()
-        assert after["drop.bad_inner"] + after["drop.bad_source"] >= before["drop.bad_inner"] + before["drop.bad_source"] + 2
-        assert after["drop.bad_inner"] > before["drop.bad_inner"]
+        grown = {name: count - before[name] for name, count in joined.hub.counters().items()}
+        assert grown["drop.bad_inner"] >= 1 and grown["drop.bad_inner"] + grown["drop.bad_source"] >= 2
 
 
 def test_padding_and_trailing_bytes_are_cut_to_the_inner_length(joined):
@@ -258,7 +259,7 @@ def test_timestamp_floor_survives_what_the_engine_forgot(joined):
     assert peer.receive(noise.RESPONSE)
 
 
-@pytest.mark.parametrize("low_order", [bytes(32), b"\1" + bytes(31), bytes.fromhex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")],
+@pytest.mark.parametrize("low_order", [bytes(32), b"\1" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"],
                          ids=["zero", "one", "p-1"])
 def test_low_order_peer_yields_nothing(joined, low_order):
     """Such a key may be configured; nothing is ever sent in its name."""

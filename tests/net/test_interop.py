@@ -211,7 +211,8 @@ def test_many_parallel_flows(joined):
 
 
 VARIANTS = {
-    "sodium": ["--crypto", "sodium"], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"], "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso"],
+    "sodium": ["--crypto", "sodium"], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"],
+    "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso"],
     "1-worker": ["--workers", "1"], "4-workers": ["--workers", "4"],
 }
 

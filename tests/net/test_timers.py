@@ -11,12 +11,15 @@ import time
 import pytest
 
 import noise
-from lab import SLOW, Key, World, wait_until
+from lab import SLOW, World, wait_until
 from packets import ICMP, Packet, echo, ip4, ip_udp
 
 pytestmark = pytest.mark.ours
 RATE = 60 // SLOW
-FAST = {"SALLYPORT_TEST_CLOCK_RATE": str(RATE)}
+
+
+def clock(rate):
+    return {"SALLYPORT_TEST_CLOCK_RATE": str(rate)}
 
 
 class Scene:
@@ -24,7 +27,7 @@ class Scene:
         self.world = world
         self.far, self.host = world.space("far"), world.space("host")
         world.link(self.far, ["192.0.2.2/24"], self.host, ["192.0.2.1/24"])
-        self.engine = world.device(self.host, addresses=["10.9.0.1/24"], environment={"SALLYPORT_TEST_CLOCK_RATE": str(rate)})
+        self.engine = world.device(self.host, addresses=["10.9.0.1/24"], environment=clock(rate))
 
     def end(self, keepalive=None, handshake=True):
         """The test's own end, known to the engine as 10.9.0.9. Without handshake the engine knows where it is."""
@@ -230,7 +233,18 @@ def test_keys_are_forgotten_after_540s(world):
     wait_until(lambda: scene.engine.counters()["drop.expired"] > before["drop.expired"])
     before = later(545 + rate * 0.1 * SLOW)
     peer.send(peer.session.seal(b""))
-    wait_until(lambda: scene.engine.counters()["drop.unknown_index"] > before["drop.unknown_index"], what="the index to be unknown")
+    wait_until(lambda: scene.engine.counters()["drop.unknown_index"] > before["drop.unknown_index"])
+
+
+def test_cookie_is_stamped_on_the_retry(scene):
+    peer = scene.end(handshake=False)
+    scene.knock()
+    first = peer.receive(noise.INITIATION)
+    assert first[-16:] == bytes(16), "no cookie, no mac2"
+    cookie = b"c" * 16
+    peer.send(peer.cookie_reply(first, cookie))
+    second = peer.receive(noise.INITIATION)
+    assert second and second[-16:] == noise.mac(cookie, second[:-16])
 
 
 def test_waiting_packets_go_when_the_handshake_ends(scene):
@@ -246,7 +260,7 @@ def test_waiting_packets_go_when_the_handshake_ends(scene):
 
 def test_two_engines_rekey_without_losing_a_packet(scene):
     """About 300 s: three sessions follow each other under a ping of 50 a (real) second."""
-    other = scene.world.device(scene.far, addresses=["10.9.0.2/24"], environment=FAST)
+    other = scene.world.device(scene.far, addresses=["10.9.0.2/24"], environment=clock(RATE))
     scene.engine.set("replace_peers=true")
     scene.engine.add(other, ["10.9.0.2/32"])
     other.add(scene.engine, ["10.9.0.1/32"], endpoint=f"192.0.2.1:{scene.engine.port}")
@@ -263,8 +277,9 @@ def test_wireguard_go_at_its_own_pace(scene, initiator):
     """Either side may be the one whose sessions age faster."""
     other = scene.world.device(scene.far, implementation="wireguard-go", addresses=["10.9.0.2/24"])
     scene.engine.set("replace_peers=true")
-    scene.engine.add(other, ["10.9.0.2/32"], endpoint=f"192.0.2.2:{other.port}" if initiator == "engine" else None)
-    other.add(scene.engine, ["10.9.0.1/32"], endpoint=f"192.0.2.1:{scene.engine.port}" if initiator != "engine" else None)
+    begins = initiator == "engine"
+    scene.engine.add(other, ["10.9.0.2/32"], endpoint=f"192.0.2.2:{other.port}" if begins else None)
+    other.add(scene.engine, ["10.9.0.1/32"], endpoint=None if begins else f"192.0.2.1:{scene.engine.port}")
     space, target = (scene.host, "10.9.0.2") if initiator == "engine" else (scene.far, "10.9.0.1")
     before = scene.engine.counters()["handshakes"]
     count = 260 * 50 // RATE

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from lab import SLOW, Reader, wait_until
-from packets import ICMP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, TCP, UDP, Packet, Sniffer, checksum, echo, ip4, ip_udp, raw_sender, tcp_syn, udp
+from packets import (ICMP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, TCP, UDP, Packet, Sniffer, checksum, echo, ip4,
+                     ip_udp, raw_sender, tcp_syn, udp)
 from tenancy import HUB, INET, Answerers, Stage, ask_tcp, ask_udp
 
 pytestmark = pytest.mark.ours
@@ -83,13 +84,18 @@ def test_fragments_both_ways(stage, a1, size):
     assert stage.gw.ping(HUB_OF_A1, size=size)
 
 
+def icmp(body):
+    """With its checksum in place."""
+    return body[:2] + struct.pack(">H", checksum(body)) + body[4:]
+
+
 CHECKSUMS = {
     "udp": lambda s, t: ip4(s, t, UDP, udp(s, 9, t, 9, b"checked")),
     "udp-without-checksum": lambda s, t: ip4(s, t, UDP, struct.pack(">HHHH", 9, 9, 15, 0) + b"checked"),
     "udp-odd-length": lambda s, t: ip4(s, t, UDP, udp(s, 9, t, 9, b"odd")),
     "tcp": lambda s, t: ip4(s, t, TCP, tcp_syn(s, 9, t, 9)),
     "icmp-echo": lambda s, t: ip4(s, t, ICMP, echo()),
-    "icmp-timestamp": lambda s, t: ip4(s, t, ICMP, (lambda b: b[:2] + struct.pack(">H", checksum(b)) + b[4:])(b"\x0d\0\0\0" + bytes(16))),
+    "icmp-timestamp": lambda s, t: ip4(s, t, ICMP, icmp(b"\x0d\0\0\0" + bytes(16))),
     "other-protocol": lambda s, t: ip4(s, t, 253, b"who knows"),
     "gre": lambda s, t: ip4(s, t, 47, bytes(4) + b"\x45"),
     "with-options": lambda s, t: with_options(ip4(s, t, UDP, udp(s, 9, t, 9, b"optional"))),
@@ -98,16 +104,17 @@ CHECKSUMS = {
 
 def with_options(packet):
     """The same with four bytes of header options (no-operation)."""
-    head = b"\x46" + packet[1:2] + struct.pack(">H", len(packet) + 4) + packet[4:10] + b"\0\0" + packet[12:20] + b"\1\1\1\0"
+    size = struct.pack(">H", len(packet) + 4)
+    head = b"\x46" + packet[1:2] + size + packet[4:10] + b"\0\0" + packet[12:20] + b"\1\1\1\0"
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + packet[20:]
 
 
 @pytest.mark.parametrize("kind", CHECKSUMS)
 def test_every_checksum_is_right_after_translation(stage, a1, kind):
     """Raw packets each way; what comes out differs in the translated address and its checksums, nowhere else."""
-    for source, sender, receiver, sent, wanted in (
-            ("router", (a1.space, a1.device.name), (stage.gw, stage.hub.name), CHECKSUMS[kind](A1, HUB), CHECKSUMS[kind](HUB_OF_A1, HUB)),
-            ("hub", (stage.gw, stage.hub.name), (a1.space, a1.device.name), CHECKSUMS[kind](HUB, HUB_OF_A1), CHECKSUMS[kind](HUB, A1))):
+    make, router, hub = CHECKSUMS[kind], (a1.space, a1.device.name), (stage.gw, stage.hub.name)
+    for source, sender, receiver, sent, wanted in (("router", router, hub, make(A1, HUB), make(HUB_OF_A1, HUB)),
+                                                   ("hub", hub, router, make(HUB, HUB_OF_A1), make(HUB, A1))):
         sniffer = Sniffer(*receiver)
         raw_sender(*sender)(sent)
         ident = sent[4:6]
@@ -203,7 +210,7 @@ def test_port_unreachable_from_the_internet_reaches_the_routers_socket(stage, a1
 
 
 def test_path_mtu_on_the_way_out(stage, a1):
-    """The way from the gateway on is narrower than the tunnel; its word reaches the router and changes what it sends."""
+    """The way beyond the gateway is narrower than the tunnel: its word reaches the router and changes what it sends."""
     stage.gw.ip("link set eth1 mtu 1300")
     stage.inet.ip("link set eth0 mtu 1300")
     try:
@@ -225,8 +232,7 @@ def test_path_mtu_on_the_way_out(stage, a1):
 def test_error_about_somebody_elses_flow_is_not_translated(stage, a1):
     """A router that claims a packet failed which was never for it."""
     before = stage.hub.counters()["drop.untranslatable"]
-    body = b"\x03\x01\0\0\0\0\0\0" + ip_udp(HUB, 9, "10.100.0.99", 9, b"not mine")
-    body = body[:2] + struct.pack(">H", checksum(body)) + body[4:]
+    body = icmp(b"\x03\x01\0\0\0\0\0\0" + ip_udp(HUB, 9, "10.100.0.99", 9, b"not mine"))
     sniffer = Sniffer(stage.gw, stage.hub.name)
     raw_sender(a1.space, a1.device.name)(ip4(A1, HUB, ICMP, body))
     wait_until(lambda: stage.hub.counters()["drop.untranslatable"] > before)
@@ -236,11 +242,7 @@ def test_error_about_somebody_elses_flow_is_not_translated(stage, a1):
 
 def test_fragments_out_of_order_and_each_alone(stage, a1):
     """Stateless: later fragments are translated without having seen the first."""
-    whole = udp(A1, 9, HUB, 7777, os.urandom(4000))
-    parts = [(0, whole[:1376], 1), (1376, whole[1376:2752], 1), (2752, whole[2752:], 0)]
     send = raw_sender(a1.space, a1.device.name)
-    s = stage.gw.udp(HUB, 0)
-    s.close()
     with stage.gw.udp(HUB, 9999) as s:
         whole = udp(A1, 9, HUB, 9999, os.urandom(4000))
         parts = [(offset, whole[offset:offset + 1376], int(offset < 2752)) for offset in (0, 1376, 2752)]

@@ -1,11 +1,11 @@
 """wg-quick(8) with our implementation, and with nothing changed in it.
 
     [home]  wg 10.9.0.2/24 fd00:9::2/64                      wg 10.9.0.1/24 fd00:9::1/64  [far]
-      |                                                                                     |   lo 203.0.113.1, 2001:db8:f::1
-    eth0 192.0.2.2/24 2001:db8::2/64 --------------------- eth0 192.0.2.1/24 2001:db8::1/64 |
+      |                                                     lo 203.0.113.1 2001:db8:f::1    |
+    eth0 192.0.2.2/24 2001:db8::2/64 --------------------- eth0 192.0.2.1/24 2001:db8::1/64
 
-[home] is brought up and down by wg-quick; [far] runs wireguard-go and stands for the provider, with addresses behind it that
-only a default route through the tunnel reaches.
+[home] is brought up and down by wg-quick; [far] runs wireguard-go and stands for the provider, with addresses behind it
+that only a default route through the tunnel reaches.
 """
 import os
 import subprocess
@@ -33,18 +33,19 @@ class Scene:
         name = self.world.interface()
         path = self.world.folder / f"{name}.conf"
         path.touch(mode=0o600)
-        path.write_text(f"[Interface]\nPrivateKey = {base64(key.private)}\nAddress = 10.9.0.2/24, fd00:9::2/64\n{interface}\n"
-                        f"[Peer]\nPublicKey = {base64(self.server.key.public)}\nAllowedIPs = {allowed}\n"
-                        f"Endpoint = {bracketed(endpoint, self.server.port)}\n", encoding="ascii")
+        path.write_text("\n".join([
+            "[Interface]", f"PrivateKey = {base64(key.private)}", "Address = 10.9.0.2/24, fd00:9::2/64", interface,
+            "[Peer]", f"PublicKey = {base64(self.server.key.public)}", f"AllowedIPs = {allowed}",
+            f"Endpoint = {bracketed(endpoint, self.server.port)}", ""]), encoding="ascii")
         return name, path
 
     def quick(self, verb, path, check=True):
         """wg-quick's output; through a file, since an implementation might keep a pipe open."""
         said = self.world.folder / "said"
+        environment = {**os.environ, "WG_QUICK_USERSPACE_IMPLEMENTATION": IMPLEMENTATION, "LOG_LEVEL": "error"}
         with open(said, "wb") as out, self.home.inside():
             done = subprocess.run(["wg-quick", verb, str(path)], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                  timeout=20 * SLOW, check=False,
-                                  env={**os.environ, "WG_QUICK_USERSPACE_IMPLEMENTATION": IMPLEMENTATION, "LOG_LEVEL": "error"})
+                                  timeout=20 * SLOW, check=False, env=environment)
         done.said = said.read_text()
         assert not check or done.returncode == 0, done.said
         return done
@@ -80,13 +81,16 @@ pytestmark = pytest.mark.ours  # Debian's wireguard-go does not daemonize reliab
 
 def test_up_and_down(scene, quick):
     up, down = quick
-    before = scene.home.ip("-br addr show"), scene.home.ip("rule show"), scene.home.ip("route show table all")
+    def state():
+        return [scene.home.ip(what) for what in ("-br addr show", "rule show", "route show table all")]
+
+    before = state()
     name = up("10.9.0.1/32, fd00:9::1/128")
     assert scene.home.ping("10.9.0.1") and scene.home.ping("fd00:9::1")
     assert f"interface: {name}" in scene.home.run("wg", "show", name).stdout
     down()
     wait_until(lambda: not (SOCKETS / f"{name}.sock").exists(), what="the socket to go with the interface")
-    wait_until(lambda: (scene.home.ip("-br addr show"), scene.home.ip("rule show"), scene.home.ip("route show table all")) == before)
+    wait_until(lambda: state() == before)
 
 
 def test_routes_of_allowed_ips(scene, quick):
@@ -99,7 +103,7 @@ def test_routes_of_allowed_ips(scene, quick):
 
 def test_table_off_sets_no_route(scene, quick):
     up, _ = quick
-    name = up("203.0.113.0/24", interface="Table = off")
+    up("203.0.113.0/24", interface="Table = off")
     assert "203.0.113" not in scene.home.ip("route show table all")
 
 
