@@ -87,13 +87,14 @@ def test_show_dump(shown):
 def alone(shown):
     """wg(8) where no other interface's socket is to be seen: it asks all it finds, and others may be slow."""
     device = shown[0]
-    folder = pathlib.Path(f"/run/{device.name}")
+    folder = device.world.folder / "sockets"
     folder.mkdir()
-    os.link(device.path, folder / device.path.name)
-    yield lambda *arguments: device.space.run(
-        "unshare", "--mount", "sh", "-c", f'mount --bind {folder} {SOCKETS} && exec wg "$@"', "wg", *arguments).stdout
-    (folder / device.path.name).unlink()
-    folder.rmdir()
+    script = """set -e
+        mount -t tmpfs none "$1" && : >"$1/$2" && mount --bind "$3/$2" "$1/$2" && mount --rbind "$1" "$3"
+        shift 3
+        exec wg "$@\""""
+    return lambda *arguments: device.space.run(
+        "unshare", "--mount", "sh", "-c", script, "sh", folder, device.path.name, SOCKETS, *arguments).stdout
 
 
 def test_show_all_and_interfaces(shown, alone):

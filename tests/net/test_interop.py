@@ -155,7 +155,7 @@ def test_iperf(joined, protocol):
     """Both directions within one run of two seconds; judged by delivery, not by speed."""
     server = joined.b.start("iperf3", "-s", "-1", "-B", "10.9.0.2", "-p", 5201)
     wait_until(lambda: "5201" in joined.b.run("ss", "-Htln").stdout)
-    extra = ["-u", "-b", "40M", "-l", 1300] if protocol == "udp" else []
+    extra = ["-u", "-b", "10M", "-l", 1300] if protocol == "udp" else []
     result = json.loads(joined.a.run("iperf3", "-c", "10.9.0.2", "-p", 5201, "-t", 2, "--bidir", "-J", *extra).stdout)
     server.wait(5 * SLOW)
     ends = result["end"]
@@ -164,8 +164,8 @@ def test_iperf(joined, protocol):
         assert ends["sum_received_bidir_reverse"]["bytes"] > 1 << 20
     else:
         for name in ("sum", "sum_bidir_reverse"):
-            assert ends[name]["packets"] > 1000
-            assert ends[name]["lost_packets"] <= ends[name]["packets"] * (0.02 if SLOW == 1 else 0.5), ends[name]
+            assert ends[name]["packets"] > 500
+            assert ends[name]["lost_packets"] <= ends[name]["packets"] * (0.05 if SLOW == 1 else 0.5), ends[name]
 
 
 def test_many_parallel_flows(joined):
