@@ -329,7 +329,8 @@ static int apply_peer(struct worker *worker, struct change_batch *batch, const s
     if (change->slot != 0) {
         return make_peer(worker, batch, change);
     }
-    return wanted->update_only ? 0 : -ENOENT;
+    /* The directory took its key for one that is here. */
+    return wanted->update_only ? 0 : -EAGAIN;
 }
 
 static int apply_tenant(struct worker *worker, const struct change *change) {

@@ -129,8 +129,8 @@ static int go_up(struct engine *engine) {
 
 static void go_down(struct engine *engine) {
     engine->up = false;
-    lift_all(engine, false);
     close_sockets(engine);
+    lift_all(engine, false);
 }
 
 static void take_mtu(struct worker *worker, void *argument) {
@@ -210,7 +210,8 @@ static int create_parts(struct engine *engine, const struct engine_options *opti
     noise_identity_set(engine->identity, &none);
     randombytes_buf(engine->hash_key, sizeof engine->hash_key);
     int error = directory_create(&engine->directory);
-    error = error ? error : tun_open(options->interface_name, engine->count, options->mtu, !options->no_tso, &engine->tun);
+    error =
+        error ? error : tun_open(options->interface_name, engine->count, options->mtu, !options->no_tso, &engine->tun);
     if (error) {
         return error;
     }
@@ -315,7 +316,8 @@ int engine_set_listen_port(struct engine *engine, uint16_t port) {
         }
         engine->listen_port = port;
     }
-    return 0;
+    /* Maybe only a busy port has kept it from going up. */
+    return follow(engine);
 }
 
 int engine_set_fwmark(struct engine *engine, uint32_t fwmark) {

@@ -165,7 +165,7 @@ static int respond(struct worker *worker, struct peer *peer, struct noise_caller
 static void accept_initiation(struct worker *worker, struct noise_caller *caller, const struct queued *message) {
     const struct message_initiation *initiation = (const struct message_initiation *)message->bytes;
     struct peer *peer = peer_find(worker, &caller->public_key);
-    if (!peer) {
+    if (!peer || !worker->up) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_PEER, 1);
         return;
     }
@@ -303,11 +303,17 @@ static void initiate(struct worker *worker, struct peer *peer) {
     struct message_initiation initiation;
     peer_refresh(worker, peer);
     if (!worker->up || peer->endpoint.sa.sa_family == AF_UNSPEC ||
-        !timers_may_initiate(&active->timers, worker->now_ns) || begin(worker, peer, &initiation) < 0) {
+        !timers_may_initiate(&active->timers, worker->now_ns)) {
+        return;
+    }
+    /* One that cannot be made (no key of ours, a low-order one of the peer's) counts as lost, and is retried as such.
+     */
+    timers_initiation_sent(&active->timers, worker->now_ns, worker_jitter(worker));
+    peer_rearm(worker, active);
+    if (begin(worker, peer, &initiation) < 0) {
         return;
     }
     cookie_stamp(&active->jar, &peer->remote.public_key, worker->now_ns, &initiation, sizeof initiation);
-    timers_initiation_sent(&active->timers, worker->now_ns, worker_jitter(worker));
     timers_any_authenticated_traversed(&active->timers, worker->now_ns);
     timers_any_authenticated_sent(&active->timers);
     peer_rearm(worker, active);

@@ -14,6 +14,7 @@
 #define SLOTS_FIRST 1
 #define SLOTS_END DIRECTORY_SLOT_MASK
 #define FIRST_ROOM 64
+#define REKEY_ATTEMPTS 3
 
 /* --- slots --- */
 
@@ -170,6 +171,41 @@ void control_apply(struct engine *engine) {
     free(losses.list);
 }
 
+/* --- keys that collide --- */
+
+static int rekey_worker(struct engine *engine, unsigned worker, struct snapshot *snapshot) {
+    int error = 0;
+    snapshot->cursor = 0;
+    do {
+        worker_call(engine->workers[worker], snapshot_take_peers, snapshot);
+        for (size_t i = 0; i < snapshot->count && !error; i++) {
+            error = directory_rekey_add(engine->directory, &snapshot->peers[i].public_key, worker);
+        }
+    } while (!snapshot->done && !error);
+    return error;
+}
+
+/* Two keys have one fingerprint in the directory (directory_insert_key(): 1 chance in 10^5 with a million peers). Under
+ * fresh fingerprints they have not, so the change that was refused with -EAGAIN succeeds when it is tried again. */
+static void rekey(struct engine *engine) {
+    struct snapshot *snapshot;
+    if (snapshot_create(&snapshot) < 0) {
+        return;
+    }
+    snapshot->keys_only = true;
+    for (int attempt = 0; attempt < REKEY_ATTEMPTS; attempt++) {
+        int error = directory_rekey_begin(engine->directory);
+        for (unsigned i = 0; i < engine->count && !error; i++) {
+            error = rekey_worker(engine, i, snapshot);
+        }
+        if (!error) {
+            directory_rekey_commit(engine->directory);
+            break;
+        }
+    }
+    snapshot_free(snapshot);
+}
+
 static void pass_by(struct worker *worker, void *argument) {
     (void)worker;
     (void)argument;
@@ -177,6 +213,9 @@ static void pass_by(struct worker *worker, void *argument) {
 
 int engine_flush(struct engine *engine) {
     control_apply(engine);
+    if (engine->error == -EAGAIN) {
+        rekey(engine);
+    }
     if (directory_seal(engine->directory)) {
         /* Between two rounds no worker holds anything of the directory. */
         control_call_all(engine, pass_by, NULL);

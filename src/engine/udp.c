@@ -183,6 +183,7 @@ bool udp_probe_gso(const struct udp_sockets *sockets) {
 
 struct udp_reader {
     size_t buffer_size; /* of each datagram */
+    size_t used;        /* so many messages were written to since they were prepared */
     uint8_t *buffers;
     struct mmsghdr messages[UDP_BATCH];
     struct iovec iovecs[UDP_BATCH];
@@ -205,6 +206,7 @@ int udp_reader_create(struct udp_reader **ret_reader) {
         udp_reader_free(reader);
         return -ENOMEM;
     }
+    reader->used = UDP_BATCH;
     *ret_reader = reader;
     return 0;
 }
@@ -262,13 +264,16 @@ size_t udp_read(struct udp_reader *reader, int fd, size_t most, struct udp_recei
     if (most > UDP_BATCH) {
         most = UDP_BATCH;
     }
-    for (size_t i = 0; i < most; i++) {
+    for (size_t i = 0; i < reader->used; i++) {
         prepare(reader, i);
     }
+    reader->used = 0;
     int count = recvmmsg(fd, reader->messages, (unsigned)most, MSG_DONTWAIT, NULL);
     if (count <= 0) {
+        reader->used = 1; /* the kernel touches the first before it finds that there is none */
         return 0;
     }
+    reader->used = (size_t)count < most ? (size_t)count + 1 : most;
     for (size_t i = 0; i < (size_t)count; i++) {
         struct msghdr *header = &reader->messages[i].msg_hdr;
         size_t size = reader->messages[i].msg_len;

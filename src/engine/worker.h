@@ -29,7 +29,7 @@
 #include "wire/noise.h"
 
 #define WORKER_HUB_MAX 16
-#define WORKER_WAITING_MAX 65536 /* packets of all its peers that wait for handshakes */
+#define WORKER_WAITING_MAX 16384 /* packets of all its peers that wait for handshakes */
 
 struct directory;
 struct handshakes;
