@@ -131,13 +131,20 @@ static void seal(struct aead *aead, struct aead_job *jobs, size_t count) {
     }
 }
 
+/* In constant time: whether they differ is all that is branched on. */
+static bool same_tag(const uint8_t a[MESSAGE_TAG_SIZE], const uint8_t b[MESSAGE_TAG_SIZE]) {
+    return ((le64_get(a) ^ le64_get(b)) | (le64_get(a + 8) ^ le64_get(b + 8))) == 0;
+}
+
+_Static_assert(MESSAGE_TAG_SIZE == 16, "same_tag()");
+
 static void check(struct slot *slot) {
     struct aead_job *job = slot->job;
     if (!slot->done) {
         aead_sodium.open(NULL, job, 1);
         return;
     }
-    job->ok = sodium_memcmp(slot->tag, job->from + job->size, MESSAGE_TAG_SIZE) == 0;
+    job->ok = same_tag(slot->tag, job->from + job->size);
     if (!job->ok) {
         sodium_memzero(job->to, job->size);
     }
