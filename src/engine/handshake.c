@@ -13,23 +13,37 @@
 #include "engine/transmit.h"
 #include "engine/worker.h"
 
-#define QUEUE_SIZE 16384 /* about 2.5 s of public-key work; older ones their senders have given up */
-#define LOAD_DEPTH 512   /* so many queued ones mean load (Linux: MAX_QUEUED_INCOMING_HANDSHAKES / 8) */
+#define QUEUE_SIZE 32768 /* more than the public-key work of STALE_NS on one core */
+#define STALE_NS (4500 * NSEC_PER_MSEC)
+#define LOAD_DEPTH 512 /* so many queued ones mean load (Linux: MAX_QUEUED_INCOMING_HANDSHAKES / 8) */
 #define LOAD_STICKY_NS NSEC_PER_SEC
+#define TRUST_MAX 64 /* see the top of handshake.h */
+#define TRUST_LOSS 4
 #define WORK_PER_ROUND 4   /* about half a millisecond: what data may have to wait */
 #define HANDSHAKE_TOS 0x88 /* AF41 (Linux messages.h) */
 
 struct queued {
+    uint64_t at_ns; /* of clock_mono_ns() */
     union endpoint from;
     struct udp_local to;
+    bool proved; /* by a cookie */
     uint32_t size;
     uint8_t bytes[sizeof(struct message_initiation)];
 };
 
+struct reply {
+    union endpoint to;
+    struct udp_local from;
+    struct message_cookie_reply message;
+};
+
 struct handshakes {
     uint64_t load_until_ns; /* of clock_mono_ns() */
+    unsigned trust;
     uint32_t first;
     uint32_t count;
+    size_t reply_count;
+    struct reply replies[UDP_BATCH];
     struct queued queue[QUEUE_SIZE];
 };
 
@@ -38,6 +52,7 @@ int handshakes_create(struct handshakes **ret_handshakes) {
     if (!handshakes) {
         return -ENOMEM;
     }
+    handshakes->trust = TRUST_MAX;
     *ret_handshakes = handshakes;
     return 0;
 }
@@ -56,33 +71,72 @@ static bool under_load(struct worker *worker) {
     return worker->mono_ns < handshakes->load_until_ns;
 }
 
-static void send_cookie(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
-                        const struct udp_local *to) {
-    struct message_cookie_reply reply;
-    struct udp_local local = *to;
-    cookie_reply_create(worker->checker, &worker_random, worker->now_ns, bytes, size, from, &reply);
-    if (transmit_message(worker, NULL, from, &local, &reply, sizeof reply, HANDSHAKE_TOS) == 0) {
-        worker->counters.cookies_sent++;
+/* What became of a message that had not proved its address. */
+static void judge(struct handshakes *handshakes, bool genuine) {
+    if (!genuine) {
+        handshakes->trust -= handshakes->trust < TRUST_LOSS ? handshakes->trust : TRUST_LOSS;
+    } else if (handshakes->trust < TRUST_MAX) {
+        handshakes->trust++;
+    }
+}
+
+static void flush_cookies(struct worker *worker) {
+    struct handshakes *handshakes = worker->handshakes;
+    struct udp_run runs[UDP_BATCH];
+    for (size_t i = 0; i < handshakes->reply_count; i++) {
+        struct reply *reply = &handshakes->replies[i];
+        runs[i] = (struct udp_run){
+            .to = &reply->to,
+            .from = &reply->from,
+            .bytes = (const uint8_t *)&reply->message,
+            .size = sizeof reply->message,
+            .tos = HANDSHAKE_TOS,
+        };
+    }
+    udp_write(&worker->sockets, runs, handshakes->reply_count);
+    for (size_t i = 0; i < handshakes->reply_count; i++) {
+        if (runs[i].error) {
+            worker_drop(worker, ENGINE_DROP_UDP_FULL, 1);
+        } else {
+            worker->counters.udp_sent++;
+            worker->counters.cookies_sent++;
+        }
+    }
+    handshakes->reply_count = 0;
+}
+
+static void answer_by_cookie(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
+                             const struct udp_local *to) {
+    struct handshakes *handshakes = worker->handshakes;
+    if (!limiter_allow_reply(worker->limiter, worker->mono_ns, from)) {
+        return;
+    }
+    struct reply *reply = &handshakes->replies[handshakes->reply_count++];
+    reply->to = *from;
+    reply->from = *to;
+    cookie_reply_create(worker->checker, &worker_random, worker->now_ns, bytes, size, from, &reply->message);
+    if (handshakes->reply_count == UDP_BATCH) {
+        flush_cookies(worker);
     }
 }
 
 /* Whether this message may cost us public-key work. Else it is counted, and maybe answered. */
 static bool admit(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
-                  const struct udp_local *to) {
+                  const struct udp_local *to, bool *ret_proved) {
     enum cookie_verdict verdict = cookie_check(worker->checker, &worker_random, worker->now_ns, bytes, size, from);
     if (verdict == COOKIE_FORGED) {
         worker_drop(worker, ENGINE_DROP_BAD_MAC, 1);
         return false;
     }
-    if (!under_load(worker)) {
-        return true;
-    }
-    if (verdict == COOKIE_RETURNED && limiter_allow(worker->limiter, worker->mono_ns, from, true)) {
+    bool proved = verdict == COOKIE_RETURNED;
+    if (!under_load(worker) ||
+        ((proved || worker->handshakes->trust > 0) && limiter_allow(worker->limiter, worker->mono_ns, from, proved))) {
+        *ret_proved = proved;
         return true;
     }
     worker_drop(worker, ENGINE_DROP_UNDER_LOAD, 1);
-    if (verdict == COOKIE_PLAIN) {
-        send_cookie(worker, bytes, size, from, to);
+    if (!proved) {
+        answer_by_cookie(worker, bytes, size, from, to);
     }
     return false;
 }
@@ -90,7 +144,8 @@ static bool admit(struct worker *worker, const uint8_t *bytes, size_t size, cons
 void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
                        const struct udp_local *to) {
     struct handshakes *handshakes = worker->handshakes;
-    if (!admit(worker, bytes, size, from, to)) {
+    bool proved;
+    if (!admit(worker, bytes, size, from, to, &proved)) {
         return;
     }
     if (handshakes->count == QUEUE_SIZE) {
@@ -98,8 +153,10 @@ void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size,
         return;
     }
     struct queued *queued = &handshakes->queue[(handshakes->first + handshakes->count) % QUEUE_SIZE];
+    queued->at_ns = worker->mono_ns;
     queued->from = *from;
     queued->to = *to;
+    queued->proved = proved;
     queued->size = (uint32_t)size;
     memcpy(queued->bytes, bytes, size);
     handshakes->count++;
@@ -182,6 +239,7 @@ static void accept_initiation(struct worker *worker, struct noise_caller *caller
         error = respond(worker, peer, caller, &response);
     }
     if (error) {
+        judge(worker->handshakes, false);
         worker_drop(worker, error == -EALREADY ? ENGINE_DROP_REPLAYED_HANDSHAKE : ENGINE_DROP_BAD_HANDSHAKE, 1);
         return;
     }
@@ -202,11 +260,15 @@ void handshake_accept(struct worker *worker, struct noise_caller *caller, const 
 static void work_initiation(struct worker *worker, const struct queued *message) {
     const struct message_initiation *initiation = (const struct message_initiation *)message->bytes;
     struct noise_caller caller;
-    if (noise_initiation_identify(worker->identity, initiation, &caller) < 0) {
+    bool whole = noise_initiation_identify(worker->identity, initiation, &caller) == 0;
+    int owner = whole ? directory_worker_of_key(worker->setup.directory, &caller.public_key) : -1;
+    if (!message->proved) {
+        judge(worker->handshakes, owner >= 0);
+    }
+    if (!whole) {
         worker_drop(worker, ENGINE_DROP_BAD_HANDSHAKE, 1);
         return;
     }
-    int owner = directory_worker_of_key(worker->setup.directory, &caller.public_key);
     if (owner < 0) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_PEER, 1);
     } else if ((unsigned)owner == worker->number) {
@@ -260,16 +322,35 @@ static void work_response(struct worker *worker, const struct queued *message) {
     complete(worker, flight_of_entry(entry), message);
 }
 
+/* Whether it still is, now that its turn has come. */
+static bool worth_working(struct worker *worker, const struct queued *message) {
+    if (worker->mono_ns > message->at_ns + STALE_NS) {
+        return false;
+    }
+    return message->proved || worker->handshakes->trust > 0 || !under_load(worker);
+}
+
+static void work_one(struct worker *worker, const struct queued *message) {
+    if (message->size == sizeof(struct message_initiation)) {
+        work_initiation(worker, message);
+    } else {
+        work_response(worker, message);
+    }
+}
+
 bool handshake_work(struct worker *worker) {
     struct handshakes *handshakes = worker->handshakes;
-    for (int i = 0; i < WORK_PER_ROUND && handshakes->count > 0; i++) {
+    flush_cookies(worker);
+    for (int worked = 0; worked < WORK_PER_ROUND && handshakes->count > 0;) {
         const struct queued *message = &handshakes->queue[handshakes->first];
+        bool worth = worth_working(worker, message);
         handshakes->first = (handshakes->first + 1) % QUEUE_SIZE;
         handshakes->count--;
-        if (message->size == sizeof(struct message_initiation)) {
-            work_initiation(worker, message);
+        if (worth) {
+            work_one(worker, message);
+            worked++;
         } else {
-            work_response(worker, message);
+            worker_drop(worker, ENGINE_DROP_UNDER_LOAD, 1);
         }
     }
     return handshakes->count > 0;

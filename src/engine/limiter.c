@@ -35,7 +35,11 @@ struct limiter {
     struct cache strangers; /* addresses, not proved */
     struct cache addresses; /* proved */
     struct cache ports;     /* proved, with the port */
-    struct entry crowd;     /* for all proved addresses that find no room */
+    struct cache reply_addresses;
+    struct cache reply_ports;
+    struct bucket_rate reply_rate; /* of all together */
+    struct bucket replies;
+    struct entry crowd; /* for all proved addresses that find no room */
 
     /* the budget's window */
     uint32_t window;
@@ -46,18 +50,24 @@ struct limiter {
 
 static const struct bucket_rate address_rate = {.per_s = LIMITER_ADDRESS_PER_S, .burst = LIMITER_ADDRESS_BURST};
 static const struct bucket_rate port_rate = {.per_s = LIMITER_PORT_PER_S, .burst = LIMITER_PORT_BURST};
+static const struct bucket_rate reply_address_rate = {.per_s = LIMITER_REPLIES_PER_S, .burst = LIMITER_REPLIES_BURST};
 
-int limiter_create(const uint8_t key[LIMITER_KEY_SIZE], uint32_t extra_per_s, struct limiter **ret_limiter) {
+static int cache_create(struct cache *cache) {
+    cache->sets = calloc(SETS, sizeof *cache->sets);
+    return cache->sets ? 0 : -ENOMEM;
+}
+
+int limiter_create(const uint8_t key[LIMITER_KEY_SIZE], uint32_t extra_per_s, uint32_t replies_per_s,
+                   struct limiter **ret_limiter) {
     struct limiter *l = calloc(1, sizeof *l);
     if (!l) {
         return -ENOMEM;
     }
-    l->strangers.sets = calloc(SETS, sizeof *l->strangers.sets);
-    l->addresses.sets = calloc(SETS, sizeof *l->addresses.sets);
-    l->ports.sets = calloc(SETS, sizeof *l->ports.sets);
-    if (!l->strangers.sets || !l->addresses.sets || !l->ports.sets) {
+    if (cache_create(&l->strangers) < 0 || cache_create(&l->addresses) < 0 || cache_create(&l->ports) < 0 ||
+        cache_create(&l->reply_addresses) < 0 || cache_create(&l->reply_ports) < 0) {
         goto fail;
     }
+    l->reply_rate = (struct bucket_rate){.per_s = replies_per_s, .burst = replies_per_s / 10};
     memcpy(l->key, key, sizeof l->key);
     uint64_t extra = extra_per_s * (LIMITER_WINDOW_NS / UINT64_C(1000000000));
     l->extra_per_window = extra < UINT32_MAX ? (uint32_t)extra : UINT32_MAX;
@@ -76,12 +86,14 @@ void limiter_free(struct limiter *limiter) {
     free(limiter->strangers.sets);
     free(limiter->addresses.sets);
     free(limiter->ports.sets);
+    free(limiter->reply_addresses.sets);
+    free(limiter->reply_ports.sets);
     sodium_memzero(limiter->key, sizeof limiter->key);
     free(limiter);
 }
 
 size_t limiter_size(const struct limiter *limiter) {
-    return sizeof *limiter + 3 * SETS * sizeof *limiter->ports.sets;
+    return sizeof *limiter + 5 * SETS * sizeof *limiter->ports.sets;
 }
 
 /* --- sources --- */
@@ -141,10 +153,12 @@ static struct entry *address_entry(const struct limiter *l, const struct cache *
     return entry;
 }
 
-static struct entry *port_entry(const struct limiter *l, uint64_t tag, uint64_t now_ns) {
-    struct entry *entry = lookup(&l->ports, tag);
+/* The entry of a source, at the cost of the one longest unused. */
+static struct entry *any_entry(const struct cache *cache, uint64_t tag, const struct bucket_rate *rate,
+                               uint64_t now_ns) {
+    struct entry *entry = lookup(cache, tag);
     if (entry->tag != tag) {
-        renew(entry, tag, &port_rate, now_ns);
+        renew(entry, tag, rate, now_ns);
     }
     return entry;
 }
@@ -153,8 +167,8 @@ static struct entry *port_entry(const struct limiter *l, uint64_t tag, uint64_t 
 
 static void turn_window(struct limiter *l, uint64_t now_ns) {
     uint32_t window = (uint32_t)(now_ns / LIMITER_WINDOW_NS) + 1; /* 0: no window yet */
-    if (window == l->window) {
-        return;
+    if (window <= l->window) {
+        return; /* never back: what was drawn stays drawn */
     }
     l->drew_before = window == l->window + 1 ? l->drawing : 0;
     l->window = window;
@@ -166,8 +180,10 @@ static void turn_window(struct limiter *l, uint64_t now_ns) {
 static bool draw(struct limiter *l, struct entry *address) {
     bool first = address->window != l->window || !address->drawn;
     uint32_t drawn = first ? 0 : address->drawn;
-    uint32_t among = l->drawing + first;
-    among = among > l->drew_before ? among : l->drew_before;
+    uint32_t among = l->drew_before ? l->drew_before : 1; /* itself */
+    if (among < l->drawing + first) {
+        among = l->drawing + first;
+    }
     uint32_t share = l->extra_per_window / among;
     if (l->drawn >= l->extra_per_window || drawn >= (share ? share : 1)) {
         return false;
@@ -190,9 +206,20 @@ bool limiter_allow(struct limiter *limiter, uint64_t now_ns, const union endpoin
     if (address && bucket_take(&address->bucket, &address_rate, now_ns, 1)) {
         return true;
     }
-    struct entry *port = port_entry(limiter, tag_of(limiter, source, true), now_ns);
+    struct entry *port = any_entry(&limiter->ports, tag_of(limiter, source, true), &port_rate, now_ns);
     if (!bucket_take(&port->bucket, &port_rate, now_ns, 1)) {
         return false;
     }
     return draw(limiter, address ? address : &limiter->crowd);
+}
+
+bool limiter_allow_reply(struct limiter *limiter, uint64_t now_ns, const union endpoint *source) {
+    struct entry *port = any_entry(&limiter->reply_ports, tag_of(limiter, source, true), &port_rate, now_ns);
+    if (!bucket_take(&port->bucket, &port_rate, now_ns, 1)) {
+        return false;
+    }
+    struct entry *address =
+        any_entry(&limiter->reply_addresses, tag_of(limiter, source, false), &reply_address_rate, now_ns);
+    return bucket_take(&address->bucket, &reply_address_rate, now_ns, 1) &&
+           bucket_take(&limiter->replies, &limiter->reply_rate, now_ns, 1);
 }

@@ -8,8 +8,10 @@
 
 #include "engine/steer.h"
 
-#define SOCKET_BUFFER                                                                                                  \
-    (8 << 20) /* bytes: some milliseconds of 10 Gbit/s; the kernel cuts it to its limit without privilege */
+/* Bytes; the kernel cuts them to its limit without privilege. What arrives while a flood or another process holds the
+ * CPU for a tenth of a second has room: each small datagram counts for nearly a kilobyte. */
+#define RECEIVE_BUFFER (32 << 20)
+#define SEND_BUFFER (8 << 20) /* some milliseconds of 10 Gbit/s */
 
 /* Room for the control messages of one datagram in either direction: addresses, TOS, segment size. */
 #define CONTROL_SIZE                                                                                                   \
@@ -23,11 +25,11 @@ static int set_int(int fd, int level, int option, int value) {
 
 static int set_options(int fd, sa_family_t family, uint32_t fwmark) {
     int error = 0;
-    if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER) < 0) {
-        set_int(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
+    if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER) < 0) {
+        set_int(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
     }
-    if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER) < 0) {
-        set_int(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
+    if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER) < 0) {
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
     }
     if (fwmark) {
         error = set_int(fd, SOL_SOCKET, SO_MARK, (int)fwmark);

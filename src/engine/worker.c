@@ -22,7 +22,8 @@
 
 #define WHEEL_ROUND 64 /* timers a round */
 #define HANDSHAKES_PER_S                                                                                               \
-    3500 /* beyond Linux's limit, to sources that proved their address: half of what a core can do */
+    3500                    /* beyond Linux's limit, to sources that proved their address: half of what a core can do */
+#define COOKIES_PER_S 60000 /* about a third of a core */
 #define WAIT_MS_MAX 60000
 
 enum source {
@@ -239,7 +240,7 @@ static int create_parts(struct worker *worker) {
     error = error ? error : transmit_create(false, &worker->transmit);
     error = error ? error : host_create(worker->setup.tun, &worker->host);
     error = error ? error : handshakes_create(&worker->handshakes);
-    error = error ? error : limiter_create(limiter_key, HANDSHAKES_PER_S, &worker->limiter);
+    error = error ? error : limiter_create(limiter_key, HANDSHAKES_PER_S, COOKIES_PER_S, &worker->limiter);
     error = error ? error : handover_create(worker);
     error = error ? error : watch(worker, worker->wake_fd, SOURCE_WAKE);
     if (!error && worker->tun_reads) {

@@ -8,9 +8,12 @@
 #include <poll.h>
 
 #include "engine/forward.h"
+#include "engine/limiter.h"
 
 #define ROOM 66000
-#define UNDER_LOAD 512
+#define UNDER_LOAD 513 /* when the last of them comes, 512 wait */
+#define TRUSTED_FORGERIES 16
+#define WORKED_PER_ROUND 4
 
 struct ends {
     struct rig left, right;
@@ -234,37 +237,125 @@ static void an_unknown_key_gets_no_answer(void **state) {
     assert_int_equal(ends->at_left->bytes_received, 0);
 }
 
-static void under_load_only_the_owner_of_an_address_is_served(void **state) {
-    struct ends *ends = *state;
-    struct worker *right = ends->right.workers[0];
-    uint8_t initiation[200];
-    send_right(ends);
-    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+/* Forged initiations wait on the right: anybody who knows the public key can make them. What they hold is rubbish. */
+static void forge(struct ends *ends, int count) {
+    uint8_t initiation[sizeof(struct message_initiation)] = {MESSAGE_INITIATION};
     struct udp_local local = {0};
     union endpoint from = {0};
     from.in.sin_family = AF_INET;
-    /* Anybody who knows the public key can make these; what they hold is rubbish. */
-    initiation[50] ^= 1;
-    cookie_stamp(NULL, &ends->right.public_key, 0, initiation, 148);
-    for (int i = 0; i < UNDER_LOAD; i++) {
-        handshake_receive(right, initiation, 148, &from, &local);
+    initiation[50] = 1;
+    cookie_stamp(NULL, &ends->right.public_key, 0, initiation, sizeof initiation);
+    for (int i = 0; i < count; i++) {
+        handshake_receive(ends->right.workers[0], initiation, sizeof initiation, &from, &local);
+    }
+}
+
+/* Brings the right under load. The forgeries that are worked off end its trust in those without a cookie. */
+static void load(struct ends *ends) {
+    forge(ends, UNDER_LOAD);
+    for (int worked = 0; worked < TRUSTED_FORGERIES; worked += WORKED_PER_ROUND) {
+        assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), worked);
+        assert_true(handshake_work(ends->right.workers[0]));
     }
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 0);
-    /* Now it is under load: the left's next initiation is answered by a cookie, the one after that is served. */
-    later(&ends->left, 6 * NSEC_PER_SEC);
-    let_timers_fire(&ends->left);
-    assert_int_equal(receive_round(right, ends->right.sockets[0].v4), 1);
-    assert_int_equal(right->counters.cookies_sent, 1);
+}
+
+/* The left begins (anew, if it did five seconds ago), and the right reads it. */
+static void call_right(struct ends *ends) {
+    if (ends->at_left->active) {
+        later(&ends->left, 6 * NSEC_PER_SEC);
+        let_timers_fire(&ends->left);
+    } else {
+        send_right(ends);
+    }
+    assert_int_equal(receive_round(ends->right.workers[0], ends->right.sockets[0].v4), 1);
+}
+
+static void under_load_only_the_owner_of_an_address_is_served(void **state) {
+    struct ends *ends = *state;
+    struct worker *right = ends->right.workers[0];
+    load(ends);
+    /* The left's next initiation is answered by a cookie, the one after that is served. */
+    call_right(ends);
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
+    handshake_work(right);
+    assert_int_equal(right->counters.cookies_sent, 1);
     turn(&ends->left);
     assert_true(ends->at_left->active->jar.has_cookie);
-    later(&ends->left, 6 * NSEC_PER_SEC);
-    let_timers_fire(&ends->left);
-    assert_int_equal(receive_round(right, ends->right.sockets[0].v4), 1);
-    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
+    uint64_t dropped = rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD);
+    assert_int_equal(dropped, 1 + UNDER_LOAD - TRUSTED_FORGERIES); /* no work for the forgeries that waited */
+    forge(ends, 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), dropped + 1);
+    call_right(ends);
     settle(ends);
     assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
-    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), UNDER_LOAD);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), dropped + 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), TRUSTED_FORGERIES);
+}
+
+static void without_forgeries_nobody_waits_for_a_cookie(void **state) {
+    struct ends *ends = *state;
+    forge(ends, UNDER_LOAD); /* under load, but nothing is known of them yet */
+    call_right(ends);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 0);
+    assert_int_equal(ends->right.workers[0]->counters.cookies_sent, 0);
+}
+
+static void genuine_handshakes_earn_the_trust_again(void **state) {
+    struct ends *ends = *state;
+    load(ends);
+    while (handshake_work(ends->right.workers[0])) {
+    }
+    later(&ends->right, 2 * NSEC_PER_SEC); /* no load any more */
+    call_right(ends);
+    settle(ends);
+    assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
+    uint64_t worked = rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE);
+    forge(ends, UNDER_LOAD);
+    while (handshake_work(ends->right.workers[0])) {
+    }
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), worked + 1); /* it takes one to lose it */
+}
+
+static void one_source_gets_few_cookies(void **state) {
+    struct ends *ends = *state;
+    load(ends);
+    forge(ends, 1000);
+    handshake_work(ends->right.workers[0]);
+    /* Port 0 of no address cannot be reached. */
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UDP_FULL), LIMITER_PORT_BURST);
+}
+
+static void cookies_of_many_sources_all_leave(void **state) {
+    struct ends *ends = *state;
+    struct worker *right = ends->right.workers[0];
+    uint8_t initiation[200];
+    struct udp_local local = {0};
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    load(ends);
+    for (uint16_t i = 0; i < 200; i++) {
+        union endpoint from = {0};
+        from.in.sin_family = AF_INET;
+        from.in.sin_port = htons(ends->left.port);
+        from.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + i);
+        handshake_receive(right, initiation, 148, &from, &local);
+    }
+    handshake_work(right);
+    assert_int_equal(right->counters.cookies_sent, 200);
+}
+
+static void who_has_waited_too_long_costs_nothing(void **state) {
+    struct ends *ends = *state;
+    call_right(ends);
+    later(&ends->right, 5 * NSEC_PER_SEC);
+    assert_false(handshake_work(ends->right.workers[0]));
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
+    assert_int_equal(ends->at_right->bytes_received, 0);
+    call_right(ends);
+    later(&ends->right, 4 * NSEC_PER_SEC);
+    settle(ends);
+    assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
 }
 
 static void any_worker_takes_an_initiation_and_the_owner_finishes_it(void **state) {
@@ -367,6 +458,11 @@ int main(void) {
         ENDS(malformed_datagrams_cost_nothing),
         ENDS(an_unknown_key_gets_no_answer),
         ENDS(under_load_only_the_owner_of_an_address_is_served),
+        ENDS(without_forgeries_nobody_waits_for_a_cookie),
+        ENDS(genuine_handshakes_earn_the_trust_again),
+        ENDS(one_source_gets_few_cookies),
+        ENDS(cookies_of_many_sources_all_leave),
+        ENDS(who_has_waited_too_long_costs_nothing),
         cmocka_unit_test(any_worker_takes_an_initiation_and_the_owner_finishes_it),
         ENDS(a_new_key_of_ours_ends_sending_on_old_sessions),
         ENDS(an_idle_peer_forgets_its_keys_and_its_timers),

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "engine/limiter.h"
 
+#define REPLIES 20000
 #define EXTRA 2000 /* a second */
 #define WINDOW_EXTRA (EXTRA * (LIMITER_WINDOW_NS / NSEC_PER_SEC))
 #define START (1000 * LIMITER_WINDOW_NS)
@@ -35,7 +36,7 @@ static union endpoint from6(uint64_t net, uint64_t host, uint32_t port) {
 
 static struct limiter *limiter_new(uint32_t extra) {
     struct limiter *l;
-    assert_int_equal(limiter_create(secret, extra, &l), 0);
+    assert_int_equal(limiter_create(secret, extra, REPLIES, &l), 0);
     return l;
 }
 
@@ -210,7 +211,7 @@ static void a_flood_of_forged_sources_harms_no_proved_one(void **state) {
         assert_true(limiter_allow(l, now, &router, true));
     }
     assert_int_equal(limiter_size(l), size);
-    assert_true(size < (8u << 20));
+    assert_true(size < (12u << 20));
     limiter_free(l);
 }
 
@@ -253,6 +254,66 @@ static void the_budget_is_per_window_whoever_asks(void **state) {
     limiter_free(l);
 }
 
+static void a_clock_that_goes_back_gives_nothing_anew(void **state) {
+    (void)state;
+    struct limiter *l = limiter_new(EXTRA);
+    uint64_t next = START + LIMITER_WINDOW_NS;
+    uint32_t passed = 0;
+    for (uint32_t port = 1; port <= WINDOW_EXTRA; port++) {
+        union endpoint e = from4(0x01020304, port);
+        passed += limiter_allow(l, START, &e, true);
+    }
+    union endpoint other = from4(0x05060708, 1);
+    assert_true(limiter_allow(l, next, &other, true)); /* turns the window */
+    for (uint32_t i = 0; i < 3 * WINDOW_EXTRA; i++) {
+        union endpoint e = from4(0x01020304, 20000 + i);
+        passed += limiter_allow(l, START, &e, true);
+    }
+    assert_in_range(passed, WINDOW_EXTRA, 2 * WINDOW_EXTRA + LIMITER_ADDRESS_BURST);
+    limiter_free(l);
+}
+
+static void a_router_is_answered_and_its_repetitions_are_not(void **state) {
+    (void)state;
+    struct limiter *l = limiter_new(EXTRA);
+    union endpoint router = from4(0x01020304, 7);
+    union endpoint neighbour = from4(0x01020304, 8);
+    unsigned answered = 0;
+    for (int i = 0; i < 100; i++) {
+        answered += limiter_allow_reply(l, START, &router);
+    }
+    assert_int_equal(answered, LIMITER_PORT_BURST);
+    assert_true(limiter_allow_reply(l, START, &neighbour));
+    assert_true(limiter_allow_reply(l, START + 5 * NSEC_PER_SEC, &router));
+    limiter_free(l);
+}
+
+static void the_ports_of_one_address_cannot_take_all_replies(void **state) {
+    (void)state;
+    struct limiter *l = limiter_new(EXTRA);
+    unsigned answered = 0;
+    for (uint32_t i = 0; i < 40000; i++) { /* within two seconds */
+        union endpoint forged = from4(0x01020304, i);
+        answered += limiter_allow_reply(l, START + i * UINT64_C(50000), &forged);
+    }
+    assert_in_range(answered, 2 * LIMITER_REPLIES_PER_S, LIMITER_REPLIES_BURST + 2 * LIMITER_REPLIES_PER_S);
+    union endpoint honest = from4(0x05060708, 7);
+    assert_true(limiter_allow_reply(l, START + 2 * NSEC_PER_SEC, &honest));
+    limiter_free(l);
+}
+
+static void replies_have_a_budget_whoever_asks(void **state) {
+    (void)state;
+    struct limiter *l = limiter_new(EXTRA);
+    unsigned answered = 0;
+    for (uint32_t i = 0; i < 200000; i++) { /* within one second */
+        union endpoint forged = from4(0x10000000 + i, 7);
+        answered += limiter_allow_reply(l, START + i * UINT64_C(5000), &forged);
+    }
+    assert_in_range(answered, REPLIES * 9 / 10, REPLIES + REPLIES / 10);
+    limiter_free(l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unproved_sources_get_what_linux_gives),
@@ -266,6 +327,10 @@ int main(void) {
         cmocka_unit_test(a_flood_of_forged_sources_harms_no_proved_one),
         cmocka_unit_test(full_tables_still_bound_and_forget_in_time),
         cmocka_unit_test(the_budget_is_per_window_whoever_asks),
+        cmocka_unit_test(a_router_is_answered_and_its_repetitions_are_not),
+        cmocka_unit_test(the_ports_of_one_address_cannot_take_all_replies),
+        cmocka_unit_test(replies_have_a_budget_whoever_asks),
+        cmocka_unit_test(a_clock_that_goes_back_gives_nothing_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
