@@ -270,7 +270,10 @@ static int send_batch(struct comparison *c, const struct desired_change *changes
 static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide) {
     struct service *s = c->service;
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
-    int r = changes ? 0 : problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    if (!changes) {
+        return problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    int r = 0;
     int refused = 0;
     for (size_t at = 0; r == 0 && at < todo->count;) {
         size_t count = 0;
@@ -292,9 +295,7 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
         refused = sent < 0 ? sent : refused;
         r = r < 0 || sent == -ENOTCONN ? sent : 0;
     }
-    if (changes) {
-        sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
-    }
+    sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
     free(changes);
     return r < 0 ? r : refused;
 }

@@ -324,7 +324,7 @@ static int note_stale(struct write *w, const struct prefix *lans, size_t count) 
 int service_router_patch(struct service *s, const struct caller *c, const struct uuid *id,
                          const struct router_patch *patch, struct router *ret_router, struct problem *ret_problem) {
     struct router_row row;
-    struct tenant_row tenant;
+    struct tenant_row tenant = {0};
     struct write w;
     struct desired_change change;
     int r = patch->name ? check_name(patch->name, ret_problem) : 0;
@@ -386,7 +386,7 @@ end:
 int service_router_set_disabled(struct service *s, const struct caller *c, const struct uuid *id, bool disabled,
                                 struct router *ret_router, struct problem *ret_problem) {
     struct router_row row;
-    struct tenant_row tenant;
+    struct tenant_row tenant = {0};
     struct write w;
     struct desired_change change;
     int r = begin(s, c, id, PURPOSE_WRITE, &w, &row, &tenant, ret_problem);
@@ -440,7 +440,7 @@ end:
 int service_router_rotate(struct service *s, const struct caller *c, const struct uuid *id,
                           const struct router_spec *spec, struct router_made *ret_made, struct problem *ret_problem) {
     struct router_row row = {0}, owner;
-    struct tenant_row tenant;
+    struct tenant_row tenant = {0};
     struct router_made made = {0};
     struct write w;
     struct desired_change changes[2];
@@ -504,7 +504,7 @@ end:
 int service_router_delete(struct service *s, const struct caller *c, const struct uuid *id,
                           struct problem *ret_problem) {
     struct router_row row;
-    struct tenant_row tenant;
+    struct tenant_row tenant = {0};
     struct write w;
     int r = begin(s, c, id, PURPOSE_WRITE, &w, &row, &tenant, ret_problem);
     if (r < 0) {

@@ -43,7 +43,8 @@ void *table_get(const struct table *table, const void *key) {
 }
 
 static int grow(struct table *table) {
-    struct table more = *table;
+    struct table more = {.key_size = table->key_size, .entry_size = table->entry_size, .count = table->count};
+    memcpy(more.hash_key, table->hash_key, sizeof more.hash_key);
     more.room = table->room ? table->room * 2 : 64;
     more.entries = calloc(more.room, more.entry_size);
     more.used = calloc(more.room, 1);
@@ -58,10 +59,11 @@ static int grow(struct table *table) {
         memcpy(more.entries + slot * more.entry_size, entry, more.entry_size);
         more.used[slot] = 1;
     }
-    size_t count = table->count;
     table_free(table);
-    *table = more;
-    table->count = count;
+    table->entries = more.entries;
+    table->used = more.used;
+    table->room = more.room;
+    table->count = more.count;
     return 0;
 }
 
@@ -70,7 +72,7 @@ void *table_put(struct table *table, const void *key) {
     if (found) {
         return found;
     }
-    if (table->count >= table->room / 4 * 3 && grow(table) < 0) {
+    if ((!table->entries || table->count >= table->room / 4 * 3) && grow(table) < 0) {
         return NULL;
     }
     size_t slot = slot_of(table, key);

@@ -70,7 +70,7 @@ static uint8_t length_of(uint64_t size) {
 
 int tenant_make(struct write *w, struct tenant *tenant, uint32_t routers, struct tenant_row *ret_row,
                 struct problem *ret_problem) {
-    struct block block;
+    struct block block = {0};
     int r = first_block(w, tenant, &block, ret_problem);
     if (r < 0) {
         return r;

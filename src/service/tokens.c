@@ -125,14 +125,14 @@ int service_token_list(struct service *s, const struct caller *c, struct token *
         tokens = calloc(count + 1, sizeof *tokens);
         r = tokens ? 0 : -ENOMEM;
     }
-    if (r < 0) {
-        r = store_problem(conn, r, ret_problem);
-    } else {
+    if (tokens) {
         for (size_t i = 0; i < count; i++) {
             token_from(&rows[i], &tokens[i]);
         }
         *ret_tokens = tokens;
         *ret_count = count;
+    } else {
+        r = store_problem(conn, r, ret_problem);
     }
     store_reader_put(s->store, conn);
     free(rows);
