@@ -22,7 +22,7 @@ static int find(struct store_conn *conn, const char *sql, const struct value *va
         return r;
     }
     r = query_next(&query);
-    if (r == 1) {
+    if (r > 0) {
         *ret_block = (struct block){.first = (uint32_t)query_int(&query, 0), .size = query_count(&query, 1)};
         r = 0;
     } else if (r == 0) {

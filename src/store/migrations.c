@@ -166,9 +166,10 @@ static int translate(const struct driver *driver, const char *step, struct buf *
         }
         const char *close = strchr(open, '}');
         char word[16] = "";
-        if (close && (size_t)(close - open) <= sizeof word) {
-            memcpy(word, open + 1, (size_t)(close - open) - 1);
+        if (!close || (size_t)(close - open) > sizeof word) {
+            return -EINVAL;
         }
+        memcpy(word, open + 1, (size_t)(close - open) - 1);
         const char *type = driver->type(word);
         if (!type) {
             return -EINVAL;

@@ -53,7 +53,7 @@ static int find(struct store_conn *conn, const char *sql, int64_t tunnel_id, enu
         return r;
     }
     r = query_next(&query);
-    if (r == 1) {
+    if (r > 0) {
         struct range *range = ret_range;
         *range = (struct range){.tunnel_id = tunnel_id, .space = space};
         range->first = (uint32_t)query_int(&query, 0);
