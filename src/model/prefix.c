@@ -55,8 +55,8 @@ static bool bits_equal(const uint8_t *a, const uint8_t *b, uint8_t bits) {
 
 struct prefix prefix_make(const struct ip_addr *addr, uint8_t length) {
     struct prefix p = {.addr = *addr, .length = length};
-    for (uint8_t i = 0; i < sizeof p.addr.bytes; i++) {
-        int keep = length - i * 8;
+    for (size_t i = 0; i < sizeof p.addr.bytes; i++) {
+        int keep = length - (int)(i * 8);
         if (keep <= 0) {
             p.addr.bytes[i] = 0;
         } else if (keep < 8) {
