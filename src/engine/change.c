@@ -29,7 +29,7 @@ static int reserve(void *list, size_t *room, size_t count, size_t size) {
     }
     memcpy(list, &grown, sizeof grown);
     *room = more;
-    return 0;
+    return 0; /* cppcheck-suppress memleak ; the list owns it, by way of memcpy() */
 }
 
 void change_batch_clear(struct change_batch *batch) {

@@ -138,8 +138,8 @@ struct engine_peer_change {
 int engine_peer_change(struct engine *engine, const struct engine_peer_change *change);
 /* All peers (replace_peers=true). */
 int engine_remove_peers(struct engine *engine);
-/* The first error of what was gathered since the last call. -EAGAIN: two keys collided in a table that has now been made
- * anew; the same change succeeds when it is tried again. */
+/* The first error of what was gathered since the last call. -EAGAIN: two keys collided in a table that has now been
+ * made anew; the same change succeeds when it is tried again. */
 int engine_flush(struct engine *engine);
 
 struct engine_peer {

@@ -101,7 +101,7 @@ void engine_get_counters(struct engine *engine, struct engine_counters *ret_coun
 
 const char *engine_drop_name(enum engine_drop drop) {
     static const char *const names[ENGINE_DROP_COUNT] = {
-#define X(id, name) [ENGINE_DROP_##id] = name,
+#define X(id, name) [ENGINE_DROP_##id] = (name),
         ENGINE_DROPS(X)
 #undef X
     };
