@@ -14,6 +14,8 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
+_Static_assert(COALESCE_HEADROOM >= sizeof(struct virtio_net_hdr), "a header of the kernel's fits in front");
+
 #define PACKETS_MAX 256
 #define PIECES_MAX 64 /* of one large packet (Linux UDP_MAX_SEGMENTS, of older kernels) */
 #define BUCKETS 64
@@ -40,7 +42,7 @@ struct look {
 };
 
 struct item {
-    const uint8_t *bytes;
+    uint8_t *bytes;
     uint32_t size;
     uint16_t next;
 };
@@ -195,7 +197,7 @@ static bool fits(struct coalesce *coalesce, struct group *group, const uint8_t *
     return group->verified && checksum_right(bytes, size, look);
 }
 
-static uint16_t add_item(struct coalesce *coalesce, const uint8_t *bytes, size_t size) {
+static uint16_t add_item(struct coalesce *coalesce, uint8_t *bytes, size_t size) {
     coalesce->items[coalesce->item_count] = (struct item){.bytes = bytes, .size = (uint32_t)size, .next = NONE};
     return coalesce->item_count++;
 }
@@ -222,7 +224,7 @@ static uint16_t start(struct coalesce *coalesce, uint16_t item, const struct loo
     return coalesce->group_count++;
 }
 
-bool coalesce_add(struct coalesce *coalesce, const uint8_t *bytes, size_t size, bool tcp, bool udp) {
+bool coalesce_add(struct coalesce *coalesce, uint8_t *bytes, size_t size, bool tcp, bool udp) {
     if (coalesce->item_count == PACKETS_MAX) {
         return false;
     }
@@ -248,12 +250,10 @@ bool coalesce_add(struct coalesce *coalesce, const uint8_t *bytes, size_t size, 
 /* --- handing over --- */
 
 static int hand_over_one(const struct item *item, coalesce_fn *fn, void *context) {
-    struct virtio_net_hdr header = {0};
-    const struct iovec parts[2] = {
-        {.iov_base = &header, .iov_len = sizeof header},
-        {.iov_base = (uint8_t *)item->bytes, .iov_len = item->size},
-    };
-    return fn(context, parts, 2, 1);
+    const size_t header_size = sizeof(struct virtio_net_hdr);
+    const struct iovec whole = {.iov_base = item->bytes - header_size, .iov_len = item->size + header_size};
+    memset(whole.iov_base, 0, header_size);
+    return fn(context, &whole, 1, 1);
 }
 
 /* The first one's headers, for all: lengths, PSH, and a checksum field with the sum of the pseudo header, which the
@@ -303,7 +303,7 @@ static int hand_over_all(const struct coalesce *coalesce, const struct group *gr
     for (uint16_t i = group->first; i != NONE; i = coalesce->items[i].next) {
         const struct item *item = &coalesce->items[i];
         parts[count++] = (struct iovec){
-            .iov_base = (uint8_t *)item->bytes + group->look.header_size,
+            .iov_base = item->bytes + group->look.header_size,
             .iov_len = item->size - group->look.header_size,
         };
     }

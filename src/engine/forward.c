@@ -3,6 +3,7 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
+#include "engine/coalesce.h"
 #include "engine/directory.h"
 #include "engine/handover.h"
 #include "engine/host.h"
@@ -78,7 +79,8 @@ static void answer_peer(struct worker *worker, struct peer *peer, enum icmp_erro
 
 /* In the name of the destination: the host would refuse to hear from an address of its own. */
 static void answer_host(struct worker *worker, enum icmp_error error, const uint8_t *packet, size_t size) {
-    uint8_t answer[ICMP_ERROR_SIZE_MAX];
+    uint8_t room[COALESCE_HEADROOM + ICMP_ERROR_SIZE_MAX];
+    uint8_t *answer = room + COALESCE_HEADROOM;
     size_t answer_size;
     struct ip_addr from = packet_addr(packet, packet_destination(packet));
     if (icmp_error_create(error, packet, size, &from, 0, &worker->answers, &answers_to_host, worker->mono_ns, answer,

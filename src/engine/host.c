@@ -107,7 +107,8 @@ static void note_written(struct worker *worker, ssize_t written, size_t packets)
 
 static int write_parts(void *context, const struct iovec *parts, size_t part_count, size_t packets) {
     struct worker *worker = context;
-    ssize_t written = writev(worker->tun_fd, parts, (int)part_count);
+    ssize_t written = part_count == 1 ? write(worker->tun_fd, parts[0].iov_base, parts[0].iov_len)
+                                      : writev(worker->tun_fd, parts, (int)part_count);
     int error = written < 0 ? -errno : 0;
     if (error != -EINVAL || packets == 1) {
         note_written(worker, written, packets);
@@ -123,7 +124,7 @@ static int write_parts(void *context, const struct iovec *parts, size_t part_cou
     return -EINVAL;
 }
 
-void host_deliver(struct worker *worker, const uint8_t *bytes, size_t size) {
+void host_deliver(struct worker *worker, uint8_t *bytes, size_t size) {
     struct host *host = worker->host;
     if (!host->has_header) {
         note_written(worker, write(worker->tun_fd, bytes, size), 1);

@@ -16,7 +16,8 @@ void host_free(struct host *host);
 
 /* Reads and forwards a bounded number of packets. The number read. */
 size_t host_round(struct worker *worker);
-/* One whole packet for the host; its bytes must stay until host_flush(). */
-void host_deliver(struct worker *worker, const uint8_t *bytes, size_t size);
+/* One whole packet for the host, with COALESCE_HEADROOM bytes in front of it that will be overwritten; all of it must
+ * stay until host_flush(). */
+void host_deliver(struct worker *worker, uint8_t *bytes, size_t size);
 /* Writes what was delivered in this round. */
 void host_flush(struct worker *worker);

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "engine/coalesce.h"
 #include "engine/forward.h"
 #include "engine/handover.h"
 #include "engine/handshake.h"
@@ -9,6 +10,8 @@
 #include "engine/steer.h"
 #include "engine/transmit.h"
 #include "engine/worker.h"
+
+_Static_assert(sizeof(struct message_data) >= COALESCE_HEADROOM, "room in front of a packet for the host");
 
 #define BATCH 256 /* data messages opened together */
 

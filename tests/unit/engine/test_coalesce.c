@@ -12,6 +12,7 @@
 
 struct stored {
     size_t size;
+    uint8_t room[COALESCE_HEADROOM];
     uint8_t bytes[PACKET_MAX];
 };
 
@@ -30,14 +31,15 @@ static int take(void *context, const struct iovec *parts, size_t part_count, siz
     struct segments segments;
     size_t size = 0;
     size_t out;
-    assert_int_equal(parts[0].iov_len, sizeof header);
+    assert_in_range(parts[0].iov_len, sizeof header, sizeof whole);
     memcpy(&header, parts[0].iov_base, sizeof header);
     if (host->refuses && packets > 1) {
         return -EINVAL;
     }
-    for (size_t i = 1; i < part_count; i++) {
-        memcpy(whole + size, parts[i].iov_base, parts[i].iov_len);
-        size += parts[i].iov_len;
+    for (size_t i = 0; i < part_count; i++) {
+        size_t skipped = i == 0 ? sizeof header : 0;
+        memcpy(whole + size, (uint8_t *)parts[i].iov_base + skipped, parts[i].iov_len - skipped);
+        size += parts[i].iov_len - skipped;
     }
     assert_in_range(size, 1, 65535);
     assert_int_equal(segments_begin(whole, size, &header, &segments), 0);
