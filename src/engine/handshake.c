@@ -14,7 +14,7 @@
 #include "engine/worker.h"
 
 #define QUEUE_SIZE 32768 /* more than the public-key work of STALE_NS on one core */
-#define STALE_NS (4500 * NSEC_PER_MSEC)
+#define STALE_NS (4 * NSEC_PER_SEC)
 #define LOAD_DEPTH 512 /* so many queued ones mean load (Linux: MAX_QUEUED_INCOMING_HANDSHAKES / 8) */
 #define LOAD_STICKY_NS NSEC_PER_SEC
 #define TRUST_MAX 64 /* see the top of handshake.h */
@@ -61,6 +61,11 @@ void handshakes_free(struct handshakes *handshakes) {
     free(handshakes);
 }
 
+static void drop_first(struct handshakes *handshakes) {
+    handshakes->first = (handshakes->first + 1) % QUEUE_SIZE;
+    handshakes->count--;
+}
+
 /* --- the shield --- */
 
 static bool under_load(struct worker *worker) {
@@ -69,6 +74,10 @@ static bool under_load(struct worker *worker) {
         handshakes->load_until_ns = worker->mono_ns + LOAD_STICKY_NS;
     }
     return worker->mono_ns < handshakes->load_until_ns;
+}
+
+bool handshakes_crowded(const struct worker *worker) {
+    return worker->handshakes->count > 0 && worker->mono_ns < worker->handshakes->load_until_ns;
 }
 
 /* What became of a message that had not proved its address. */
@@ -149,8 +158,9 @@ void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size,
         return;
     }
     if (handshakes->count == QUEUE_SIZE) {
+        /* The oldest is the first whose sender gives up. */
+        drop_first(handshakes);
         worker_drop(worker, ENGINE_DROP_UNDER_LOAD, 1);
-        return;
     }
     struct queued *queued = &handshakes->queue[(handshakes->first + handshakes->count) % QUEUE_SIZE];
     queued->at_ns = worker->mono_ns;
@@ -344,8 +354,7 @@ bool handshake_work(struct worker *worker) {
     for (int worked = 0; worked < WORK_PER_ROUND && handshakes->count > 0;) {
         const struct queued *message = &handshakes->queue[handshakes->first];
         bool worth = worth_working(worker, message);
-        handshakes->first = (handshakes->first + 1) % QUEUE_SIZE;
-        handshakes->count--;
+        drop_first(handshakes);
         if (worth) {
             work_one(worker, message);
             worked++;

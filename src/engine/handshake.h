@@ -11,8 +11,9 @@
  *    millisecond of work) end the trust, and those that wait without a cookie are dropped when it is their turn.
  * 3. All others get a cookie reply, within the limits of limiter.h: a router needs one, an attacker's sources need
  * none. The replies of a round leave together.
- * 4. Who has waited 4.5 s is dropped at no cost: by the time of an answer he has begun anew, as everybody does after
- *    5 s (REKEY_TIMEOUT), and the answer would be to a handshake that he has forgotten.
+ * 4. Who has waited 4 s is dropped at no cost: an answer would reach him when he has begun anew, as everybody does
+ *    after 5 s (REKEY_TIMEOUT), and has forgotten this handshake. If the queue is full the oldest goes. So that nobody
+ *    waits unseen in the socket, it is read in larger strides (worker.c).
  *
  * An initiation may arrive at any worker. That one finds out who is calling (one X25519) and hands the caller over to
  * the worker that owns it, which does the rest. One worker, except where said. */
@@ -36,6 +37,8 @@ void handshakes_free(struct handshakes *handshakes);
 void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
                        const struct udp_local *to);
 void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes);
+/* Whether so many have come that more may be waiting in the sockets. */
+bool handshakes_crowded(const struct worker *worker);
 /* Sends the cookie replies of this round, and works off a few of the queue. True if there are more. */
 bool handshake_work(struct worker *worker);
 /* A caller that another worker identified: finishes the initiation. */

@@ -24,6 +24,7 @@
 #define HANDSHAKES_PER_S                                                                                               \
     3500                    /* beyond Linux's limit, to sources that proved their address: half of what a core can do */
 #define COOKIES_PER_S 60000 /* about a third of a core */
+#define READS_CROWDED 16    /* a round, while handshakes wait: some milliseconds */
 #define WAIT_MS_MAX 60000
 
 enum source {
@@ -155,6 +156,15 @@ static void run_call(struct worker *worker) {
     sem_post(&worker->answered);
 }
 
+static void receive_some(struct worker *worker, int fd) {
+    int reads = 0;
+    size_t count;
+    do {
+        count = receive_round(worker, fd);
+        transmit_flush(worker);
+    } while (count == UDP_BATCH && handshakes_crowded(worker) && ++reads < READS_CROWDED);
+}
+
 /* A bounded piece of everything that is ready; then what came of it leaves. True if something is left over. */
 static bool round_once(struct worker *worker, unsigned ready) {
     bool more = false;
@@ -162,12 +172,10 @@ static bool round_once(struct worker *worker, unsigned ready) {
         clear_wake(worker);
     }
     if (ready & 1U << SOURCE_V4) {
-        receive_round(worker, worker->sockets.v4);
-        transmit_flush(worker);
+        receive_some(worker, worker->sockets.v4);
     }
     if (ready & 1U << SOURCE_V6) {
-        receive_round(worker, worker->sockets.v6);
-        transmit_flush(worker);
+        receive_some(worker, worker->sockets.v6);
     }
     if (ready & 1U << SOURCE_TUN) {
         host_round(worker);

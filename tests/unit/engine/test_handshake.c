@@ -353,9 +353,30 @@ static void who_has_waited_too_long_costs_nothing(void **state) {
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD), 1);
     assert_int_equal(ends->at_right->bytes_received, 0);
     call_right(ends);
-    later(&ends->right, 4 * NSEC_PER_SEC);
+    later(&ends->right, 3 * NSEC_PER_SEC);
     settle(ends);
     assert_int_equal(ends->left.workers[0]->counters.handshakes, 1);
+}
+
+static void in_a_full_queue_the_newest_waits(void **state) {
+    struct ends *ends = *state;
+    struct worker *right = ends->right.workers[0];
+    uint8_t initiation[200];
+    struct udp_local local = {0};
+    forge(ends, UNDER_LOAD);
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    for (uint32_t i = 0; rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD) < UNDER_LOAD; i++) {
+        union endpoint from = {0};
+        from.in.sin_family = AF_INET;
+        from.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + i / LIMITER_ADDRESS_BURST);
+        from.in.sin_port = htons(ends->left.port);
+        handshake_receive(right, initiation, 148, &from, &local);
+        assert_true(i < 100000);
+    }
+    handshake_work(right);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), 0); /* all forgeries had to go */
+    assert_int_equal(ends->at_right->bytes_received, 148);
 }
 
 static void any_worker_takes_an_initiation_and_the_owner_finishes_it(void **state) {
@@ -463,6 +484,7 @@ int main(void) {
         ENDS(one_source_gets_few_cookies),
         ENDS(cookies_of_many_sources_all_leave),
         ENDS(who_has_waited_too_long_costs_nothing),
+        ENDS(in_a_full_queue_the_newest_waits),
         cmocka_unit_test(any_worker_takes_an_initiation_and_the_owner_finishes_it),
         ENDS(a_new_key_of_ours_ends_sending_on_old_sessions),
         ENDS(an_idle_peer_forgets_its_keys_and_its_timers),
