@@ -32,6 +32,7 @@ static int take(void *context, const struct iovec *parts, size_t part_count, siz
     size_t size = 0;
     size_t out;
     assert_in_range(parts[0].iov_len, sizeof header, sizeof whole);
+    assert_int_equal(part_count == 1, packets == 1); /* for write(2) */
     memcpy(&header, parts[0].iov_base, sizeof header);
     if (host->refuses && packets > 1) {
         return -EINVAL;
