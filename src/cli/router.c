@@ -439,9 +439,9 @@ const struct cli_command router_commands[] = {
     {"router disable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "silence a router",
      "It falls silent at once and keeps its keys and addresses for \"router enable\".", NULL, disable},
     {"router enable", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "bring a disabled router back",
-     "It connects again by itself: about 15 seconds after it next sends something, at the latest when its session is "
-     "due for "
-     "renewal, two minutes after the last.",
+     "The hub calls on it where it last was as soon as it sends it something. By itself it connects again about 15 "
+     "seconds after it next sends something, at the latest when its session is due for renewal, two minutes after the "
+     "last.",
      NULL, enable},
     {"router rotate", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "give a router new keys and print its configuration",
      "The old key is refused from now on. The addresses stay.", rotate_options, rotate},

@@ -301,9 +301,10 @@ const struct cli_command tenant_commands[] = {
      "addresses.",
      NULL, disable},
     {"tenant enable", "TENANT", CLI_VALUE_TENANT, 1, 1, "bring a disabled tenant back",
-     "Its routers connect again by themselves: about 15 seconds after they next send something, at the latest when "
-     "their "
-     "sessions are due for renewal, two minutes after the last.",
+     "The hub calls on its routers where they last were as soon as it sends them something. By themselves they connect "
+     "again about 15 seconds after they next send something, at the latest when their sessions are due for renewal, "
+     "two "
+     "minutes after the last.",
      NULL, enable},
     {"tenant remove", "TENANT", CLI_VALUE_TENANT, 1, 1, "remove a tenant and its routers for good",
      "Final: keys, addresses and usage are gone, and the addresses may be given to others. To stop a tenant for a "
