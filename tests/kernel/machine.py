@@ -1,0 +1,240 @@
+"""A virtual machine with Debian's stock cloud kernel, for tests that need the kernel's own WireGuard.
+
+    this machine                                    the virtual machine (qemu's software emulation)
+    +--------------------------------+              +---------------------------------------------+
+    |  /  (programs, build, tests) --- virtiofs ---->  / with a layer in memory: nothing is kept    |
+    |  a folder of the run  <-------- virtiofs ------  the same folder: command, status, reports    |
+    |  our stdout  <----------------- virtio console   stdout and stderr of the command             |
+    |  FOLDER/console.log  <--------- serial line      what the kernel says                         |
+    +--------------------------------+              +---------------------------------------------+
+
+The kernel is Debian's package linux-image-cloud-amd64, downloaded and unpacked into a cache, never installed. So every
+program of this machine runs in there, on another kernel, whose network nobody else uses. Standard library only.
+"""
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sallyport" / "kernel"
+META_PACKAGE = "linux-image-cloud-amd64"
+VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd")
+
+# In the initramfs: what it takes to see the host's files.
+EARLY = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
+# Loaded from the host's files. The kernel asks for most of them by itself, at a time that would slow down a test.
+WANTED = ("wireguard", "tun", "veth", "bridge", "dummy", "sch_ingress", "cls_bpf", "act_bpf", "nf_tables", "nft_ct",
+          "nft_masq", "nft_chain_nat", "nf_conntrack")
+
+
+class MachineError(RuntimeError):
+    """The machine could not do its work; not the command's own failure."""
+
+
+def _run(*command, cwd=None):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MachineError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+# --- the kernel ---
+
+
+def _newest_package():
+    """The real package behind the meta package, or None if apt does not know."""
+    try:
+        said = _run("apt-cache", "depends", "--important", META_PACKAGE)
+    except (MachineError, OSError):
+        return None
+    found = re.search(r"Depends: (linux-image-\S+-cloud-\S+)", said)
+    return found.group(1) if found else None
+
+
+def _fetch(package, folder):
+    command = ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
+    try:
+        _run(*command, cwd=folder)
+    except MachineError:
+        _run("apt-get", "update")
+        _run(*command, cwd=folder)
+    return next(folder.glob("*.deb"))
+
+
+def kernel():
+    """The folder of an unpacked kernel, with vmlinuz and modules/VERSION; downloads it the first time."""
+    package = _newest_package()
+    if not package:
+        known = sorted(CACHE.glob("linux-image-*"), key=lambda path: path.stat().st_mtime)
+        if known:
+            return known[-1]
+        _run("apt-get", "update")
+        package = _newest_package()
+        if not package:
+            raise MachineError(f"apt knows no package {META_PACKAGE}: is this Debian on amd64?")
+    folder = CACHE / package
+    if folder.exists():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="unpack-") as scratch:
+        scratch = pathlib.Path(scratch)
+        _run("dpkg-deb", "-x", str(_fetch(package, scratch)), str(scratch / "files"))
+        version = next((scratch / "files/lib/modules").iterdir()).name
+        _run("busybox", "depmod", "-b", str(scratch / "files"), version)
+        made = scratch / "made"
+        made.mkdir()
+        (scratch / f"files/boot/vmlinuz-{version}").rename(made / "vmlinuz")
+        (scratch / "files/lib/modules").rename(made / "modules")
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run was as quick
+                raise
+    return folder
+
+
+# --- the initramfs ---
+
+
+def _cpio(entries):
+    """An archive as the kernel reads it (Documentation/driver-api/early-userspace/buffer-format.rst, "newc").
+    `entries`: (name, mode, bytes)."""
+    archive = bytearray()
+    for number, (name, mode, content) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
+        fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+        archive += b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+        archive += b"\0" * (-len(archive) % 4)
+        archive += content
+        archive += b"\0" * (-len(archive) % 4)
+    return bytes(archive)
+
+
+def _with_needs(names, folder):
+    """The files of these modules and of what they need, in the order in which they load."""
+    needs = {}
+    for line in (folder / "modules.dep").read_text(encoding="ascii").splitlines():
+        path, _, others = line.partition(":")
+        needs[path] = others.split()
+    paths = {pathlib.PurePath(path).stem.replace("-", "_"): path for path in needs}
+    ordered = []
+
+    def add(path):
+        for other in needs[path]:
+            if other not in ordered:
+                add(other)
+        if path not in ordered:
+            ordered.append(path)
+
+    for name in names:
+        add(paths[name])
+    return [folder / path for path in ordered]
+
+
+def _initramfs(unpacked):
+    early = _with_needs(EARLY, next((unpacked / "modules").iterdir()))
+    busybox = pathlib.Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    entries = [(name, 0o40755, b"") for name in ("bin", "modules")]
+    entries += [("bin/busybox", 0o100755, busybox), ("init", 0o100755, (HERE / "init").read_bytes()),
+                ("early", 0o100644, "\n".join(path.name for path in early).encode()), ("wanted", 0o100644, "\n".join(WANTED).encode())]
+    entries += [(f"modules/{path.name}", 0o100644, path.read_bytes()) for path in early]
+    return _cpio(entries)
+
+
+# --- the machine ---
+
+
+class Machine:
+    """One boot, one command: Machine(folder).run(command). `folder` is shared with the command, under the same path."""
+
+    def __init__(self, folder, memory_mb=2048, cpus=2):
+        self.folder = pathlib.Path(folder).resolve()
+        self.memory_mb, self.cpus = memory_mb, cpus
+        self.console = self.folder / "console.log"
+        self._status = self.folder / "status"
+        self._processes = []
+
+    def _start(self, command, **options):
+        # a group of its own: Ctrl-C is for us, and we end it
+        process = subprocess.Popen(command, start_new_session=True, **options)
+        self._processes.append(process)
+        return process
+
+    def _share(self, scratch):
+        server = next((path for path in VIRTIOFSD if os.path.exists(path)), None)
+        if not server:
+            raise MachineError("virtiofsd is missing; it comes with Debian's qemu-system-x86")
+        socket = scratch / "share"
+        with open(self.folder / "virtiofsd.log", "wb") as log:
+            process = self._start([server, "-f", f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always",
+                                   "-o", "sandbox=chroot", "-o", "no_posix_lock", "-o", "log_level=err"],
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + 10
+        while not socket.exists():
+            if process.poll() is not None or time.monotonic() > until:
+                raise MachineError(f"virtiofsd: {(self.folder / 'virtiofsd.log').read_text()}")
+            time.sleep(0.01)
+        return socket
+
+    def _qemu(self, unpacked, initramfs, share):
+        line = ("console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable no_timer_check "
+                f"random.trust_cpu=on vm.folder={self.folder} vm.modules={unpacked / 'modules'}")
+        return ["qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
+                "-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
+                "-smp", str(self.cpus), "-m", f"{self.memory_mb}M",
+                "-object", f"memory-backend-memfd,id=memory,size={self.memory_mb}M,share=on",
+                "-kernel", str(unpacked / "vmlinuz"), "-initrd", str(initramfs), "-append", line,
+                "-chardev", f"file,id=kernel,path={self.console}", "-serial", "chardev:kernel",
+                "-chardev", "stdio,id=command,signal=off", "-device", "virtio-serial-pci",
+                "-device", "virtconsole,chardev=command",
+                "-chardev", f"socket,id=share,path={share}",
+                "-device", "vhost-user-fs-pci,chardev=share,tag=host,queue-size=1024",
+                "-device", "virtio-rng-pci"]
+
+    def run(self, command, environment=None, timeout=600):
+        """Boots, runs `command` (words) in our working folder, returns its exit status. MachineError if it never ended."""
+        if not shutil.which("qemu-system-x86_64") or not shutil.which("busybox"):
+            raise MachineError("qemu-system-x86 and busybox-static are needed")
+        unpacked = kernel()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._status.unlink(missing_ok=True)
+        variables = " ".join(f"{key}={shlex.quote(value)}" for key, value in (environment or {}).items())
+        (self.folder / "command").write_text(
+            f"cd {shlex.quote(os.getcwd())} && exec env -i {variables} {' '.join(map(shlex.quote, command))}\n",
+            encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix="sallyport-vm-") as scratch:
+            scratch = pathlib.Path(scratch)
+            try:
+                (scratch / "initramfs").write_bytes(_initramfs(unpacked))
+                qemu = self._start(self._qemu(unpacked, scratch / "initramfs", self._share(scratch)),
+                                   stdin=subprocess.DEVNULL)
+                try:
+                    qemu.wait(timeout)
+                except subprocess.TimeoutExpired:
+                    raise MachineError(f"not done within {timeout} s; the kernel's last words:\n{self._last_words()}") \
+                        from None
+            finally:
+                self.close()
+        if not self._status.exists():
+            raise MachineError(f"it ended without a status; the kernel's last words:\n{self._last_words()}")
+        return int(self._status.read_text())
+
+    def _last_words(self, lines=30):
+        return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:]) if self.console.exists() else ""
+
+    def close(self):
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        self._processes = []
