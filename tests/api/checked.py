@@ -3,7 +3,7 @@ import http.client
 import json
 import urllib.parse
 
-from contract import CONTRACT
+from contract import CONTRACT, RECORDER
 from harness.api import Api, ApiError
 
 URN = "urn:sallyport:problem:"
@@ -30,6 +30,10 @@ class CheckedApi(Api):
         if not self._meant:
             CONTRACT.request(method, target, headers or {}, body)
         status, answered, content = super().raw(method, path, body, headers)
+        operation = CONTRACT.operation(method, target)
+        RECORDER.keep(operation and operation["operationId"],
+                      {"method": method, "target": target, "status": status, "meant_wrong": self._meant,
+                       "headers": {name.lower(): value for name, value in answered.items()}}, body, content)
         CONTRACT.answer(method, target, status, answered, content)
         return status, answered, content
 

@@ -2,8 +2,12 @@
 
 A Contract knows the operations by method and path. answer() fails the test when a status, a header or a field is not
 documented or not of its documented form; request() does so for what a test sends, unless it means to be wrong.
+
+With SALLYPORT_TRAFFIC naming a file, exchanges are also recorded there, one JSON object a line, for the suite `contract`.
 """
+import collections
 import json
+import os
 import pathlib
 import re
 import urllib.parse
@@ -15,8 +19,36 @@ DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "src" / "api" / "openap
 LIST_ENDS = 100
 
 
+# Of the same operation, status and problem so many are recorded, and none that is larger.
+RECORD_SAME, RECORD_BYTES = 200, 262144
+
+
 class Undocumented(AssertionError):
     pass
+
+
+class Recorder:
+    def __init__(self, path):
+        self._file = open(path, "w", encoding="utf-8") if path else None
+        self._counts = collections.Counter()
+
+    def keep(self, operation, exchange, body, content):
+        """`exchange` without its bodies, which are bytes (or None)."""
+        if self._file is None or len(content or b"") + len(body or b"") > RECORD_BYTES:
+            return
+        try:
+            texts = {"request": body.decode() if body else None, "content": (content or b"").decode()}
+        except UnicodeDecodeError:
+            return
+        problem = re.search(r'urn:sallyport:problem:[a-z0-9-]+', texts["content"]) if exchange["status"] >= 400 else None
+        kind = (operation, exchange["status"], problem and problem[0])
+        self._counts[kind] += 1
+        if self._counts[kind] <= RECORD_SAME:
+            self._file.write(json.dumps({**exchange, **texts}) + "\n")
+            self._file.flush()
+
+
+RECORDER = Recorder(os.environ.get("SALLYPORT_TRAFFIC"))
 
 
 def _shorter(value):
