@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/handlers.h"
 #include "api/openapi.h"
@@ -53,14 +54,31 @@ static json_t *gateway_view(struct service *service, uint16_t listen_port) {
                      prefix_format(&g.ula, ula), "mtu", (int)g.mtu);
 }
 
+/* "uso:unsupported,gso:switched_off" as an object. */
+static json_t *reasons_view(const char *text) {
+    json_t *object = json_object();
+    char copy[sizeof((struct backend_state *)NULL)->offloads_off];
+    char *rest = NULL;
+    snprintf(copy, sizeof copy, "%s", text);
+    for (char *item = strtok_r(copy, ",", &rest); item; item = strtok_r(NULL, ",", &rest)) {
+        char *reason = strchr(item, ':');
+        if (reason) {
+            *reason++ = 0;
+            json_object_set_new(object, item, view_text(reason));
+        }
+    }
+    return object;
+}
+
 static json_t *backend_view(const struct service_status *s, const char *interface_name) {
     const struct backend_state *b = &s->backend;
-    return json_pack("{s:s,s:o,s:b,s:o,s:i,s:o,s:o,s:o,s:o,s:o,s:i,s:s}", "name", b->name, "why",
+    return json_pack("{s:s,s:o,s:b,s:o,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:i,s:s}", "name", b->name, "why",
                      view_text(s->backend_why ? s->backend_why : ""), "up", b->up ? 1 : 0, "pid",
                      b->pid ? json_integer(b->pid) : json_null(), "workers", (int)b->workers, "crypto",
-                     view_text(b->crypto), "offloads", view_text(b->offloads), "memory_bytes",
-                     view_count(b->memory_bytes), "peers", view_count(b->peers), "tenants", view_count(b->tenants),
-                     "listen_port", (int)b->listen_port, "interface", interface_name);
+                     view_text(b->crypto), "offloads", view_text(b->offloads), "offloads_off",
+                     reasons_view(b->offloads_off), "memory_bytes", view_count(b->memory_bytes), "peers",
+                     view_count(b->peers), "tenants", view_count(b->tenants), "listen_port", (int)b->listen_port,
+                     "interface", interface_name);
 }
 
 static json_t *reconcile_view(const struct service_status *s) {

@@ -236,6 +236,8 @@ int actual_device_line(void *device, const char *key, const char *value) {
         snprintf(d->crypto, sizeof d->crypto, "%s", value);
     } else if (strcmp(key, "offloads") == 0) {
         snprintf(d->offloads, sizeof d->offloads, "%s", value);
+    } else if (strcmp(key, "offloads_off") == 0) {
+        snprintf(d->offloads_off, sizeof d->offloads_off, "%s", value);
     } else if (strcmp(key, "peer_count") == 0) {
         rc = take_number(value, UINT64_MAX, &d->peers);
     } else if (strcmp(key, "tenant_count") == 0) {

@@ -47,6 +47,7 @@ struct actual_device {
     unsigned workers;
     char crypto[32];
     char offloads[64];
+    char offloads_off[192];
     uint64_t peers, tenants;
 };
 

@@ -28,7 +28,8 @@ struct backend_state {
     uint16_t listen_port;
     unsigned workers;
     char crypto[32];
-    char offloads[64];
+    char offloads[64];      /* "gso,tso", or "none": what the kernel does for many packets at once */
+    char offloads_off[192]; /* "gro:switched_off", or "none": each with why not; empty: not known */
     uint64_t peers, tenants;
     uint64_t memory_bytes; /* resident */
 };

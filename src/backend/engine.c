@@ -447,6 +447,7 @@ static int engine_state(struct backend *b, struct backend_state *ret_state) {
         state.tenants = device.tenants;
         memcpy(state.crypto, device.crypto, sizeof state.crypto);
         memcpy(state.offloads, device.offloads, sizeof state.offloads);
+        memcpy(state.offloads_off, device.offloads_off, sizeof state.offloads_off);
         state.memory_bytes = process_resident_bytes(b->client.pid);
     }
     *ret_state = state;

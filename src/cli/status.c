@@ -12,6 +12,31 @@
 
 #define LINES_MAX 10
 
+/* "gso, tso; off: gro (switched off)" */
+static void offloads_format(const json_t *status, char *ret_text, size_t size) {
+    const char *name;
+    json_t *reason;
+    json_t *off = json_object_get(json_object_get(status, "backend"), "offloads_off");
+    size_t used = 0;
+    for (const char *on = field_text(status, "backend.offloads"); *on && used + 3 < size; on++) {
+        ret_text[used++] = *on;
+        if (*on == ',') {
+            ret_text[used++] = ' ';
+        }
+    }
+    ret_text[used] = 0;
+    const char *between = "; off: ";
+    json_object_foreach(off, name, reason) {
+        const char *why = json_string_value(reason);
+        int more = snprintf(ret_text + used, size - used, "%s%s (%s)", between, name,
+                            why && strcmp(why, "switched_off") == 0 ? "switched off"
+                            : why                                   ? why
+                                                                    : "?");
+        used = more > 0 && used + (size_t)more < size ? used + (size_t)more : size - 1;
+        between = ", ";
+    }
+}
+
 static void status_print(const json_t *s) {
     char a[FIELD_TEXT_SIZE], b[FIELD_TEXT_SIZE], c[FIELD_TEXT_SIZE];
     struct print_pair lines[LINES_MAX] = {0};
@@ -30,6 +55,9 @@ static void status_print(const json_t *s) {
              field_text(s, "backend.interface"), field_number(s, "backend.pid"), field_number(s, "backend.workers"),
              field_text(s, "backend.crypto"), field_bytes((uint64_t)field_number(s, "backend.memory_bytes"), a),
              field_text(s, "backend.why"));
+        char offloads[sizeof lines[0].value];
+        offloads_format(s, offloads, sizeof offloads);
+        SHOW("offloads", "%s", offloads);
     } else {
         SHOW("data plane", "%s is AWAY: no tunnel works; \"sallyport doctor\" says why", field_text(s, "backend.name"));
     }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/control.h"
+#include "engine/host.h"
 #include "engine/peer.h"
 #include "engine/transmit.h"
 
@@ -232,6 +233,7 @@ int engine_create(const struct engine_options *options, struct engine **ret_engi
     }
     engine->count = count_workers(options->workers);
     engine->no_gso = options->no_gso;
+    engine->no_tso = options->no_tso;
     int error = create_parts(engine, options);
     if (!error) {
         error = follow(engine);
@@ -349,6 +351,43 @@ int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t 
     return 0;
 }
 
+/* What the workers still do of it: a kernel that refuses is noticed at work. */
+struct doing {
+    bool gso, tcp, udp;
+};
+
+static void take_doing(struct worker *worker, void *argument) {
+    struct doing *doing = argument;
+    doing->gso &= transmit_gso(worker->transmit);
+    doing->tcp &= host_gives_tcp(worker->host);
+    doing->udp &= host_gives_udp(worker->host);
+}
+
+static enum engine_offload_state offload_state(bool wanted, bool found, bool doing) {
+    return !wanted  ? ENGINE_OFFLOAD_SWITCHED_OFF
+           : !found ? ENGINE_OFFLOAD_UNSUPPORTED
+           : !doing ? ENGINE_OFFLOAD_REFUSED
+                    : ENGINE_OFFLOAD_ON;
+}
+
+/* UDP's are probed when the sockets are opened: until then they are what they will be tried as. */
+static void get_offloads(struct engine *engine, enum engine_offload_state *ret_states) {
+    bool udp = !engine->no_gso;
+    bool tun = !engine->no_tso;
+    bool header = tun_has_header(engine->tun);
+    bool uso = header && tun_has_uso(engine->tun);
+    struct doing doing = {true, true, true};
+    for (unsigned i = 0; i < engine->count; i++) {
+        worker_call(engine->workers[i], take_doing, &doing);
+    }
+    ret_states[ENGINE_OFFLOAD_GSO] = offload_state(udp, !engine->up || engine->gso, !engine->up || doing.gso);
+    ret_states[ENGINE_OFFLOAD_GRO] = offload_state(udp, !engine->up || engine->gro, true);
+    ret_states[ENGINE_OFFLOAD_TSO] = offload_state(tun, header, true);
+    ret_states[ENGINE_OFFLOAD_USO] = offload_state(tun, uso, true);
+    ret_states[ENGINE_OFFLOAD_JOIN_TCP] = offload_state(tun, header, doing.tcp);
+    ret_states[ENGINE_OFFLOAD_JOIN_UDP] = offload_state(tun, uso, doing.udp);
+}
+
 void engine_get_device(struct engine *engine, struct engine_device *ret_device) {
     *ret_device = (struct engine_device){
         .private_key = engine->identity->private_key,
@@ -358,11 +397,9 @@ void engine_get_device(struct engine *engine, struct engine_device *ret_device) 
         .hub_count = engine->hub_count,
         .workers = engine->count,
         .crypto = engine->aead->name,
-        .gso = engine->up ? engine->gso : !engine->no_gso,
-        .gro = engine->up ? engine->gro : !engine->no_gso,
-        .tso = tun_has_header(engine->tun),
         .peers = directory_key_count(engine->directory),
         .tenants = engine->tenant_count,
     };
     memcpy(ret_device->hub, engine->hub, engine->hub_count * sizeof *engine->hub);
+    get_offloads(engine, ret_device->offloads);
 }

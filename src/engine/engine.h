@@ -55,6 +55,29 @@ int engine_set_fwmark(struct engine *engine, uint32_t fwmark);
 /* The hub's own side: prefixes a tenant's router may always talk to (DESIGN 5). Replaces the list. */
 int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t count);
 
+/* What the kernel does for many packets at once, by direction. One list: the enum and the UAPI's names come from it. */
+#define ENGINE_OFFLOADS(X)                                                                                             \
+    X(GSO, "gso")           /* to routers: a run of datagrams in one write (UDP_SEGMENT) */                            \
+    X(GRO, "gro")           /* from routers: a run of datagrams in one read (UDP_GRO) */                               \
+    X(TSO, "tso")           /* from the host: TCP larger than the MTU */                                               \
+    X(USO, "uso")           /* from the host: UDP larger than the MTU (Linux 6.2) */                                   \
+    X(JOIN_TCP, "join_tcp") /* to the host: TCP segments in one write */                                               \
+    X(JOIN_UDP, "join_udp") /* to the host: UDP datagrams in one write (Linux 6.2) */
+
+enum engine_offload {
+#define X(id, name) ENGINE_OFFLOAD_##id,
+    ENGINE_OFFLOADS(X)
+#undef X
+        ENGINE_OFFLOAD_COUNT
+};
+
+enum engine_offload_state {
+    ENGINE_OFFLOAD_ON,
+    ENGINE_OFFLOAD_SWITCHED_OFF, /* by an option */
+    ENGINE_OFFLOAD_UNSUPPORTED,  /* the kernel has none */
+    ENGINE_OFFLOAD_REFUSED,      /* the kernel has it, but refused to do it; some worker does without */
+};
+
 struct engine_device {
     struct key private_key; /* a secret: wipe */
     struct key public_key;
@@ -64,7 +87,7 @@ struct engine_device {
     size_t hub_count;
     unsigned workers;
     const char *crypto;
-    bool gso, gro, tso; /* in use after probing */
+    enum engine_offload_state offloads[ENGINE_OFFLOAD_COUNT];
     uint64_t peers;
     uint64_t tenants;
 };
@@ -198,16 +221,34 @@ enum engine_drop {
         ENGINE_DROP_COUNT
 };
 
+/* What else a worker counts. One list: the fields and the UAPI's names come from it. */
+#define ENGINE_TALLIES(X)                                                                                              \
+    X(udp_received)           /* datagrams */                                                                          \
+    X(udp_sent)               /* datagrams */                                                                          \
+    X(udp_reads)              /* system calls, also those that found nothing */                                        \
+    X(udp_writes)             /* system calls */                                                                       \
+    X(tun_received)           /* packets from the host; a large one counts once */                                     \
+    X(tun_sent)               /* packets to the host, before they are joined */                                        \
+    X(tun_reads)              /* system calls, also those that found nothing */                                        \
+    X(tun_writes)             /* system calls */                                                                       \
+    X(turned_around)          /* site to site, never crossed the TUN */                                                \
+    X(handed_over)            /* crossed to another worker through a ring: the sum of the next three */                \
+    X(handed_over_packets)    /* from the host, on another worker's queue */                                           \
+    X(handed_over_datagrams)  /* that name a receiver index, on another worker's socket */                             \
+    X(handed_over_handshakes) /* initiations: nothing in them names a worker */                                        \
+    X(handshakes)             /* completed, either role */                                                             \
+    X(cookies_sent)                                                                                                    \
+    X(rounds) /* of the worker's loop */
+
 struct engine_counters {
     uint64_t drops[ENGINE_DROP_COUNT];
-    uint64_t udp_received, udp_sent; /* datagrams */
-    uint64_t tun_received, tun_sent; /* packets, to and from the host */
-    uint64_t turned_around;          /* site to site, never crossed the TUN */
-    uint64_t handed_over;            /* packets that crossed workers through a ring */
-    uint64_t handshakes;             /* completed, either role */
-    uint64_t cookies_sent;
+#define X(name) uint64_t name;
+    ENGINE_TALLIES(X)
+#undef X
 };
 
 const char *engine_drop_name(enum engine_drop drop);
 /* Summed over all workers. */
 void engine_get_counters(struct engine *engine, struct engine_counters *ret_counters);
+/* Of one, below engine_device.workers. */
+void engine_get_worker_counters(struct engine *engine, unsigned worker, struct engine_counters *ret_counters);

@@ -80,14 +80,31 @@ static struct parcel *make_parcel(struct worker *worker, enum parcel_kind kind, 
     return parcel;
 }
 
+static void count(struct worker *worker, enum parcel_kind kind) {
+    struct engine_counters *counters = &worker->counters;
+    counters->handed_over++;
+    switch (kind) {
+    case PARCEL_PACKET:
+        counters->handed_over_packets++;
+        break;
+    case PARCEL_DATAGRAM:
+        counters->handed_over_datagrams++;
+        break;
+    case PARCEL_CALLER:
+        counters->handed_over_handshakes++;
+        break;
+    }
+}
+
 static void push(struct worker *worker, unsigned owner, struct parcel *parcel) {
+    enum parcel_kind kind = parcel->kind; /* once pushed it is the owner's */
     void *item = parcel;
     if (ring_push(worker->setup.workers[owner]->rings[worker->number], &item, 1) == 0) {
         worker_drop(worker, ENGINE_DROP_RING_FULL, 1);
         free_parcel(parcel);
         return;
     }
-    worker->counters.handed_over++;
+    count(worker, kind);
     worker_wake_later(worker, owner);
 }
 

@@ -102,7 +102,7 @@ static void flush_cookies(struct worker *worker) {
             .tos = HANDSHAKE_TOS,
         };
     }
-    udp_write(&worker->sockets, runs, handshakes->reply_count);
+    worker->counters.udp_writes += udp_write(&worker->sockets, runs, handshakes->reply_count);
     for (size_t i = 0; i < handshakes->reply_count; i++) {
         if (runs[i].error) {
             worker_drop(worker, ENGINE_DROP_UDP_FULL, 1);

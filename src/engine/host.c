@@ -45,6 +45,14 @@ int host_create(const struct tun *tun, struct host **ret_host) {
     return 0;
 }
 
+bool host_gives_tcp(const struct host *host) {
+    return host->gives_tcp;
+}
+
+bool host_gives_udp(const struct host *host) {
+    return host->gives_udp;
+}
+
 void host_free(struct host *host) {
     if (!host) {
         return;
@@ -80,6 +88,7 @@ size_t host_round(struct worker *worker) {
     while (count < PACKETS_ROUND && bytes < BYTES_ROUND) {
         struct virtio_net_hdr header;
         ssize_t size = read_packet(worker, &header);
+        worker->counters.tun_reads++;
         if (size == -EBADFD) {
             /* The interface was deleted. The control thread hears of it too, and ends us. */
             epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, worker->tun_fd, NULL);
@@ -98,6 +107,7 @@ size_t host_round(struct worker *worker) {
 /* --- to the host --- */
 
 static void note_written(struct worker *worker, ssize_t written, size_t packets) {
+    worker->counters.tun_writes++;
     if (written >= 0) {
         worker->counters.tun_sent += packets;
     } else {

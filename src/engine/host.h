@@ -13,6 +13,9 @@ struct worker;
 int host_create(const struct tun *tun, struct host **ret_host);
 /* Accepts NULL. */
 void host_free(struct host *host);
+/* Whether packets of a flow are put together: the TUN can take them, and has not refused one. */
+bool host_gives_tcp(const struct host *host);
+bool host_gives_udp(const struct host *host);
 
 /* Reads and forwards a bounded number of packets. The number read. */
 size_t host_round(struct worker *worker);

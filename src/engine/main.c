@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "engine/detach.h"
 #include "engine/engine.h"
+#include "engine/uapi_answer.h"
 #include "engine/uapi_server.h"
 #include "engine/uapi_socket.h"
 #include "engine/uapi_text.h"
@@ -249,8 +250,28 @@ static void explain_engine(const char *interface_name, int error) {
     }
 }
 
+/* Which offloads are on, and which are off and why, as last told. */
+struct offloads_told {
+    char on[UAPI_OFFLOADS_SIZE], off[UAPI_OFFLOADS_SIZE];
+};
+
+/* UDP's are probed when the interface goes up, so there may be news then. */
+static void log_offloads(const char *interface_name, struct engine *engine, struct offloads_told *told) {
+    struct offloads_told now;
+    struct engine_device device;
+    engine_get_device(engine, &device);
+    sodium_memzero(&device.private_key, sizeof device.private_key);
+    uapi_answer_offloads(&device, true, now.on);
+    uapi_answer_offloads(&device, false, now.off);
+    if (strcmp(now.on, told->on) != 0 || strcmp(now.off, told->off) != 0) {
+        log_info("%s: offloads on: %s; off: %s", interface_name, now.on, now.off);
+        *told = now;
+    }
+}
+
 /* Until a signal, or until the interface or the socket file is gone. 0, or -errno on a failure of our own. */
-static int serve(const char *interface_name, struct engine *engine, struct uapi_server *server, int signal_fd) {
+static int serve(const char *interface_name, struct engine *engine, struct uapi_server *server, int signal_fd,
+                 struct offloads_told *offloads) {
     struct pollfd ready[] = {
         {.fd = engine_fd(engine), .events = POLLIN},
         {.fd = uapi_server_fd(server), .events = POLLIN},
@@ -276,6 +297,8 @@ static int serve(const char *interface_name, struct engine *engine, struct uapi_
                 interface_name);
         } else if (rc < 0) {
             log_warning("%s: cannot follow the interface: %s", interface_name, strerror(-rc));
+        } else if (ready[0].revents) {
+            log_offloads(interface_name, engine, offloads);
         }
         rc = ready[1].revents ? uapi_server_attend(server) : 0;
         if (rc == -ENOENT) {
@@ -317,16 +340,17 @@ static int run(const struct arguments *a, int ready_fd) {
     }
     struct engine_device device;
     engine_get_device(engine, &device);
-    log_info("%s: sallyport-wg %s ready on %s; %u workers, crypto %s, gso %s, gro %s, tso %s", name, SALLYPORT_VERSION,
-             socket.path, device.workers, device.crypto, device.gso ? "on" : "off", device.gro ? "on" : "off",
-             device.tso ? "on" : "off");
+    log_info("%s: sallyport-wg %s ready on %s; %u workers, crypto %s", name, SALLYPORT_VERSION, socket.path,
+             device.workers, device.crypto);
     sodium_memzero(&device, sizeof device);
+    struct offloads_told offloads = {0};
+    log_offloads(name, engine, &offloads);
     rc = ready_fd >= 0 ? detach_ready(ready_fd) : 0;
     if (rc < 0) {
         log_error("%s: the start was called off", name);
         goto end;
     }
-    rc = serve(name, engine, server, signal_fd);
+    rc = serve(name, engine, server, signal_fd, &offloads);
 end:
     uapi_server_free(server);
     uapi_socket_release(&socket);

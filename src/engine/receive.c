@@ -193,6 +193,7 @@ void receive_batch(struct worker *worker, const struct udp_received *received, s
 size_t receive_round(struct worker *worker, int fd) {
     struct udp_received received[UDP_BATCH];
     size_t count = udp_read(worker->reader, fd, UDP_BATCH, received);
+    worker->counters.udp_reads++;
     for (size_t i = 0; i < count; i++) {
         size_t runs = received[i].segment ? (received[i].size + received[i].segment - 1) / received[i].segment : 0;
         worker->counters.udp_received += runs ? runs : 1;

@@ -81,14 +81,9 @@ static void add_counters(struct worker *worker, void *argument) {
     for (int i = 0; i < ENGINE_DROP_COUNT; i++) {
         sum->drops[i] += own->drops[i];
     }
-    sum->udp_received += own->udp_received;
-    sum->udp_sent += own->udp_sent;
-    sum->tun_received += own->tun_received;
-    sum->tun_sent += own->tun_sent;
-    sum->turned_around += own->turned_around;
-    sum->handed_over += own->handed_over;
-    sum->handshakes += own->handshakes;
-    sum->cookies_sent += own->cookies_sent;
+#define X(name) sum->name += own->name;
+    ENGINE_TALLIES(X)
+#undef X
 }
 
 void engine_get_counters(struct engine *engine, struct engine_counters *ret_counters) {
@@ -97,6 +92,12 @@ void engine_get_counters(struct engine *engine, struct engine_counters *ret_coun
         worker_call(engine->workers[i], add_counters, &sum);
     }
     *ret_counters = sum;
+}
+
+void engine_get_worker_counters(struct engine *engine, unsigned worker, struct engine_counters *ret_counters) {
+    struct engine_counters own = {0};
+    worker_call(engine->workers[worker], add_counters, &own);
+    *ret_counters = own;
 }
 
 const char *engine_drop_name(enum engine_drop drop) {

@@ -52,6 +52,10 @@ void transmit_set_gso(struct transmit *transmit, bool gso) {
     transmit->gso = gso;
 }
 
+bool transmit_gso(const struct transmit *transmit) {
+    return transmit->gso;
+}
+
 /* --- gathering --- */
 
 /* The channel to send on now, or NULL: none, worn out, or made with a key of ours that was replaced. */
@@ -269,7 +273,7 @@ static void send_singles(struct worker *worker, const struct udp_run *run, size_
         single.bytes = run->bytes + at;
         single.size = run->size - at < run->segment ? run->size - at : run->segment;
         single.segment = 0;
-        udp_write(&worker->sockets, &single, 1);
+        worker->counters.udp_writes += udp_write(&worker->sockets, &single, 1);
         note_result(worker, &single, 1);
     }
 }
@@ -281,7 +285,7 @@ void transmit_flush(struct worker *worker) {
     }
     worker->setup.aead->seal(worker->aead, transmit->jobs, transmit->count);
     size_t runs = make_runs(transmit);
-    udp_write(&worker->sockets, transmit->runs, runs);
+    worker->counters.udp_writes += udp_write(&worker->sockets, transmit->runs, runs);
     for (size_t i = 0; i < runs; i++) {
         const struct udp_run *run = &transmit->runs[i];
         if (!wants_singles(run)) {
@@ -300,7 +304,7 @@ void transmit_flush(struct worker *worker) {
 int transmit_message(struct worker *worker, struct peer *peer, const union endpoint *to, struct udp_local *from,
                      const void *bytes, size_t size, uint8_t tos) {
     struct udp_run run = {.to = to, .from = from, .bytes = bytes, .size = size, .tos = tos};
-    udp_write(&worker->sockets, &run, 1);
+    worker->counters.udp_writes += udp_write(&worker->sockets, &run, 1);
     note_result(worker, &run, 1);
     if (peer && !run.error) {
         peer->bytes_sent += size;

@@ -4,6 +4,7 @@
  * UDP_SEGMENT write. Without a session a packet waits with its peer and a handshake begins. One worker. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ int transmit_create(bool gso, struct transmit **ret_transmit);
 /* Accepts NULL. */
 void transmit_free(struct transmit *transmit);
 void transmit_set_gso(struct transmit *transmit, bool gso);
+/* False also since the kernel refused one. */
+bool transmit_gso(const struct transmit *transmit);
 
 /* One whole inner packet to this peer; the bytes are copied. */
 void transmit_packet(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size);

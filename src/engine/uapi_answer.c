@@ -31,11 +31,47 @@ static int pass_on(struct dump *dump) {
     return dump->output->error;
 }
 
+static const char *const offload_names[ENGINE_OFFLOAD_COUNT] = {
+#define X(id, name) [ENGINE_OFFLOAD_##id] = (name),
+    ENGINE_OFFLOADS(X)
+#undef X
+};
+
+static const char *state_name(enum engine_offload_state state) {
+    switch (state) {
+    case ENGINE_OFFLOAD_ON:
+        return "on";
+    case ENGINE_OFFLOAD_SWITCHED_OFF:
+        return "switched_off";
+    case ENGINE_OFFLOAD_UNSUPPORTED:
+        return "unsupported";
+    case ENGINE_OFFLOAD_REFUSED:
+        return "refused";
+    }
+    return "";
+}
+
+void uapi_answer_offloads(const struct engine_device *device, bool on, char ret_text[UAPI_OFFLOADS_SIZE]) {
+    char text[UAPI_OFFLOADS_SIZE] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < ENGINE_OFFLOAD_COUNT; i++) {
+        enum engine_offload_state state = device->offloads[i];
+        if ((state == ENGINE_OFFLOAD_ON) != on) {
+            continue;
+        }
+        int size = snprintf(text + used, sizeof text - used, "%s%s%s%s", used ? "," : "", offload_names[i],
+                            on ? "" : ":", on ? "" : state_name(state));
+        used += size > 0 ? (size_t)size : 0;
+    }
+    snprintf(ret_text, UAPI_OFFLOADS_SIZE, "%s", used ? text : "none");
+}
+
 static void offloads(struct buf *to, const struct engine_device *device) {
-    char text[32];
-    snprintf(text, sizeof text, "%s%s%s", device->gso ? ",gso" : "", device->gro ? ",gro" : "",
-             device->tso ? ",tso" : "");
-    uapi_line_text(to, "offloads", *text ? text + 1 : "none");
+    char text[UAPI_OFFLOADS_SIZE];
+    uapi_answer_offloads(device, true, text);
+    uapi_line_text(to, "offloads", text);
+    uapi_answer_offloads(device, false, text);
+    uapi_line_text(to, "offloads_off", text);
 }
 
 static int device_lines(struct engine *engine, struct dump *dump) {
@@ -110,24 +146,37 @@ static int peer_lines(void *context, const struct engine_peer *peer) {
     return pass_on(dump);
 }
 
-static int counter_lines(struct engine *engine, struct dump *dump) {
-    struct engine_counters counters;
-    struct buf *to = &dump->text;
-    engine_get_counters(engine, &counters);
+static void counters(struct buf *to, const char *prefix, const struct engine_counters *counters) {
+    char key[64];
     for (int i = 0; i < ENGINE_DROP_COUNT; i++) {
-        char key[64];
-        snprintf(key, sizeof key, "counter.drop.%s", engine_drop_name((enum engine_drop)i));
-        uapi_line_u64(to, key, counters.drops[i]);
+        snprintf(key, sizeof key, "%sdrop.%s", prefix, engine_drop_name((enum engine_drop)i));
+        uapi_line_u64(to, key, counters->drops[i]);
     }
-    uapi_line_u64(to, "counter.udp_received", counters.udp_received);
-    uapi_line_u64(to, "counter.udp_sent", counters.udp_sent);
-    uapi_line_u64(to, "counter.tun_received", counters.tun_received);
-    uapi_line_u64(to, "counter.tun_sent", counters.tun_sent);
-    uapi_line_u64(to, "counter.turned_around", counters.turned_around);
-    uapi_line_u64(to, "counter.handed_over", counters.handed_over);
-    uapi_line_u64(to, "counter.handshakes", counters.handshakes);
-    uapi_line_u64(to, "counter.cookies_sent", counters.cookies_sent);
+#define X(name)                                                                                                        \
+    snprintf(key, sizeof key, "%s" #name, prefix);                                                                     \
+    uapi_line_u64(to, key, counters->name);
+    ENGINE_TALLIES(X)
+#undef X
+}
+
+static int counter_lines(struct engine *engine, struct dump *dump) {
+    struct engine_counters sum;
+    engine_get_counters(engine, &sum);
+    counters(&dump->text, "counter.", &sum);
     return pass_on(dump);
+}
+
+/* One worker a step. */
+static int worker_lines(struct engine *engine, struct engine_walk *walk, struct dump *dump) {
+    struct engine_device device;
+    struct engine_counters own;
+    engine_get_device(engine, &device);
+    sodium_memzero(&device.private_key, sizeof device.private_key);
+    engine_get_worker_counters(engine, walk->worker, &own);
+    uapi_line_u64(&dump->text, "worker", walk->worker);
+    counters(&dump->text, "", &own);
+    int rc = pass_on(dump);
+    return rc ? rc : ++walk->worker < device.workers;
 }
 
 void uapi_answer_begin(struct uapi_answer *answer, const struct uapi_selection *selection) {
@@ -146,6 +195,8 @@ static int step(struct uapi_answer *answer, struct engine *engine, struct dump *
         return selection->peers ? engine_walk_peers(engine, &answer->walk, selection->since_ns, peer_lines, dump) : 0;
     case UAPI_ANSWER_COUNTERS:
         return selection->counters ? counter_lines(engine, dump) : 0;
+    case UAPI_ANSWER_WORKERS:
+        return selection->workers ? worker_lines(engine, &answer->walk, dump) : 0;
     case UAPI_ANSWER_DONE:
         if (selection->extended) {
             uapi_line_u64(&dump->text, "now", answer->now_ns);

@@ -16,6 +16,7 @@ struct uapi_output;
 struct uapi_selection {
     bool extended; /* `sallyport=1`: the keys of our extension too */
     bool device, tenants, peers, counters;
+    bool workers;      /* the counters of each; only where asked for */
     uint64_t since_ns; /* only peers that changed after it; 0: all */
 };
 
@@ -24,6 +25,7 @@ enum uapi_answer_stage {
     UAPI_ANSWER_TENANTS,
     UAPI_ANSWER_PEERS,
     UAPI_ANSWER_COUNTERS,
+    UAPI_ANSWER_WORKERS,
     UAPI_ANSWER_DONE,
 };
 
@@ -41,3 +43,9 @@ void uapi_answer_begin(struct uapi_answer *answer, const struct uapi_selection *
 int uapi_answer_step(struct uapi_answer *answer, struct engine *engine, struct uapi_output *output);
 /* The closing line of every answer, with an `error=` line in front of it if `fault` is not NULL. */
 void uapi_answer_close(struct uapi_output *output, int error, const char *fault);
+
+#define UAPI_OFFLOADS_SIZE 192 /* with its zero byte */
+
+/* The names of the offloads that are on, "gso,tso"; or of those that are off, each with the reason,
+ * "gro:switched_off,uso:unsupported". "none" if there are none. */
+void uapi_answer_offloads(const struct engine_device *device, bool on, char ret_text[UAPI_OFFLOADS_SIZE]);

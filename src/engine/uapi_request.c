@@ -335,7 +335,7 @@ static int get_only(struct uapi_request *r, const char *value) {
         return rc;
     }
     if (!r->selected) {
-        s->device = s->tenants = s->peers = s->counters = false;
+        s->device = s->tenants = s->peers = s->counters = s->workers = false;
         r->selected = true;
     }
     if (strcmp(value, "device") == 0) {
@@ -346,8 +346,10 @@ static int get_only(struct uapi_request *r, const char *value) {
         s->peers = true;
     } else if (strcmp(value, "counters") == 0) {
         s->counters = true;
+    } else if (strcmp(value, "workers") == 0) {
+        s->workers = true;
     } else {
-        return fail_value(r, "only", "give device, tenants, peers or counters");
+        return fail_value(r, "only", "give device, tenants, peers, counters or workers");
     }
     return 0;
 }

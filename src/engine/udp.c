@@ -354,15 +354,17 @@ static bool source_is_gone(const struct udp_run *run, int error) {
 }
 
 /* Sends `count` (at most UDP_BATCH) runs of one family. A failure concerns the first that was not sent: it is noted
- * (or, if the source address is no longer ours, tried once more without), and the rest goes on. */
-static void write_batch(int fd, struct udp_run *runs, size_t count) {
+ * (or, if the source address is no longer ours, tried once more without), and the rest goes on. The number of calls. */
+static size_t write_batch(int fd, struct udp_run *runs, size_t count) {
     struct writer writer;
     for (size_t i = 0; i < count; i++) {
         prepare_run(&writer, i, &runs[i]);
     }
     size_t at = 0;
+    size_t calls = 0;
     while (at < count) {
         int sent = sendmmsg(fd, writer.messages + at, (unsigned)(count - at), MSG_DONTWAIT);
+        calls++;
         if (sent > 0) {
             at += (size_t)sent;
             continue;
@@ -378,9 +380,11 @@ static void write_batch(int fd, struct udp_run *runs, size_t count) {
         runs[at].error = -errno;
         at++;
     }
+    return calls;
 }
 
-void udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t count) {
+size_t udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t count) {
+    size_t calls = 0;
     for (size_t at = 0; at < count;) {
         sa_family_t family = runs[at].to->sa.sa_family;
         size_t batch = 0;
@@ -390,7 +394,7 @@ void udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t c
         }
         int fd = family == AF_INET ? sockets->v4 : sockets->v6;
         if (fd >= 0) {
-            write_batch(fd, runs + at, batch);
+            calls += write_batch(fd, runs + at, batch);
         } else {
             for (size_t i = 0; i < batch; i++) {
                 runs[at + i].error = -EAFNOSUPPORT;
@@ -398,4 +402,5 @@ void udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t c
         }
         at += batch;
     }
+    return calls;
 }

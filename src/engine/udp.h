@@ -76,5 +76,5 @@ struct udp_run {
 };
 
 /* Sends each run in order without blocking. A full socket drops (-ENOBUFS or -EAGAIN in `error`): UDP may lose, a
- * worker must not wait. */
-void udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t count);
+ * worker must not wait. How many system calls it took. */
+size_t udp_write(const struct udp_sockets *sockets, struct udp_run *runs, size_t count);

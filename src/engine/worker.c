@@ -168,6 +168,7 @@ static void receive_some(struct worker *worker, int fd) {
 /* A bounded piece of everything that is ready; then what came of it leaves. True if something is left over. */
 static bool round_once(struct worker *worker, unsigned ready) {
     bool more = false;
+    worker->counters.rounds++;
     if (ready & 1U << SOURCE_WAKE) {
         clear_wake(worker);
     }

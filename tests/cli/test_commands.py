@@ -146,6 +146,13 @@ def test_a_list_may_be_cut_short_by_its_reader(cli, gateway):
     assert cut.returncode == 0 and cut.stdout.startswith("NAME") and cut.stderr == ""
 
 
+def test_status_tells_what_the_kernel_does_for_us(cli):
+    lines = dict(line.split(None, 1) for line in cli("status").out.splitlines() if line.startswith("offloads"))
+    backend = cli("status", "--json").json["backend"]
+    assert lines["offloads"].startswith(backend["offloads"].replace(",", ", "))
+    assert all(name in lines["offloads"] for name in backend["offloads_off"])
+
+
 def test_tokens_open_the_api_over_tcp_until_revoked(cli, gateway, tmp_path):
     secret = tmp_path / "token"
     made = cli("token", "add", "laptop", "--scope", "admin", "--expires", "1h", "--output", str(secret))

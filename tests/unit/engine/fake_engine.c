@@ -11,7 +11,9 @@ struct engine *fake_engine_create(void) {
     if (engine) {
         engine->device.workers = 2;
         engine->device.crypto = "fake";
-        engine->device.gso = engine->device.tso = true;
+        engine->device.offloads[ENGINE_OFFLOAD_GRO] = ENGINE_OFFLOAD_SWITCHED_OFF;
+        engine->device.offloads[ENGINE_OFFLOAD_USO] = ENGINE_OFFLOAD_UNSUPPORTED;
+        engine->device.offloads[ENGINE_OFFLOAD_JOIN_UDP] = ENGINE_OFFLOAD_REFUSED;
     }
     return engine;
 }
@@ -245,4 +247,11 @@ void engine_get_counters(struct engine *engine, struct engine_counters *ret_coun
     memset(ret_counters, 0, sizeof *ret_counters);
     ret_counters->drops[ENGINE_DROP_BAD_TAG] = 7;
     ret_counters->udp_received = 11;
+}
+
+void engine_get_worker_counters(struct engine *engine, unsigned worker, struct engine_counters *ret_counters) {
+    (void)engine;
+    memset(ret_counters, 0, sizeof *ret_counters);
+    ret_counters->drops[ENGINE_DROP_BAD_TAG] = 3 + worker;
+    ret_counters->handed_over = worker;
 }

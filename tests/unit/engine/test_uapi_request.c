@@ -422,8 +422,9 @@ static void an_extended_get_shows_everything(void **state) {
     struct world *w = *state;
     fill(w);
     char *text = get(w, "get=1\nsallyport=1\n\n");
-    assert_non_null(
-        strstr(text, "\nhub=10.0.0.1/32\nworkers=2\ncrypto=fake\noffloads=gso,tso\npeer_count=1\ntenant_count=1\n"));
+    assert_non_null(strstr(text, "\nhub=10.0.0.1/32\nworkers=2\ncrypto=fake\noffloads=gso,tso,join_tcp\n"
+                                 "offloads_off=gro:switched_off,uso:unsupported,join_udp:refused\n"
+                                 "peer_count=1\ntenant_count=1\n"));
     assert_non_null(
         strstr(text, "\ntenant=" TENANT "\naddressing=private\negress=false\nlimit_bits_per_second=0\n"
                      "limit_packets_per_second=0\nrx_bytes=1\nrx_packets=2\ntx_bytes=3\ntx_packets=4\ndropped=5\n"));
@@ -457,6 +458,23 @@ static void a_get_can_be_narrowed(void **state) {
     set(w, "set=1\npublic_key=" KEY_A "\npersistent_keepalive_interval=1\n\n");
     text = get(w, ask);
     assert_non_null(strstr(text, "public_key=" KEY_A));
+    free(text);
+}
+
+static void the_counters_of_each_worker_are_told_on_request(void **state) {
+    struct world *w = *state;
+    char *text = get(w, "get=1\nsallyport=1\n\n");
+    assert_null(strstr(text, "\nworker="));
+    free(text);
+    text = get(w, "get=1\nsallyport=1\nonly=workers\n\n");
+    assert_null(strstr(text, "counter."));
+    const char *first = strstr(text, "worker=0\n");
+    const char *second = strstr(text, "\nworker=1\n");
+    assert_ptr_equal(first, text);
+    assert_non_null(second);
+    assert_true(strstr(first, "\ndrop.bad_tag=3\n") < second);
+    assert_non_null(strstr(second, "\ndrop.bad_tag=4\n"));
+    assert_non_null(strstr(second, "\nhanded_over=1\n"));
     free(text);
 }
 
@@ -499,6 +517,7 @@ int main(void) {
         TEST(a_plain_get_shows_standard_keys_only),
         TEST(an_extended_get_shows_everything),
         TEST(a_get_can_be_narrowed),
+        TEST(the_counters_of_each_worker_are_told_on_request),
         TEST(selectors_without_the_extension_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
