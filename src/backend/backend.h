@@ -5,6 +5,7 @@
  * -ENOTCONN: the data plane is not there; the caller goes on without it and reconciles when it is back. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,7 @@ typedef int backend_counter_fn(void *context, const char *name, uint64_t value);
 
 struct backend_ops {
     const char *name;
+    bool private_tenants; /* can tenants have address spaces of their own */
     /* Connects, starting the data plane if it is not running, detached so that it outlives this process. */
     int (*open)(const struct backend_config *config, struct backend **ret_backend, struct problem *ret_problem);
     /* Disconnects; the data plane goes on. Accepts NULL. */
@@ -62,6 +64,21 @@ struct backend_ops {
     int (*set_routes)(struct backend *backend, const struct prefix *add, size_t add_count, const struct prefix *remove,
                       size_t remove_count, struct problem *ret_problem);
     int (*state)(struct backend *backend, struct backend_state *ret_state);
+    /* A descriptor that is readable (poll(2)) when somebody may have touched what is ours: heed() then. It may change
+     * with revive(). -1: there is none. Both slots may be NULL, and may be called beside any other operation. */
+    int (*attention_fd)(struct backend *backend);
+    /* Reads what the descriptor has. True: it concerns us, compare and mend now. */
+    bool (*heed)(struct backend *backend);
 };
 
 extern const struct backend_ops backend_engine;
+/* WireGuard in the host's kernel. For tenants with unique addresses only. */
+extern const struct backend_ops backend_kernel;
+
+/* Whether `backend_kernel` can serve here: WireGuard and eBPF in the kernel, the right to use them, and nobody else on
+ * an interface of that name. 0, or -errno with the reason. Makes nothing. -EEXIST: all is there but somebody else's
+ * WireGuard has the name, which no other backend could have either. */
+int backend_kernel_usable(const char *interface_name, struct problem *ret_why_not);
+/* Gives up the interface, the programs and the fence that an earlier run of `backend_kernel` left, so that another
+ * backend can have the name; touches nothing that is not ours. 1: there was something; 0: nothing; -errno. */
+int backend_kernel_release(const char *interface_name, struct problem *ret_problem);

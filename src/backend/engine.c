@@ -483,6 +483,7 @@ static int engine_set_routes(struct backend *b, const struct prefix *add, size_t
 
 const struct backend_ops backend_engine = {
     .name = "engine",
+    .private_tenants = true,
     .open = engine_open,
     .close = engine_close,
     .revive = engine_revive,

@@ -5,13 +5,14 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Also the most a message of ours has: an address or a route is some 60 bytes. */
 #define MESSAGE_SIZE 512
-/* Those we read: IFLA_MTU, IFA_ADDRESS, IFA_LOCAL, RTA_DST and RTA_OIF are all below. */
-#define MESSAGE_ATTRIBUTES 8
+/* Those we read: IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS, IFA_ADDRESS, IFA_LOCAL, RTA_DST and RTA_OIF are all below. */
+#define MESSAGE_ATTRIBUTES 24
 #define DUMP_SIZE (32 * 1024)
 
 struct link {
@@ -22,14 +23,15 @@ struct link {
     char dump[DUMP_SIZE];
 };
 
-int link_open(const char *interface_name, struct link **ret_link) {
+/* A socket alone, or one for an interface that is there. */
+static int open_for(const char *interface_name, struct link **ret_link) {
     int rc = -ENODEV;
     struct link *l = calloc(1, sizeof *l);
     if (!l) {
         return -ENOMEM;
     }
-    l->index = if_nametoindex(interface_name);
-    if (!l->index) {
+    l->index = interface_name ? if_nametoindex(interface_name) : 0;
+    if (interface_name && !l->index) {
         goto fail;
     }
     l->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -42,6 +44,10 @@ int link_open(const char *interface_name, struct link **ret_link) {
 fail:
     link_free(l);
     return rc;
+}
+
+int link_open(const char *interface_name, struct link **ret_link) {
+    return open_for(interface_name, ret_link);
 }
 
 void link_free(struct link *link) {
@@ -106,11 +112,30 @@ static bool is_u32(const struct nlattr *attribute) {
     return attribute && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0;
 }
 
+static void copy_text(const struct nlattr *attribute, char *to, size_t size) {
+    if (attribute && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0) {
+        snprintf(to, size, "%s", mnl_attr_get_str(attribute));
+    }
+}
+
+static int take_kind(const struct nlattr *attribute, void *context) {
+    struct link_state *state = context;
+    if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND) {
+        copy_text(attribute, state->kind, sizeof state->kind);
+    }
+    return MNL_CB_OK;
+}
+
 static int take_state(const struct nlmsghdr *message, void *context) {
     struct link_state *state = context;
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
     struct attributes attributes = parse(message, sizeof *info);
     state->up = info->ifi_flags & IFF_UP;
+    state->index = (unsigned)info->ifi_index;
+    copy_text(attributes.of[IFLA_IFALIAS], state->alias, sizeof state->alias);
+    if (attributes.of[IFLA_LINKINFO]) {
+        mnl_attr_parse_nested(attributes.of[IFLA_LINKINFO], take_kind, state);
+    }
     if (is_u32(attributes.of[IFLA_MTU])) {
         state->mtu = mnl_attr_get_u32(attributes.of[IFLA_MTU]);
     }
@@ -144,6 +169,39 @@ int link_set_mtu(struct link *link, unsigned mtu) {
     struct nlmsghdr *message = begin_link(link, RTM_NEWLINK, 0, 0);
     mnl_attr_put_u32(message, IFLA_MTU, mtu);
     return exchange(link, message, NULL, NULL);
+}
+
+int link_set_alias(struct link *link, const char *alias) {
+    struct nlmsghdr *message = begin_link(link, RTM_NEWLINK, 0, 0);
+    mnl_attr_put_str(message, IFLA_IFALIAS, alias);
+    return exchange(link, message, NULL, NULL);
+}
+
+int link_create(const char *interface_name, const char *kind) {
+    struct link *l = NULL;
+    int rc = open_for(NULL, &l);
+    if (rc < 0) {
+        return rc;
+    }
+    struct nlmsghdr *message = begin_link(l, RTM_NEWLINK, 0, 0);
+    message->nlmsg_flags |= NLM_F_CREATE | NLM_F_EXCL;
+    mnl_attr_put_str(message, IFLA_IFNAME, interface_name);
+    struct nlattr *nest = mnl_attr_nest_start(message, IFLA_LINKINFO);
+    mnl_attr_put_str(message, IFLA_INFO_KIND, kind);
+    mnl_attr_nest_end(message, nest);
+    rc = exchange(l, message, NULL, NULL);
+    link_free(l);
+    return rc;
+}
+
+int link_delete(const char *interface_name) {
+    struct link *l = NULL;
+    int rc = open_for(interface_name, &l);
+    if (rc == 0) {
+        rc = exchange(l, begin_link(l, RTM_DELLINK, 0, 0), NULL, NULL);
+    }
+    link_free(l);
+    return rc == -ENODEV ? 0 : rc;
 }
 
 /* --- prefixes, of addresses and routes --- */

@@ -1,4 +1,5 @@
-/* One network interface of the host, through rtnetlink: up, MTU, addresses, routes. No shell, no `ip`.
+/* One network interface of the host, through rtnetlink: its making and end, up, MTU, addresses, routes. No shell, no
+ * `ip`.
  *
  * Made for a round of work and freed after it: the interface is found by its name when opened, because the engine may
  * have made it anew since. One thread at a time. Errors: 0 or -errno as the kernel gave it; -ENODEV: no such interface.
@@ -17,10 +18,21 @@
 
 struct link;
 
+#define LINK_KIND_SIZE 16
+#define LINK_ALIAS_SIZE 64
+
 struct link_state {
     bool up; /* administratively */
     unsigned mtu;
+    unsigned index;
+    char kind[LINK_KIND_SIZE];   /* "wireguard", "tun"; "" for a device of hardware */
+    char alias[LINK_ALIAS_SIZE]; /* ip link show calls it so; "": none. What is longer is cut. */
 };
+
+/* Makes an interface of this kind, down. -EEXIST: the name is taken; -EOPNOTSUPP: the kernel has no such kind. */
+int link_create(const char *interface_name, const char *kind);
+/* 0 also if it is not there. */
+int link_delete(const char *interface_name);
 
 int link_open(const char *interface_name, struct link **ret_link);
 /* Accepts NULL. */
@@ -29,6 +41,7 @@ void link_free(struct link *link);
 int link_get(struct link *link, struct link_state *ret_state);
 int link_set_up(struct link *link);
 int link_set_mtu(struct link *link, unsigned mtu);
+int link_set_alias(struct link *link, const char *alias);
 
 /* In an address the host bits count: 10.0.0.1/8. */
 typedef int link_prefix_fn(void *context, const struct prefix *prefix);

@@ -461,6 +461,7 @@ void fake_plane_each(void (*fn)(void *context, struct actual_peer *peer), void *
 
 const struct backend_ops fake_plane_ops = {
     .name = "fake",
+    .private_tenants = true,
     .open = fake_open,
     .close = fake_close,
     .revive = fake_revive,
