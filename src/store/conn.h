@@ -3,13 +3,19 @@
 
 #include "store/driver.h"
 
+struct away;
+
 #define CONN_STATEMENTS 256 /* a power of two, several times what the nouns use */
 
 struct store_conn {
     const struct driver *driver;
     struct driver_conn *conn;
     char where[256]; /* for people: the file, or the server without its password */
+    const char *url; /* behind the driver's name; the store's */
+    struct driver_options options;
+    struct away *away; /* the store's; NULL: not opened again by itself */
     bool in_transaction;
+    unsigned open_queries;            /* begun and not ended: their statements must stay */
     bool taken;                       /* readers: in use; guarded by the store's mutex */
     struct driver_fault open_failure; /* words, when `conn` could not be opened */
     struct {
@@ -20,6 +26,10 @@ struct store_conn {
     unsigned statement_count;
 };
 
+/* `where` must live as long as the connection. */
 int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
               struct store_conn *ret_conn);
 void conn_close(struct store_conn *conn);
+/* Opens it again if it was lost, unless the database has been away and it is too early to ask again. Only between
+ * transactions. */
+int conn_revive(struct store_conn *conn);

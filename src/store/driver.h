@@ -1,4 +1,4 @@
-/* What a database must offer: one small table of operations, one implementation a database (sqlite.c).
+/* What a database must offer: one small table of operations, one implementation a database (sqlite.c, postgresql.c).
  *
  * The SQL is the same for all of them: parameters are $1, $2, ..., conflicts and RETURNING as PostgreSQL writes them.
  * Only migrations name types by words in braces ("{uuid}") that the driver replaces. A connection and its statements
@@ -6,8 +6,11 @@
  *
  * Errors are -errno, one per class a caller may want to tell apart; driver_fault has the words:
  *   -EEXIST unique constraint (its name in driver_fault)   -EBUSY locked by another process   -EROFS read-only
- *   -ENOSPC disk full   -EBADMSG not a database, or damaged   -ENOTCONN connection lost   -EACCES not allowed to open
- *   -ENOENT no such place   -ENOMEM   -EIO anything else */
+ *   -ENOSPC disk full   -EBADMSG not a database, or damaged   -ENOTCONN away: not reached, or connection lost
+ *   -EACCES refused: credentials, rights   -ENOENT no such place   -EPROTO reached, but of no use as it is
+ *   -EINPROGRESS of commit: unknown whether it was done
+ *   -EAGAIN broken off in favour of somebody else; the same transaction may succeed now   -ENOMEM   -EIO anything else
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -30,12 +33,19 @@ struct driver_options {
 };
 
 struct driver {
-    const char *name; /* "sqlite" */
+    const char *name;       /* "sqlite": the scheme of its URLs, and how people call it */
+    const char *other_name; /* another scheme, or NULL */
+    const char *remedy;     /* a sentence: what to look at when it cannot be opened */
+    const char *read_only_remedy;
+    /* The place for people and logs: never a password. */
+    void (*describe)(const char *where, char *ret_text, size_t room);
     /* `where` is the URL behind "name:". On failure `ret_fault` has the words. */
     int (*open)(const char *where, const struct driver_options *options, struct driver_conn **ret_conn,
                 struct driver_fault *ret_fault);
     /* Accepts NULL. All statements must be freed before. */
     void (*close)(struct driver_conn *conn);
+    /* Whether the connection still stands, as far as can be said without asking the other side. NULL: always. */
+    bool (*alive)(struct driver_conn *conn);
     /* Statements without parameters or rows, separated by semicolons. */
     int (*script)(struct driver_conn *conn, const char *sql);
     /* A type word of a migration, without braces. NULL: no such word. */
@@ -49,6 +59,10 @@ struct driver {
     void (*free)(struct driver_statement *statement);
     /* Binds, which borrows the values until finish(), and starts. Values beyond the last parameter are ignored. */
     int (*start)(struct driver_statement *statement, const struct value *values, size_t count);
+    /* start() for a statement whose rows and count nobody asks for, in a transaction: it may return before the database
+     * has done it. A failure then shows in a later call, in commit() at the latest, and is none that a caller could
+     * tell apart from the failure of the whole. NULL: use start(). */
+    int (*send)(struct driver_statement *statement, const struct value *values, size_t count);
     /* 1: a row is there; 0: no more; or -errno. */
     int (*next)(struct driver_statement *statement);
     void (*finish)(struct driver_statement *statement);
@@ -71,3 +85,4 @@ struct driver {
 };
 
 extern const struct driver driver_sqlite;
+extern const struct driver driver_postgresql;

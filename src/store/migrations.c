@@ -15,8 +15,8 @@
 static const char *const steps[] = {
     /* 1 */
     "CREATE TABLE vpn_settings ("
-    "  name TEXT PRIMARY KEY,"
-    "  value TEXT NOT NULL);"
+    "  name {text} PRIMARY KEY,"
+    "  value {text} NOT NULL);"
 
     "CREATE TABLE vpn_revision ("
     "  id SMALLINT PRIMARY KEY,"
@@ -26,22 +26,22 @@ static const char *const steps[] = {
     "CREATE TABLE vpn_changes ("
     "  revision {id},"
     "  at {time} NOT NULL,"
-    "  kind TEXT NOT NULL,"
+    "  kind {text} NOT NULL,"
     "  tenant_id {uuid},"
     "  router_id {uuid},"
-    "  gone_public_key TEXT," /* the peer that left the data plane with this change */
-    "  actor TEXT NOT NULL);"
+    "  gone_public_key {text}," /* the peer that left the data plane with this change */
+    "  actor {text} NOT NULL);"
     "CREATE INDEX vpn_changes_tenant_index ON vpn_changes (tenant_id, revision);"
 
     "CREATE TABLE tenant_vpn_tunnels ("
     "  id {serial},"
     "  tenant_id {uuid} NOT NULL UNIQUE,"
-    "  name TEXT NOT NULL,"
-    "  addressing TEXT NOT NULL,"
-    "  server_public_key TEXT NOT NULL,"
+    "  name {text} NOT NULL,"
+    "  addressing {text} NOT NULL,"
+    "  server_public_key {text} NOT NULL,"
     "  server_ip {inet} NOT NULL,"
     "  subnet_cidr {inet} NOT NULL,"
-    "  status TEXT NOT NULL DEFAULT 'active',"
+    "  status {text} NOT NULL DEFAULT 'active',"
     "  egress SMALLINT NOT NULL DEFAULT 0,"
     "  limit_bits_per_second BIGINT NOT NULL DEFAULT 0,"
     "  limit_packets_per_second BIGINT NOT NULL DEFAULT 0,"
@@ -60,26 +60,26 @@ static const char *const steps[] = {
     "  tenant_id {uuid} NOT NULL,"
     "  tenant_vpn_tunnel_id BIGINT NOT NULL REFERENCES tenant_vpn_tunnels (id) ON DELETE CASCADE,"
     "  router_id {uuid} NOT NULL UNIQUE,"
-    "  name TEXT NOT NULL,"
-    "  status TEXT NOT NULL DEFAULT 'pending',"
-    "  client_private_key TEXT," /* stays null: the private half is shown once, never kept */
-    "  client_public_key TEXT NOT NULL UNIQUE,"
+    "  name {text} NOT NULL,"
+    "  status {text} NOT NULL DEFAULT 'pending',"
+    "  client_private_key {text}," /* stays null: the private half is shown once, never kept */
+    "  client_public_key {text} NOT NULL UNIQUE,"
     "  preshared_key_sealed {bytes},"
     "  client_ip {inet} NOT NULL,"
     "  hub_address {inet} NOT NULL UNIQUE,"
     "  address6 {inet} NOT NULL,"
     "  server_ip {inet} NOT NULL,"
-    "  server_public_key TEXT NOT NULL,"
-    "  server_endpoint TEXT NOT NULL,"
+    "  server_public_key {text} NOT NULL,"
+    "  server_endpoint {text} NOT NULL,"
     "  server_port INTEGER NOT NULL DEFAULT 51820,"
     "  last_handshake_at {time},"
     "  handshake_stamp {bytes}," /* TAI64N of the newest initiation: older ones are replays */
-    "  endpoint TEXT,"
+    "  endpoint {text},"
     "  bytes_received BIGINT NOT NULL DEFAULT 0,"
     "  bytes_sent BIGINT NOT NULL DEFAULT 0,"
     "  counted_received BIGINT NOT NULL DEFAULT 0," /* the data plane's counters as last added to the above */
     "  counted_sent BIGINT NOT NULL DEFAULT 0,"
-    "  counted_generation TEXT NOT NULL DEFAULT '',"
+    "  counted_generation {text} NOT NULL DEFAULT '',"
     "  lans BIGINT NOT NULL DEFAULT 0,"
     "  created_at {time} NOT NULL,"
     "  updated_at {time} NOT NULL,"
@@ -129,8 +129,8 @@ static const char *const steps[] = {
     "CREATE TABLE vpn_tokens ("
     "  id {serial},"
     "  token_id {uuid} NOT NULL UNIQUE,"
-    "  name TEXT NOT NULL,"
-    "  scope TEXT NOT NULL,"
+    "  name {text} NOT NULL,"
+    "  scope {text} NOT NULL,"
     "  tenant_id {uuid},"
     "  hash {bytes} NOT NULL UNIQUE,"
     "  created_at {time} NOT NULL,"
@@ -211,16 +211,33 @@ fail:
     return r;
 }
 
-int migrations_run(struct store_conn *conn, struct problem *ret_problem) {
+/* The table that says how far the schema is. Two gateways may start at once. */
+static int make_table(struct store_conn *conn) {
     static const char table[] = "CREATE TABLE IF NOT EXISTS vpn_migrations ("
                                 "  version {id},"
                                 "  applied_at {time} NOT NULL)";
     struct buf sql = {0};
-    int64_t version = 0;
     int r = translate(conn->driver, table, &sql);
-    r = r < 0 ? r : conn->driver->script(conn->conn, sql.data);
+    r = r < 0 ? r : store_begin(conn, true);
+    if (r == 0) {
+        r = conn->driver->script(conn->conn, sql.data);
+        r = r < 0 ? r : store_commit(conn);
+        if (r < 0) {
+            store_rollback(conn);
+        }
+    }
     buf_free(&sql);
-    r = r < 0 ? r : query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &version);
+    return r;
+}
+
+int migrations_run(struct store_conn *conn, struct problem *ret_problem) {
+    static const char reached[] = "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations";
+    int64_t version = 0;
+    int r = query_number(conn, reached, NULL, 0, &version);
+    if (r == -EIO) { /* no such table */
+        r = make_table(conn);
+        r = r < 0 ? r : query_number(conn, reached, NULL, 0, &version);
+    }
     if (r < 0) {
         return store_problem(conn, r, ret_problem);
     }

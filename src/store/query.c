@@ -4,23 +4,49 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/away.h"
 #include "store/conn.h"
 #include "store/store.h"
 
 int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
               struct store_conn *ret_conn) {
-    *ret_conn = (struct store_conn){.driver = driver};
-    snprintf(ret_conn->where, sizeof ret_conn->where, "%s", where);
+    *ret_conn = (struct store_conn){.driver = driver, .url = where, .options = *options};
+    driver->describe(where, ret_conn->where, sizeof ret_conn->where);
     return driver->open(where, options, &ret_conn->conn, &ret_conn->open_failure);
 }
 
-void conn_close(struct store_conn *conn) {
+static void forget_statements(struct store_conn *conn) {
     for (unsigned i = 0; i < CONN_STATEMENTS; i++) {
         if (conn->statements[i].statement) {
             conn->driver->free(conn->statements[i].statement);
             free(conn->statements[i].sql);
         }
     }
+    memset(conn->statements, 0, sizeof conn->statements);
+    conn->statement_count = 0;
+}
+
+int conn_revive(struct store_conn *conn) {
+    if (conn->conn && (!conn->driver->alive || conn->driver->alive(conn->conn))) {
+        return 0;
+    }
+    forget_statements(conn);
+    if (conn->conn) {
+        conn->driver->close(conn->conn);
+        conn->conn = NULL;
+    }
+    if (conn->away && !away_may_try(conn->away, &conn->open_failure)) {
+        return -ENOTCONN;
+    }
+    int r = conn->driver->open(conn->url, &conn->options, &conn->conn, &conn->open_failure);
+    if (conn->away) {
+        away_tried(conn->away, r, &conn->open_failure);
+    }
+    return r;
+}
+
+void conn_close(struct store_conn *conn) {
+    forget_statements(conn);
     if (conn->conn) {
         conn->driver->close(conn->conn);
     }
@@ -42,15 +68,7 @@ static int find(struct store_conn *conn, const char *sql, struct driver_statemen
         }
     }
     if (conn->statement_count >= CONN_STATEMENTS / 4 * 3) {
-        /* Lists of many shapes filled it: start over rather than keep an order of use. */
-        for (unsigned i = 0; i < CONN_STATEMENTS; i++) {
-            if (conn->statements[i].statement) {
-                conn->driver->free(conn->statements[i].statement);
-                free(conn->statements[i].sql);
-            }
-        }
-        memset(conn->statements, 0, sizeof conn->statements);
-        conn->statement_count = 0;
+        forget_statements(conn); /* lists of many shapes filled it: start over rather than keep an order of use */
         slot = (unsigned)((at >> 3) * 0x9e3779b1u >> 8) & (CONN_STATEMENTS - 1);
     }
     struct driver_statement *statement;
@@ -74,7 +92,8 @@ static int find(struct store_conn *conn, const char *sql, struct driver_statemen
 int query_begin(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
                 struct query *ret_query) {
     struct query query = {.conn = conn};
-    int r = find(conn, sql, &query.statement);
+    int r = conn->in_transaction || conn->open_queries ? 0 : conn_revive(conn);
+    r = r < 0 ? r : find(conn, sql, &query.statement);
     if (r < 0) {
         return r;
     }
@@ -82,6 +101,7 @@ int query_begin(struct store_conn *conn, const char *sql, const struct value *va
     if (r < 0) {
         return r;
     }
+    conn->open_queries++;
     *ret_query = query;
     return 0;
 }
@@ -98,6 +118,7 @@ int query_next(struct query *query) {
 void query_end(struct query *query) {
     if (query->statement) {
         query->conn->driver->finish(query->statement);
+        query->conn->open_queries--;
         query->statement = NULL;
     }
 }
@@ -105,6 +126,11 @@ void query_end(struct query *query) {
 int query_run(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
               int64_t *ret_changed) {
     struct query query;
+    if (!ret_changed && conn->in_transaction && conn->driver->send) {
+        struct driver_statement *statement;
+        int r = find(conn, sql, &statement);
+        return r < 0 ? r : conn->driver->send(statement, values, count);
+    }
     int r = query_begin(conn, sql, values, count, &query);
     if (r < 0) {
         return r;

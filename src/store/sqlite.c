@@ -190,6 +190,7 @@ static const char *type_of(const char *word) {
         {"inet", "TEXT"},
         {"time", "TEXT"},
         {"bytes", "BLOB"},
+        {"text", "TEXT"},
     };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(types[i][0], word) == 0) {
@@ -353,8 +354,15 @@ static const struct driver_fault *fault(struct driver_conn *conn) {
     return &conn->fault;
 }
 
+static void describe(const char *where, char *ret_text, size_t room) {
+    snprintf(ret_text, room, "%s", where);
+}
+
 const struct driver driver_sqlite = {
     .name = "sqlite",
+    .remedy = "See that its folder exists and that the user that sallyportd runs as may write there.",
+    .read_only_remedy = "Make the file and its folder writable for the user that sallyportd runs as.",
+    .describe = describe,
     .open = conn_open,
     .close = conn_close,
     .script = run_script,

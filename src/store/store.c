@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/away.h"
 #include "store/conn.h"
 #include "store/migrations.h"
 
@@ -17,6 +18,7 @@ struct store {
     char *where;
     struct driver_options options; /* of readers */
     unsigned reader_limit;
+    struct away away;
     struct store_conn writer;
     struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
     /* under `mutex` */
@@ -26,7 +28,7 @@ struct store {
     struct store_conn *readers[READERS_MAX]; /* opened as they are needed */
 };
 
-static const struct driver *const drivers[] = {&driver_sqlite};
+static const struct driver *const drivers[] = {&driver_sqlite, &driver_postgresql};
 
 void store_close(struct store *store) {
     if (!store) {
@@ -45,15 +47,21 @@ void store_close(struct store *store) {
     }
     pthread_cond_destroy(&store->returned);
     pthread_mutex_destroy(&store->mutex);
+    away_close(&store->away);
+    explicit_bzero(store->where, strlen(store->where)); /* a URL may hold a password */
     free(store->where);
     free(store);
 }
 
+static bool has_scheme(const char *url, const char *scheme) {
+    size_t size = scheme ? strlen(scheme) : 0;
+    return size && strncmp(url, scheme, size) == 0 && url[size] == ':' && url[size + 1];
+}
+
 static const struct driver *driver_of(const char *url, const char **ret_where) {
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
-        size_t size = strlen(drivers[i]->name);
-        if (strncmp(url, drivers[i]->name, size) == 0 && url[size] == ':' && url[size + 1]) {
-            *ret_where = url + size + 1;
+        if (has_scheme(url, drivers[i]->name) || has_scheme(url, drivers[i]->other_name)) {
+            *ret_where = strchr(url, ':') + 1;
             return drivers[i];
         }
     }
@@ -68,7 +76,9 @@ int store_open(const char *url, const struct store_options *options, struct stor
     const struct driver *driver = driver_of(url, &where);
     if (!driver) {
         return problem_set(ret_problem, PROBLEM_INVALID, "store-url", "store.url",
-                           "The store's URL \"%s\" is not understood; write sqlite:/path/to/file.", url);
+                           "The store's URL (\"%.*s...\") is not understood; write sqlite:/path/to/file or "
+                           "postgresql://user@host/database.",
+                           (int)strcspn(url, ":/@"), url);
     }
     struct store *store = calloc(1, sizeof *store);
     char *copy = strdup(where);
@@ -84,7 +94,8 @@ int store_open(const char *url, const struct store_options *options, struct stor
     store->reader_limit = store->reader_limit < READERS_MAX ? store->reader_limit : READERS_MAX;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->returned, NULL);
-    int r = conn_open(driver, where, &store->options, &store->writer);
+    away_open(&store->away);
+    int r = conn_open(driver, store->where, &store->options, &store->writer);
     if (r < 0) {
         r = store_problem(&store->writer, r, ret_problem);
         goto fail;
@@ -93,6 +104,7 @@ int store_open(const char *url, const struct store_options *options, struct stor
     if (r < 0) {
         goto fail;
     }
+    store->writer.away = &store->away;
     store->options.read_only = true;
     *ret_store = store;
     return 0;
@@ -109,42 +121,55 @@ struct store_conn *store_writer(struct store *store) {
     return &store->writer;
 }
 
+/* Under the mutex: one that is free, or a new one, or -EAGAIN: all are taken. */
+static int pick_reader(struct store *store, struct store_conn **ret_conn) {
+    for (unsigned i = 0; i < store->reader_count; i++) {
+        if (!store->readers[i]->taken) {
+            store->readers[i]->taken = true;
+            *ret_conn = store->readers[i];
+            return 0;
+        }
+    }
+    if (store->reader_count == store->reader_limit) {
+        return -EAGAIN;
+    }
+    struct store_conn *conn = calloc(1, sizeof *conn);
+    if (!conn) {
+        return -ENOMEM;
+    }
+    *conn = (struct store_conn){
+        .driver = store->driver,
+        .url = store->where,
+        .options = store->options,
+        .away = &store->away,
+        .taken = true,
+    };
+    store->driver->describe(store->where, conn->where, sizeof conn->where);
+    store->readers[store->reader_count++] = conn;
+    *ret_conn = conn;
+    return 0;
+}
+
 int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
-    int r = 0;
     struct store_conn *conn = NULL;
     pthread_mutex_lock(&store->mutex);
-    for (;;) {
-        for (unsigned i = 0; i < store->reader_count && !conn; i++) {
-            conn = store->readers[i]->taken ? NULL : store->readers[i];
-        }
-        if (conn) {
-            conn->taken = true;
-            break;
-        }
-        if (store->reader_count < store->reader_limit) {
-            conn = calloc(1, sizeof *conn);
-            if (!conn) {
-                r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
-                break;
-            }
-            r = conn_open(store->driver, store->where, &store->options, conn);
-            if (r < 0) {
-                r = store_problem(conn, r, ret_problem);
-                conn_close(conn);
-                free(conn);
-                break;
-            }
-            conn->taken = true;
-            store->readers[store->reader_count++] = conn;
-            break;
-        }
+    int r = pick_reader(store, &conn);
+    while (r == -EAGAIN) {
         pthread_cond_wait(&store->returned, &store->mutex);
+        r = pick_reader(store, &conn);
     }
     pthread_mutex_unlock(&store->mutex);
-    if (r == 0) {
-        *ret_conn = conn;
+    if (r < 0) {
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
     }
-    return r;
+    r = conn_revive(conn); /* opens a new one */
+    if (r < 0) {
+        r = store_problem(conn, r, ret_problem);
+        store_reader_put(store, conn);
+        return r;
+    }
+    *ret_conn = conn;
+    return 0;
 }
 
 void store_reader_put(struct store *store, struct store_conn *conn) {
@@ -181,7 +206,8 @@ int store_tidy(struct store *store) {
 }
 
 int store_begin(struct store_conn *conn, bool write) {
-    int r = conn->driver->begin(conn->conn, write);
+    int r = conn_revive(conn);
+    r = r < 0 ? r : conn->driver->begin(conn->conn, write);
     conn->in_transaction = r == 0;
     return r;
 }
@@ -224,15 +250,25 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
     const char *at = conn->where;
     switch (-error) {
     case EBUSY:
-        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-locked", NULL,
-                           "The database %s is locked by another process. Stop what else has it open (a second "
-                           "sallyportd, a sqlite3 shell), then try again.",
-                           at);
+        return problem_set(
+            ret_problem, PROBLEM_UNAVAILABLE, "store-locked", NULL,
+            "The database %s is locked by another process (%s). Try again; if it stays so, see what else "
+            "works on it.",
+            at, words);
+    case EAGAIN:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, STORE_AGAIN, NULL,
+                           "The database %s broke the change off in favour of another (%s); nothing was changed. Try "
+                           "again.",
+                           at, words);
+    case EINPROGRESS:
+        return problem_set(
+            ret_problem, PROBLEM_UNAVAILABLE, "store-unknown", NULL,
+            "The connection to the database %s was lost while the change was made durable; whether it was "
+            "is not known yet. Look before you repeat it.",
+            at);
     case EROFS:
         return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-read-only", NULL,
-                           "The database %s cannot be written. Make the file and its folder writable for the user that "
-                           "sallyportd runs as.",
-                           at);
+                           "The database %s cannot be written (%s). %s", at, words, conn->driver->read_only_remedy);
     case ENOSPC:
         return problem_set(
             ret_problem, PROBLEM_UNAVAILABLE, "store-full", NULL,
@@ -245,13 +281,17 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
             "%s is damaged or no database (%s). Put a backup in its place, or move it away to start with "
             "an empty one.",
             at, words);
+    case ENOTCONN:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, STORE_AWAY, NULL,
+                           "The database %s does not answer (%s); nothing was changed. It is tried again and again. %s",
+                           at, words, conn->driver->remedy);
     case ENOENT:
     case EACCES:
-    case ENOTCONN:
         return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-unreachable", NULL,
-                           "The database %s cannot be opened (%s). See that its folder exists and that the user that "
-                           "sallyportd runs as may write there.",
-                           at, words);
+                           "The database %s cannot be opened (%s). %s", at, words, conn->driver->remedy);
+    case EPROTO:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-unusable", NULL,
+                           "The database %s cannot be used: %s.", at, words);
     case EEXIST:
         return problem_set(ret_problem, PROBLEM_CONFLICT, "store-conflict", NULL,
                            "The database %s refused a duplicate (%s).", at, store_constraint(conn));

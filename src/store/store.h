@@ -23,12 +23,17 @@ struct store_options {
     unsigned readers; /* most connections for reading; 0: 4 */
 };
 
-/* Opens "sqlite:/path/to/file", creating and migrating it. `options` may be NULL. */
+/* Problems a caller may want to tell apart. */
+#define STORE_AWAY "store-away"   /* the database is not there; it is asked again when somebody wants it */
+#define STORE_AGAIN "store-again" /* nothing was changed, and the same call may succeed now */
+
+/* Opens "sqlite:/path/to/file", creating it, or "postgresql://user@host/database" (docs/sallyportd.md), and migrates
+ * it. `options` may be NULL. A database that goes away later is opened again by whoever wants it next. */
 int store_open(const char *url, const struct store_options *options, struct store **ret_store,
                struct problem *ret_problem);
 /* Every reader must have been put back. Accepts NULL. */
 void store_close(struct store *store);
-const char *store_kind(const struct store *store); /* "sqlite" */
+const char *store_kind(const struct store *store); /* "sqlite", "postgresql" */
 
 struct store_conn *store_writer(struct store *store);
 /* A connection for reading; waits while all are taken. */
@@ -39,8 +44,8 @@ void store_reader_put(struct store *store, struct store_conn *conn); /* accepts 
  * when there is nothing to do. */
 int store_tidy(struct store *store);
 
-/* A transaction: for writing it holds the database's write lock from the start; for reading it sees one state
- * throughout. */
+/* A transaction: for writing it holds the database's write lock from the start, against other processes and gateways
+ * too; for reading it sees one state throughout. -EINPROGRESS of a commit: nobody can say whether it was done. */
 int store_begin(struct store_conn *conn, bool write);
 int store_commit(struct store_conn *conn); /* rolls back when it fails */
 void store_rollback(struct store_conn *conn);

@@ -1,5 +1,7 @@
 #include "gateway.h"
 
+#include "../store/schema.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <unistd.h>
@@ -31,7 +33,9 @@ int gateway_setup(void **state) {
     struct gateway *g = calloc(1, sizeof *g);
     snprintf(g->folder, sizeof g->folder, "/tmp/sallyport-test-XXXXXX");
     assert_non_null(mkdtemp(g->folder));
-    snprintf(g->url, sizeof g->url, "sqlite:%s/store.db", g->folder);
+    if (!schema_url(g->url, sizeof g->url)) {
+        snprintf(g->url, sizeof g->url, "sqlite:%s/store.db", g->folder);
+    }
     fake_plane_reset();
     g->config = (struct service_config){
         .store_url = g->url,
@@ -62,6 +66,7 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
 int gateway_teardown(void **state) {
     struct gateway *g = *state;
     service_close(g->service);
+    schema_drop(g->url);
     nftw(g->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     fake_plane_free();
     free(g);

@@ -1,4 +1,5 @@
-/* A whole service on a database in a folder of its own and the fake data plane, for tests. */
+/* A whole service on a database of its own (a file, or with SALLYPORT_TEST_STORE a schema of that PostgreSQL) and the
+ * fake data plane, for tests. */
 #pragma once
 
 #include <setjmp.h>
@@ -16,7 +17,7 @@
 
 struct gateway {
     char folder[64];
-    char url[128];
+    char url[512];
     struct service_config config;
     struct service *service;
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "schema.h"
 
 const struct gateway_columns database_gateway = {
     .public_key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
@@ -18,7 +19,9 @@ int database_setup(void **state) {
     snprintf(d->folder, sizeof d->folder, "/tmp/sallyport-test-XXXXXX");
     assert_non_null(mkdtemp(d->folder));
     snprintf(d->file, sizeof d->file, "%s/store.db", d->folder);
-    snprintf(d->url, sizeof d->url, "sqlite:%s", d->file);
+    if (!schema_url(d->url, sizeof d->url)) {
+        snprintf(d->url, sizeof d->url, "sqlite:%s", d->file);
+    }
     if (store_open(d->url, NULL, &d->store, &problem) < 0) {
         fail_msg("store_open: %s", problem.detail);
     }
@@ -37,6 +40,7 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
 int database_teardown(void **state) {
     struct database *d = *state;
     store_close(d->store);
+    schema_drop(d->url);
     nftw(d->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     free(d);
     return 0;

@@ -1,4 +1,4 @@
-/* A database in a folder of its own, for tests. */
+/* A database of its own for each test: a file, or with SALLYPORT_TEST_STORE a schema of that PostgreSQL. */
 #pragma once
 
 #include <setjmp.h>
@@ -18,7 +18,7 @@
 struct database {
     char folder[64];
     char file[96];
-    char url[128];
+    char url[512];
     struct store *store;
     struct store_conn *conn; /* the writer, in no transaction */
 };

@@ -1,0 +1,26 @@
+/* A session with a PostgreSQL server: opened, checked, and pinned so that neither the server's nor the user's settings
+ * change what a statement means; and the server's errors as the driver's classes. Internal to the PostgreSQL driver. */
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "store/driver.h"
+
+#define SESSION_SERVER_LEAST 130000 /* PostgreSQL 13: pg_current_xact_id(), and the oldest that is still looked after  \
+                                     */
+/* How long a statement, and one side's silence, may last. */
+#define SESSION_STATEMENT_MS 30000
+#define SESSION_SILENCE_MS 40000
+
+/* `where` is the URL behind "postgresql:". -ENOTCONN: away; -EACCES, -ENOENT, -EPROTO: it answered, and why it is of
+ * no use is in `ret_fault`. */
+int session_open(const char *where, const struct driver_options *options, PGconn **ret_pg,
+                 struct driver_fault *ret_fault);
+void session_describe(const char *where, char *ret_text, size_t room);
+/* What went wrong: `result`'s error, or the connection's if `result` is NULL or has none. Returns the class. */
+int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_fault);
+/* Whether the other side has not closed the connection, as far as this side knows. */
+bool session_alive(PGconn *pg);
+/* What became of a transaction whose connection was lost while it committed: asked of the server in a session of its
+ * own, for some seconds. 0: committed; -ENOTCONN: it was not; -EINPROGRESS: nobody can say. */
+int session_outcome(const char *where, const char *transaction);
