@@ -1,0 +1,315 @@
+/* Who may talk to whom through the WireGuard interface. One lookup an address, however many tenants there are.
+ *
+ *      router --> wg0 ==[from_router]==> the host's IP stack ==[to_router]==> wg0 --> router
+ *                          |   ^             |                   |
+ *                          |   |             +-- hub, egress     +-- drop
+ *                          |   +-- without the mark that this program leaves on what passes,
+ *                          |       the fence (src/backend/fence.c) lets nothing in: no program, no way
+ *                          +-- drop; told to the router by ICMP
+ *
+ *      from_router        the source names the tenant; the destination must be the hub, a sibling (a peer of the same
+ *                         tenant), or beyond, if the tenant has egress
+ *      to_router          the destination names the tenant; the source must be the hub, a sibling, or beyond, if the
+ *                         tenant has egress
+ *
+ * The rules, their order and the names of what is dropped are those of src/engine/forward.c. The kernel's WireGuard has
+ * checked before us that a source belongs to the peer that sent it. Fragments carry addresses too and are judged alike.
+ *
+ * The interface has no link layer: packets begin with their IP header. Needs Linux 5.15; no kernel structure is read.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "isolate.h"
+#include "packet.bpf.h"
+
+#include "answer.bpf.h"
+
+/* ICMP errors to a tenant's routers. */
+#define ANSWERS_PER_SECOND 100
+#define ANSWERS_BURST_TICKS (ISOLATE_TICKS_PER_SECOND / ANSWERS_PER_SECOND * 49)
+
+/* --- maps --- */
+
+/* isolate.h says what they hold. Inner ones are declared by size: clang 14 leaves out types that only they name. */
+
+struct hosts {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(struct isolate_address));
+    __uint(value_size, sizeof(struct isolate_owner));
+};
+
+struct policy_chunk {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, ISOLATE_CHUNK_SLOTS);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct isolate_policy));
+};
+
+struct tenant_chunk {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, ISOLATE_CHUNK_SLOTS);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct isolate_tenant));
+};
+
+struct usage_chunk {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, ISOLATE_CHUNK_SLOTS);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct isolate_usage));
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __array(values, struct hosts);
+} hosts_now SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 1 << 22);
+    __type(key, struct isolate_prefix);
+    __type(value, struct isolate_owner);
+} lans SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, ISOLATE_CHUNKS);
+    __type(key, __u32);
+    __array(values, struct policy_chunk);
+} policies SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, ISOLATE_CHUNKS);
+    __type(key, __u32);
+    __array(values, struct tenant_chunk);
+} tenants SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, ISOLATE_CHUNKS);
+    __type(key, __u32);
+    __array(values, struct usage_chunk);
+} usages SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, ISOLATE_TALLY_COUNT);
+    __type(key, __u32);
+    __type(value, __u64);
+} tallies SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(pinning, LIBBPF_PIN_BY_NAME);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct isolate_hub);
+} hub SEC(".maps");
+
+/* --- lookups --- */
+
+static __always_inline void *in_chunk(void *chunks, __u32 tenant) {
+    __u32 slot = tenant & ISOLATE_SLOT_MASK;
+    __u32 number = slot >> ISOLATE_CHUNK_BITS, place = slot & (ISOLATE_CHUNK_SLOTS - 1);
+    void *chunk = bpf_map_lookup_elem(chunks, &number);
+    return chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
+}
+
+/* The key's length is that of a whole address. */
+static __always_inline struct isolate_owner owner_of(const struct isolate_prefix *key) {
+    __u32 first = 0;
+    void *hosts = bpf_map_lookup_elem(&hosts_now, &first);
+    const struct isolate_owner *owner = hosts ? bpf_map_lookup_elem(hosts, &key->address) : 0;
+    if (!owner) {
+        owner = bpf_map_lookup_elem(&lans, key);
+    }
+    return owner ? *owner : (struct isolate_owner){ISOLATE_NOBODY, 0};
+}
+
+/* None for those who are no tenant, and for tenants that are gone. */
+static __always_inline const struct isolate_policy *policy_of(__u32 tenant) {
+    const struct isolate_policy *policy = in_chunk(&policies, tenant);
+    return tenant != ISOLATE_NOBODY && policy && policy->tenant == tenant ? policy : 0;
+}
+
+/* --- counting and policing --- */
+
+static __always_inline void tally(__u32 which) {
+    __u64 *count = bpf_map_lookup_elem(&tallies, &which);
+    if (count) {
+        ++*count;
+    }
+}
+
+static __always_inline void count(__u32 tenant, enum isolate_direction direction, __u64 bytes, __u32 packets) {
+    struct isolate_usage *usage = in_chunk(&usages, tenant);
+    if (usage) {
+        usage->bytes[direction] += bytes;
+        usage->packets[direction] += packets;
+    }
+}
+
+static __always_inline int drop(__u32 tenant, enum isolate_tally reason) {
+    struct isolate_usage *usage = tenant == ISOLATE_NOBODY ? 0 : in_chunk(&usages, tenant);
+    if (usage) {
+        usage->dropped++;
+    }
+    tally(reason);
+    return TC_ACT_SHOT;
+}
+
+static __always_inline __u64 ticks(const struct isolate_limit *limit, __u64 tokens) {
+    return tokens * ISOLATE_TICKS_PER_SECOND / limit->per_second;
+}
+
+/* A token bucket as the moment at which all that passed is paid off. One packet may go into debt, whatever its size, so
+ * the average is exact. CPUs that race may all pass the check, but each pays. */
+static __always_inline bool take(__u64 *paid_at, const struct isolate_limit *limit, __u64 now, __u64 tokens) {
+    if (limit->per_second == 0) {
+        return true;
+    }
+    __u64 was = *paid_at;
+    if (was < now) {
+        __sync_val_compare_and_swap(paid_at, was, now);
+        was = now;
+    }
+    if (was - now > limit->allowance) {
+        return false;
+    }
+    __sync_fetch_and_add(paid_at, ticks(limit, tokens));
+    return true;
+}
+
+static __always_inline void give_back(__u64 *paid_at, const struct isolate_limit *limit, __u64 tokens) {
+    if (limit->per_second != 0) {
+        __sync_fetch_and_add(paid_at, -ticks(limit, tokens));
+    }
+}
+
+static __always_inline __u64 now_ticks(void) {
+    return bpf_ktime_get_ns() * (ISOLATE_TICKS_PER_SECOND / 1000000000ull);
+}
+
+static __always_inline bool police(const struct isolate_policy *policy, enum isolate_direction direction, __u64 bytes,
+                                   __u32 packets) {
+    struct isolate_tenant *t = policy->flags & ISOLATE_LIMITED ? in_chunk(&tenants, policy->tenant) : 0;
+    if (!t) {
+        return true;
+    }
+    __u64 now = now_ticks();
+    if (!take(&t->packets_paid_at[direction], &t->packets, now, packets)) {
+        return false;
+    }
+    if (!take(&t->bits_paid_at[direction], &t->bits, now, bytes * 8)) {
+        give_back(&t->packets_paid_at[direction], &t->packets, packets);
+        return false;
+    }
+    return true;
+}
+
+/* Drops it, and tells the router why, unless it has been told much already. */
+static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, __u32 tenant) {
+    const struct isolate_limit limit = {ANSWERS_PER_SECOND, ANSWERS_BURST_TICKS};
+    drop(tenant, ISOLATE_PROHIBITED);
+    __u32 first = 0;
+    struct isolate_tenant *t = in_chunk(&tenants, tenant);
+    const struct isolate_hub *from = bpf_map_lookup_elem(&hub, &first);
+    if (!t || !from || !answerable(skb, p) || !take(&t->answers_paid_at, &limit, now_ticks(), 1) ||
+        answer_write(skb, p, from) < 0) {
+        return TC_ACT_SHOT;
+    }
+    tally(ISOLATE_ANSWERED);
+    return (int)bpf_redirect(skb->ifindex, 0);
+}
+
+/* --- the two directions --- */
+
+static __always_inline int pass(struct __sk_buff *skb) {
+    skb->priority = ISOLATE_PASSED;
+    return TC_ACT_UNSPEC; /* on to the host's own filters, if it has any */
+}
+
+static __always_inline bool may_leave(struct isolate_owner from, struct isolate_owner to,
+                                      const struct isolate_policy *policy) {
+    if (to.tenant == ISOLATE_HUB) {
+        return true;
+    }
+    if (to.tenant == from.tenant) {
+        return to.peer != from.peer; /* not back to where it came from */
+    }
+    return to.tenant == ISOLATE_NOBODY && (policy->flags & ISOLATE_EGRESS);
+}
+
+static __always_inline bool may_enter(struct isolate_owner from, struct isolate_owner to,
+                                      const struct isolate_policy *policy) {
+    if (from.tenant == ISOLATE_HUB || from.tenant == to.tenant) {
+        return true;
+    }
+    return (from.tenant == ISOLATE_NOBODY || from.tenant == ISOLATE_POOL) && (policy->flags & ISOLATE_EGRESS);
+}
+
+SEC("tc")
+int from_router(struct __sk_buff *skb) {
+    struct packet p;
+    if (!packet_read(skb, &p)) {
+        return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
+    }
+    struct isolate_owner from = owner_of(&p.source);
+    const struct isolate_policy *policy = policy_of(from.tenant);
+    if (!policy) {
+        return drop(ISOLATE_NOBODY, ISOLATE_BAD_SOURCE);
+    }
+    __u64 bytes = wire_size(skb, &p);
+    if (!police(policy, ISOLATE_RECEIVED, bytes, packet_count(skb))) {
+        return drop(from.tenant, ISOLATE_OVER_LIMIT);
+    }
+    count(from.tenant, ISOLATE_RECEIVED, bytes, packet_count(skb));
+    if (is_group(&p.destination.address)) {
+        return drop(from.tenant, ISOLATE_PROHIBITED);
+    }
+    if (may_leave(from, owner_of(&p.destination), policy)) {
+        return pass(skb);
+    }
+    return refuse(skb, &p, from.tenant);
+}
+
+SEC("tc")
+int to_router(struct __sk_buff *skb) {
+    struct packet p;
+    if (!packet_read(skb, &p)) {
+        return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
+    }
+    struct isolate_owner to = owner_of(&p.destination);
+    const struct isolate_policy *policy = policy_of(to.tenant);
+    if (!policy) {
+        return drop(ISOLATE_NOBODY, ISOLATE_NO_ROUTE);
+    }
+    if (!may_enter(owner_of(&p.source), to, policy)) {
+        return drop(to.tenant, ISOLATE_PROHIBITED);
+    }
+    __u64 bytes = wire_size(skb, &p);
+    if (!police(policy, ISOLATE_SENT, bytes, packet_count(skb))) {
+        return drop(to.tenant, ISOLATE_OVER_LIMIT);
+    }
+    count(to.tenant, ISOLATE_SENT, bytes, packet_count(skb));
+    return TC_ACT_UNSPEC;
+}
+
+const char isolate_license[] SEC("license") = "Apache-2.0";
