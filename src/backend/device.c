@@ -138,3 +138,26 @@ end:
     link_free(link);
     return rc;
 }
+
+int device_set_routes(const char *interface_name, const struct prefix *add, size_t add_count,
+                      const struct prefix *remove, size_t remove_count, struct problem *ret_problem) {
+    struct link *link = NULL;
+    const struct prefix *at = NULL;
+    int rc = link_open(interface_name, &link);
+    for (size_t i = 0; i < remove_count && rc == 0; i++) {
+        at = &remove[i];
+        rc = link_remove_route(link, at);
+    }
+    for (size_t i = 0; i < add_count && rc == 0; i++) {
+        at = &add[i];
+        rc = link_add_route(link, at);
+    }
+    link_free(link);
+    if (rc < 0 && rc != -ENODEV) {
+        char text[PREFIX_TEXT_SIZE] = "";
+        problem_set(ret_problem, PROBLEM_UNAVAILABLE, "route-refused", "",
+                    "Cannot set the host's route to %s over %s: %s.", at ? prefix_format(at, text) : "the LANs",
+                    interface_name, strerror(-rc));
+    }
+    return rc;
+}

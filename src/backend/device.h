@@ -3,9 +3,16 @@
  * kernel's own link-local ones stay. */
 #pragma once
 
+#include <stddef.h>
+
 struct desired_device;
+struct prefix;
 struct problem;
 
 /* `ret_touched` counts what was mended. -ENODEV: no such interface. `ret_problem` is filled on failure. */
 int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,
                 struct problem *ret_problem);
+
+/* Routes of ours over the interface. Idempotent. -ENODEV without a problem: no such interface. */
+int device_set_routes(const char *interface_name, const struct prefix *add, size_t add_count,
+                      const struct prefix *remove, size_t remove_count, struct problem *ret_problem);

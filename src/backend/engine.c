@@ -16,7 +16,6 @@
 #include "backend/backend.h"
 #include "backend/change.h"
 #include "backend/device.h"
-#include "backend/link.h"
 #include "backend/process.h"
 #include "backend/uapi_client.h"
 #include "base/buf.h"
@@ -458,27 +457,8 @@ static int engine_state(struct backend *b, struct backend_state *ret_state) {
 
 static int engine_set_routes(struct backend *b, const struct prefix *add, size_t add_count, const struct prefix *remove,
                              size_t remove_count, struct problem *ret_problem) {
-    struct link *link = NULL;
-    const struct prefix *at = NULL;
-    int rc = link_open(b->interface_name, &link);
-    for (size_t i = 0; i < remove_count && rc == 0; i++) {
-        at = &remove[i];
-        rc = link_remove_route(link, at);
-    }
-    for (size_t i = 0; i < add_count && rc == 0; i++) {
-        at = &add[i];
-        rc = link_add_route(link, at);
-    }
-    link_free(link);
-    if (rc == -ENODEV) {
-        return away(b, ret_problem, -ENOTCONN);
-    }
-    if (rc < 0) {
-        char text[PREFIX_TEXT_SIZE] = "";
-        return unavailable(ret_problem, rc, "route-refused", "Cannot set the host's route to %s over %s: %s.",
-                           at ? prefix_format(at, text) : "the LANs", b->interface_name, strerror(-rc));
-    }
-    return 0;
+    int rc = device_set_routes(b->interface_name, add, add_count, remove, remove_count, ret_problem);
+    return rc == -ENODEV ? away(b, ret_problem, -ENOTCONN) : rc;
 }
 
 const struct backend_ops backend_engine = {

@@ -1,0 +1,27 @@
+/* Notices when somebody touches what the kernel backend keeps: the interface, its addresses, its programs (rtnetlink),
+ * our nftables table (nfnetlink). WireGuard itself tells nobody of its changes: those are found by comparing dumps, and
+ * whoever finds one rings.
+ *
+ * One pollable descriptor over all of them. Any thread. Our own changes are heard too: settle before a round of work
+ * that is expected to change nothing, and what comes afterwards is somebody else's. */
+#pragma once
+
+#include <stdbool.h>
+
+struct sentinel;
+
+/* `fence_table`: the name of our nftables table. */
+int sentinel_open(const char *fence_table, struct sentinel **ret_sentinel);
+/* Accepts NULL. */
+void sentinel_free(struct sentinel *sentinel);
+
+/* The interface to watch, by its number; 0: none. Accepts NULL. */
+void sentinel_watch(struct sentinel *sentinel, unsigned ifindex);
+/* Readable when there may be something to heed. */
+int sentinel_fd(const struct sentinel *sentinel);
+/* Reads what has come. True: it concerns us, or so much came that some was lost. */
+bool sentinel_heed(struct sentinel *sentinel);
+/* Reads what has come, whatever it is. */
+void sentinel_settle(struct sentinel *sentinel);
+/* Makes the descriptor readable: something of ours was found altered. */
+void sentinel_ring(struct sentinel *sentinel);
