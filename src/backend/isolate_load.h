@@ -1,0 +1,52 @@
+/* The programs and outer maps of bpf/isolate.bpf.c: loaded, or taken up from where an earlier run pinned them.
+ *
+ *     /sys/fs/bpf/sallyport/wg0/layout1/    from_router to_router hosts_now lans policies tenants usages tallies hub
+ *                                           hosts, and policies_0 tenants_0 usages_0 policies_1 ... (the inner maps)
+ *
+ * Maps of another layout are left alone until the programs of this one are attached. One thread at a time. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct problem;
+
+enum isolate_map {
+    ISOLATE_MAP_HOSTS_NOW,
+    ISOLATE_MAP_LANS,
+    ISOLATE_MAP_POLICIES,
+    ISOLATE_MAP_TENANTS,
+    ISOLATE_MAP_USAGES,
+    ISOLATE_MAP_TALLIES,
+    ISOLATE_MAP_HUB,
+    ISOLATE_MAP_COUNT,
+};
+
+struct isolate_load {
+    int maps[ISOLATE_MAP_COUNT]; /* descriptors, owned */
+    int from_router, to_router;  /* programs, owned */
+    int folder;                  /* of the pins */
+    char path[64];
+};
+
+/* Loads the programs and forgets them. */
+int isolate_load_try(struct problem *ret_problem);
+int isolate_load_open(const char *interface_name, struct isolate_load *ret_load, struct problem *ret_problem);
+/* Pins stay. Accepts one that is all zero. */
+void isolate_load_close(struct isolate_load *load);
+/* Removes the pins of this layout and of all others. */
+void isolate_load_unpin(const struct isolate_load *load);
+/* Removes the pins of other layouts. */
+void isolate_load_retire(const struct isolate_load *load);
+
+/* Inner maps are pinned beside the others, because only the almighty may open one by its number. */
+int isolate_load_pin(const struct isolate_load *load, int fd, const char *name);
+/* A descriptor, or -ENOENT. */
+int isolate_load_pinned(const struct isolate_load *load, const char *name);
+/* The inner map that place `number` of an outer one holds: the one pinned as `name`. A descriptor; -ENOENT: the place
+ * is empty; -ESTALE: it holds another map. */
+int isolate_load_inner(const struct isolate_load *load, enum isolate_map outer, uint32_t number, const char *name);
+
+/* What libbpf said last, for a problem's detail; "" if it said nothing. */
+const char *isolate_load_said(void);

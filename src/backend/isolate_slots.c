@@ -1,0 +1,415 @@
+#include "backend/isolate_slots.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "backend/isolate_load.h"
+#include "bpf/isolate.h"
+
+/* As the engine's (src/engine/space.c): what a tenant may send at once after silence. */
+#define BURST_MS 200
+#define BURST_BITS_LEAST (UINT64_C(8) * 65535)
+#define BURST_PACKETS_LEAST 64
+
+struct isolate_chunk {
+    struct isolate_policy *policies; /* shared with the kernel */
+    struct isolate_tenant *tenants;
+    int usages; /* per CPU, so read through system calls */
+};
+
+static const enum isolate_map outer_maps[] = {ISOLATE_MAP_POLICIES, ISOLATE_MAP_TENANTS, ISOLATE_MAP_USAGES};
+static const char *const inner_names[] = {"policies", "tenants", "usages"};
+#define KINDS 3
+#define CHUNKS_AT_ONCE 32
+
+static struct isolate_policy *policy_at(const struct isolate_slots *slots, uint32_t slot) {
+    return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].policies[slot & (ISOLATE_CHUNK_SLOTS - 1)];
+}
+
+static struct isolate_tenant *tenant_at(const struct isolate_slots *slots, uint32_t slot) {
+    return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].tenants[slot & (ISOLATE_CHUNK_SLOTS - 1)];
+}
+
+static bool has_id(const void *records, uint32_t slot, const void *id) {
+    return memcmp(tenant_at(records, slot)->id, id, sizeof(struct uuid)) == 0;
+}
+
+static uint64_t hash_of(const struct isolate_slots *slots, const void *id) {
+    return isolate_index_hash(&slots->index, id, sizeof(struct uuid));
+}
+
+/* --- chunks --- */
+
+static void inner_name(char name[32], int kind, uint32_t number) {
+    snprintf(name, 32, "%s_%u", inner_names[kind], number);
+}
+
+/* Pinned, not yet held by the outer map. A descriptor. */
+static int inner_create(const struct isolate_load *load, int kind, uint32_t number) {
+    static const enum bpf_map_type types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY};
+    static const uint32_t sizes[] = {sizeof(struct isolate_policy), sizeof(struct isolate_tenant),
+                                     sizeof(struct isolate_usage)};
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = types[kind] == BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0);
+    char name[32];
+    inner_name(name, kind, number);
+    int fd =
+        bpf_map_create(types[kind], inner_names[kind], sizeof(uint32_t), sizes[kind], ISOLATE_CHUNK_SLOTS, &options);
+    if (fd < 0) {
+        return -errno;
+    }
+    int error = isolate_load_pin(load, fd, name);
+    if (error) {
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+/* One system call for all where the kernel can: after each it waits until no CPU is in a program (10 ms). */
+static int outer_fill(int outer, uint32_t first, const int *fds, uint32_t count) {
+    uint32_t numbers[CHUNKS_AT_ONCE] = {0}, done = count;
+    for (uint32_t i = 0; i < count; i++) {
+        numbers[i] = first + i;
+    }
+    if (bpf_map_update_batch(outer, numbers, fds, &done, NULL) == 0) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (bpf_map_update_elem(outer, &numbers[i], &fds[i], BPF_ANY) < 0) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+static int inner_create_all(const struct isolate_load *load, int kind, uint32_t first, uint32_t count) {
+    int fds[CHUNKS_AT_ONCE] = {0}, error = 0;
+    uint32_t made = 0;
+    while (made < count && !error) {
+        fds[made] = inner_create(load, kind, first + made);
+        error = fds[made] < 0 ? fds[made] : 0;
+        made += !error;
+    }
+    error = error ? error : outer_fill(load->maps[outer_maps[kind]], first, fds, count);
+    while (made > 0) {
+        close(fds[--made]);
+    }
+    return error;
+}
+
+/* The more there are, the more come at once: a quarter. */
+static int chunks_create(const struct isolate_slots *slots) {
+    uint32_t first = slots->chunk_count, count = first / 4;
+    count = count < 1 ? 1 : count > CHUNKS_AT_ONCE ? CHUNKS_AT_ONCE : count;
+    count = count > ISOLATE_CHUNKS - first ? ISOLATE_CHUNKS - first : count;
+    int error = count ? 0 : -ENOSPC;
+    for (int kind = 0; kind < KINDS && !error; kind++) {
+        error = inner_create_all(slots->load, kind, first, count);
+    }
+    return error;
+}
+
+static void *map_memory(int fd, size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void chunk_free(struct isolate_chunk *chunk) {
+    if (chunk->policies) {
+        munmap(chunk->policies, ISOLATE_CHUNK_SLOTS * sizeof *chunk->policies);
+    }
+    if (chunk->tenants) {
+        munmap(chunk->tenants, ISOLATE_CHUNK_SLOTS * sizeof *chunk->tenants);
+    }
+    if (chunk->usages >= 0) {
+        close(chunk->usages);
+    }
+}
+
+/* -ENOENT: there is none. */
+static int chunk_open(const struct isolate_load *load, uint32_t number, struct isolate_chunk *ret_chunk) {
+    int fds[KINDS] = {-1, -1, -1};
+    struct isolate_chunk chunk = {.usages = -1};
+    int error = 0;
+    for (int kind = 0; kind < KINDS && !error; kind++) {
+        char name[32];
+        inner_name(name, kind, number);
+        fds[kind] = isolate_load_inner(load, outer_maps[kind], number, name);
+        error = fds[kind] < 0 ? fds[kind] : 0;
+    }
+    if (error) {
+        goto done;
+    }
+    chunk.policies = map_memory(fds[0], ISOLATE_CHUNK_SLOTS * sizeof *chunk.policies);
+    chunk.tenants = map_memory(fds[1], ISOLATE_CHUNK_SLOTS * sizeof *chunk.tenants);
+    if (!chunk.policies || !chunk.tenants) {
+        error = -errno;
+        chunk_free(&chunk);
+        goto done;
+    }
+    chunk.usages = fds[2];
+    fds[2] = -1;
+    *ret_chunk = chunk;
+
+done: /* what is mapped stays without its descriptor */
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (fds[kind] >= 0) {
+            close(fds[kind]);
+        }
+    }
+    return error;
+}
+
+/* The next chunk; its free slots on the stack, the lowest on top. -ENOENT: there is no further one. */
+static int chunk_add(struct isolate_slots *slots) {
+    uint32_t number = slots->chunk_count;
+    if (number == ISOLATE_CHUNKS) {
+        return -ENOENT;
+    }
+    struct isolate_chunk *chunks = reallocarray(slots->chunks, number + 1, sizeof *chunks);
+    slots->chunks = chunks ? chunks : slots->chunks;
+    size_t most = (size_t)(number + 1) * ISOLATE_CHUNK_SLOTS;
+    uint32_t *free_slots = reallocarray(slots->free, most, sizeof *free_slots);
+    slots->free = free_slots ? free_slots : slots->free;
+    if (!chunks || !free_slots) {
+        return -ENOMEM;
+    }
+    int error = chunk_open(slots->load, number, &chunks[number]);
+    if (error) {
+        return error;
+    }
+    slots->chunk_count++;
+    for (uint32_t i = ISOLATE_CHUNK_SLOTS; i-- > 0;) {
+        uint32_t slot = (number << ISOLATE_CHUNK_BITS) + i;
+        if (slot == 0) {
+            continue; /* of those that are no tenant */
+        }
+        if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
+            slots->free[slots->free_count++] = slot;
+            continue;
+        }
+        error = isolate_index_add(&slots->index, hash_of(slots, tenant_at(slots, slot)->id), slot);
+        if (error) {
+            return error;
+        }
+        slots->tenant_count++;
+    }
+    return 0;
+}
+
+static int chunks_open(struct isolate_slots *slots) {
+    int error;
+    do {
+        error = chunk_add(slots);
+    } while (!error);
+    return error == -ENOENT ? 0 : error;
+}
+
+int isolate_slots_open(struct isolate_slots *slots, const struct isolate_load *load) {
+    *slots = (struct isolate_slots){.load = load};
+    isolate_index_init(&slots->index);
+    int error = chunks_open(slots);
+    if (error) {
+        isolate_slots_close(slots);
+    }
+    return error;
+}
+
+void isolate_slots_close(struct isolate_slots *slots) {
+    for (uint32_t i = 0; i < slots->chunk_count; i++) {
+        chunk_free(&slots->chunks[i]);
+    }
+    free(slots->chunks);
+    free(slots->free);
+    isolate_index_free(&slots->index);
+    *slots = (struct isolate_slots){0};
+}
+
+/* --- tenants --- */
+
+static struct isolate_limit limit_of(uint64_t per_second, uint64_t burst_least) {
+    if (per_second == 0) {
+        return (struct isolate_limit){0};
+    }
+    uint64_t burst = per_second / 1000 * BURST_MS;
+    burst = burst < burst_least ? burst_least : burst;
+    unsigned __int128 debt = (unsigned __int128)(burst - 1) * ISOLATE_TICKS_PER_SECOND;
+    return (struct isolate_limit){.per_second = per_second, .allowance = (uint64_t)(debt / per_second)};
+}
+
+static uint32_t flags_of(const struct desired_tenant *tenant) {
+    const struct limits *limits = &tenant->limits;
+    bool limited = limits->bits_per_second > 0 || limits->packets_per_second > 0;
+    return (tenant->egress ? ISOLATE_EGRESS : 0u) | (limited ? ISOLATE_LIMITED : 0u);
+}
+
+/* The program may read while this writes: numbers whole, and at worst one packet by the old limit and the new debt. */
+static void limit_set(struct isolate_limit *limit, const struct isolate_limit *wanted, __u64 paid_at[2]) {
+    if (limit->per_second == wanted->per_second) {
+        return;
+    }
+    __atomic_store_n(&limit->allowance, wanted->allowance, __ATOMIC_RELAXED);
+    __atomic_store_n(&limit->per_second, wanted->per_second, __ATOMIC_RELAXED);
+    for (int i = 0; i < ISOLATE_DIRECTIONS; i++) {
+        __atomic_store_n(&paid_at[i], 0, __ATOMIC_RELAXED);
+    }
+}
+
+static void limits_set(struct isolate_tenant *record, const struct limits *limits) {
+    const struct isolate_limit bits = limit_of(limits->bits_per_second, BURST_BITS_LEAST);
+    const struct isolate_limit packets = limit_of(limits->packets_per_second, BURST_PACKETS_LEAST);
+    limit_set(&record->bits, &bits, record->bits_paid_at);
+    limit_set(&record->packets, &packets, record->packets_paid_at);
+}
+
+static size_t usage_size(void) {
+    return sizeof(struct isolate_usage) * (size_t)libbpf_num_possible_cpus();
+}
+
+static int usage_clear(const struct isolate_slots *slots, uint32_t slot) {
+    void *zeros = calloc(1, usage_size());
+    uint32_t place = slot & (ISOLATE_CHUNK_SLOTS - 1);
+    if (!zeros) {
+        return -ENOMEM;
+    }
+    int failed = bpf_map_update_elem(slots->chunks[slot >> ISOLATE_CHUNK_BITS].usages, &place, zeros, BPF_ANY);
+    int error = failed ? -errno : 0;
+    free(zeros);
+    return error;
+}
+
+static int make_room(struct isolate_slots *slots) {
+    if (slots->free_count > 0) {
+        return 0;
+    }
+    int error = chunks_create(slots);
+    return error ? error : chunks_open(slots);
+}
+
+/* The record is whole before its number makes it known. */
+static int slot_take(struct isolate_slots *slots, const struct desired_tenant *tenant) {
+    int error = make_room(slots);
+    if (error) {
+        return error;
+    }
+    uint32_t slot = slots->free[slots->free_count - 1];
+    struct isolate_tenant *record = tenant_at(slots, slot);
+    uint32_t number = ((record->number + (1u << ISOLATE_SLOT_BITS)) & ~ISOLATE_SLOT_MASK) | slot;
+    error = record->number != 0 ? usage_clear(slots, slot) : 0;
+    if (error) {
+        return error;
+    }
+    error = isolate_index_add(&slots->index, hash_of(slots, &tenant->id), slot);
+    if (error) {
+        return error;
+    }
+    *record = (struct isolate_tenant){.number = number};
+    memcpy(record->id, &tenant->id, sizeof record->id);
+    limits_set(record, &tenant->limits);
+    slots->free_count--;
+    slots->tenant_count++;
+    struct isolate_policy *policy = policy_at(slots, slot);
+    __atomic_store_n(&policy->flags, flags_of(tenant), __ATOMIC_RELAXED);
+    __atomic_store_n(&policy->tenant, number, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int isolate_slots_set(struct isolate_slots *slots, const struct desired_tenant *tenant) {
+    uint32_t slot;
+    if (!isolate_index_find(&slots->index, hash_of(slots, &tenant->id), has_id, slots, &tenant->id, &slot)) {
+        return slot_take(slots, tenant);
+    }
+    limits_set(tenant_at(slots, slot), &tenant->limits);
+    __atomic_store_n(&policy_at(slots, slot)->flags, flags_of(tenant), __ATOMIC_RELEASE);
+    return 0;
+}
+
+void isolate_slots_remove(struct isolate_slots *slots, const struct uuid *id) {
+    uint32_t slot;
+    uint64_t hash = hash_of(slots, id);
+    if (!isolate_index_find(&slots->index, hash, has_id, slots, id, &slot)) {
+        return;
+    }
+    __atomic_store_n(&policy_at(slots, slot)->tenant, ISOLATE_NOBODY, __ATOMIC_RELEASE);
+    isolate_index_remove(&slots->index, hash, slot);
+    slots->free[slots->free_count++] = slot;
+    slots->tenant_count--;
+}
+
+uint32_t isolate_slots_number(const struct isolate_slots *slots, const struct uuid *id) {
+    uint32_t slot;
+    return isolate_index_find(&slots->index, hash_of(slots, id), has_id, slots, id, &slot)
+               ? policy_at(slots, slot)->tenant
+               : ISOLATE_NOBODY;
+}
+
+int isolate_slots_id(const struct isolate_slots *slots, uint32_t number, struct uuid *ret_id) {
+    uint32_t slot = number & ISOLATE_SLOT_MASK;
+    if (slot == 0 || slot >> ISOLATE_CHUNK_BITS >= slots->chunk_count || policy_at(slots, slot)->tenant != number) {
+        return -ENOENT;
+    }
+    memcpy(ret_id, tenant_at(slots, slot)->id, sizeof *ret_id);
+    return 0;
+}
+
+/* --- usage --- */
+
+static void actual_of(const struct isolate_slots *slots, uint32_t slot, const struct isolate_usage *cpus,
+                      struct actual_tenant *ret_tenant) {
+    const struct isolate_tenant *record = tenant_at(slots, slot);
+    struct actual_tenant t = {
+        .is = {.addressing = ADDRESSING_UNIQUE,
+               .egress = (policy_at(slots, slot)->flags & ISOLATE_EGRESS) != 0,
+               .limits = {.bits_per_second = record->bits.per_second,
+                          .packets_per_second = record->packets.per_second}},
+    };
+    memcpy(&t.is.id, record->id, sizeof t.is.id);
+    for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
+        t.bytes_received += cpus[i].bytes[ISOLATE_RECEIVED];
+        t.bytes_sent += cpus[i].bytes[ISOLATE_SENT];
+        t.packets_received += cpus[i].packets[ISOLATE_RECEIVED];
+        t.packets_sent += cpus[i].packets[ISOLATE_SENT];
+        t.dropped += cpus[i].dropped;
+    }
+    *ret_tenant = t;
+}
+
+static int chunk_each(const struct isolate_slots *slots, uint32_t number, uint32_t *places, uint8_t *usages,
+                      backend_tenant_fn *fn, void *context) {
+    uint32_t batch, count = ISOLATE_CHUNK_SLOTS;
+    if (bpf_map_lookup_batch(slots->chunks[number].usages, NULL, &batch, places, usages, &count, NULL) < 0 &&
+        errno != ENOENT) {
+        return -errno;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = (number << ISOLATE_CHUNK_BITS) + places[i];
+        if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
+            continue;
+        }
+        struct actual_tenant tenant;
+        actual_of(slots, slot, (const struct isolate_usage *)(const void *)(usages + i * usage_size()), &tenant);
+        int error = fn(context, &tenant);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+int isolate_slots_each(const struct isolate_slots *slots, backend_tenant_fn *fn, void *context) {
+    uint32_t *places = calloc(ISOLATE_CHUNK_SLOTS, sizeof *places);
+    uint8_t *usages = calloc(ISOLATE_CHUNK_SLOTS, usage_size());
+    int error = places && usages ? 0 : -ENOMEM;
+    for (uint32_t number = 0; number < slots->chunk_count && !error; number++) {
+        error = chunk_each(slots, number, places, usages, fn, context);
+    }
+    free(places);
+    free(usages);
+    return error;
+}
