@@ -1,0 +1,102 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Sallyport\Laravel\Models;
+
+use Illuminate\Database\Eloquent\Builder;
+use Illuminate\Database\Eloquent\Model;
+use Sallyport\Laravel\Exceptions\ReadOnlyException;
+
+/**
+ * Refuses to write what the gateway owns, with a word on what to call instead. Models save through here too.
+ *
+ * @template TModel of Model
+ *
+ * @extends Builder<TModel>
+ */
+final class OwnedBuilder extends Builder
+{
+    public function update(array $values): int
+    {
+        $this->guard(array_keys($values));
+
+        return parent::update($values);
+    }
+
+    public function increment($column, $amount = 1, array $extra = []): int
+    {
+        $this->guard([(string) $column, ...array_keys($extra)]);
+
+        return parent::increment($column, $amount, $extra);
+    }
+
+    public function decrement($column, $amount = 1, array $extra = []): int
+    {
+        $this->guard([(string) $column, ...array_keys($extra)]);
+
+        return parent::decrement($column, $amount, $extra);
+    }
+
+    public function upsert(array $values, $uniqueBy, $update = null): int
+    {
+        $this->refuse('made');
+    }
+
+    public function insert(array $values): bool
+    {
+        $this->refuse('made');
+    }
+
+    public function insertOrIgnore(array $values): int
+    {
+        $this->refuse('made');
+    }
+
+    public function insertGetId(array $values, ?string $sequence = null): int
+    {
+        $this->refuse('made');
+    }
+
+    public function insertUsing(array $columns, mixed $query): int
+    {
+        $this->refuse('made');
+    }
+
+    public function updateOrInsert(array $attributes, array|callable $values = []): bool
+    {
+        $this->refuse('made');
+    }
+
+    public function delete(): mixed
+    {
+        $this->refuse('removed');
+    }
+
+    public function forceDelete(): mixed
+    {
+        $this->refuse('removed');
+    }
+
+    public function truncate(): void
+    {
+        $this->refuse('removed');
+    }
+
+    /** @param  list<string>  $columns  perhaps with their table before them */
+    private function guard(array $columns): void
+    {
+        $owned = $this->model::ownedColumns();
+        foreach ($columns as $column) {
+            $name = substr((string) strrchr(".{$column}", '.'), 1);
+            if (isset($owned[$name])) {
+                throw ReadOnlyException::column($this->model->getTable(), $name, $owned[$name]);
+            }
+        }
+    }
+
+    private function refuse(string $verb): never
+    {
+        throw ReadOnlyException::row($this->model->getTable(), $verb, $this->model::insteadOf($verb));
+    }
+}

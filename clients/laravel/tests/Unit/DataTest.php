@@ -1,0 +1,156 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Sallyport\Laravel\Tests\Unit;
+
+use Error;
+use LogicException;
+use PHPUnit\Framework\TestCase;
+use ReflectionClass;
+use ReflectionProperty;
+use Sallyport\Laravel\Client;
+use Sallyport\Laravel\Data\Event;
+use Sallyport\Laravel\Data\Health;
+use Sallyport\Laravel\Data\Limits;
+use Sallyport\Laravel\Data\NewRouter;
+use Sallyport\Laravel\Data\NewTenant;
+use Sallyport\Laravel\Data\ProvisionedRouter;
+use Sallyport\Laravel\Data\Resource;
+use Sallyport\Laravel\Data\Router;
+use Sallyport\Laravel\Data\Tenant;
+use Sallyport\Laravel\Data\Token;
+use Sallyport\Laravel\Enums\Addressing;
+use Sallyport\Laravel\Enums\ConfigFormat;
+use Sallyport\Laravel\Enums\RouterStatus;
+use Sallyport\Laravel\Enums\TenantStatus;
+use Sallyport\Laravel\Enums\TokenScope;
+use Sallyport\Laravel\Testing\InMemoryGateway;
+
+/** The types against the gateway's own document, where it is at hand. */
+final class DataTest extends TestCase
+{
+    /** @dataProvider resources */
+    public function test_a_type_has_all_that_the_document_promises(string $class, string $schema): void
+    {
+        $promised = array_keys($this->schema($schema)['properties']);
+        $properties = array_map(
+            static fn (ReflectionProperty $property): string => strtolower((string) preg_replace('/(?<!^)[A-Z]/', '_$0', $property->name)),
+            array_filter(
+                (new ReflectionClass($class))->getProperties(ReflectionProperty::IS_PUBLIC),
+                static fn (ReflectionProperty $property): bool => $property->isReadOnly(),
+            ),
+        );
+        self::assertSame([], array_values(array_diff($promised, $properties)));
+    }
+
+    /** @return array<string, array{class-string, string}> */
+    public static function resources(): array
+    {
+        return [
+            'tenant' => [Tenant::class, 'Tenant'],
+            'router' => [Router::class, 'RouterFields'],
+            'token' => [Token::class, 'TokenFields'],
+            'event' => [Event::class, 'Event'],
+            'health' => [Health::class, 'Health'],
+            'limits' => [Limits::class, 'Limits'],
+            'new tenant' => [NewTenant::class, 'BulkTenant'],
+            'new router' => [NewRouter::class, 'RouterOfTenantCreate'],
+        ];
+    }
+
+    /** @dataProvider enums */
+    public function test_an_enumeration_is_the_documents(string $enum, array $place): void
+    {
+        $values = $this->document();
+        foreach ($place as $step) {
+            $values = $values[$step];
+        }
+        $cases = array_column($enum::cases(), 'value');
+        self::assertEqualsCanonicalizing($values, $cases);
+    }
+
+    /** @return array<string, array{class-string, list<string>}> */
+    public static function enums(): array
+    {
+        $schemas = ['components', 'schemas'];
+
+        return [
+            'addressing' => [Addressing::class, [...$schemas, 'Addressing', 'enum']],
+            'tenant status' => [TenantStatus::class, [...$schemas, 'TenantStatus', 'enum']],
+            'router status' => [RouterStatus::class, [...$schemas, 'RouterStatus', 'enum']],
+            'scope' => [TokenScope::class, [...$schemas, 'Scope', 'enum']],
+            'format' => [ConfigFormat::class, ['paths', '/v1/routers/{router_id}/config', 'get', 'parameters', 0, 'schema', 'enum']],
+        ];
+    }
+
+    public function test_properties_cannot_be_written(): void
+    {
+        $tenant = $this->client()->tenants()->create(new NewTenant('Acme'));
+        $this->expectException(Error::class);
+        $tenant->name = 'Other';
+    }
+
+    public function test_times_keep_their_microseconds_and_zone(): void
+    {
+        $event = new Event(['revision' => 1, 'at' => '2026-01-31T12:34:56.789012Z', 'kind' => 'x.y', 'tenant_id' => null, 'router_id' => null, 'actor' => 'uid:0']);
+        self::assertSame('2026-01-31T12:34:56.789012+00:00', $event->at->format('Y-m-d\TH:i:s.uP'));
+    }
+
+    public function test_what_a_newer_gateway_adds_is_kept(): void
+    {
+        $health = new Health(['status' => 'ok', 'version' => '9', 'store' => 'ok', 'backend' => 'ok', 'moon' => 'full']);
+        self::assertSame('full', $health->toArray()['moon']);
+        self::assertSame('full', json_decode(json_encode($health), true)['moon']);
+        self::assertInstanceOf(Resource::class, $health);
+    }
+
+    public function test_a_private_key_is_not_shown_by_a_dump(): void
+    {
+        $made = $this->made();
+        self::assertNotNull($made->privateKey);
+        foreach ([print_r($made, true), (static function () use ($made): string {
+            ob_start();
+            var_dump($made);
+
+            return (string) ob_get_clean();
+        })()] as $dump) {
+            self::assertStringNotContainsString($made->privateKey, $dump);
+        }
+        self::assertArrayNotHasKey('private_key', $made->router->toArray());
+    }
+
+    public function test_a_private_key_refuses_to_be_stored(): void
+    {
+        $this->expectException(LogicException::class);
+        $this->expectExceptionMessage('not queued');
+        serialize($this->made());
+    }
+
+    private function made(): ProvisionedRouter
+    {
+        $client = $this->client();
+
+        return $client->routers()->create($client->tenants()->create(new NewTenant('Acme'))->id, new NewRouter('Branch'));
+    }
+
+    private function client(): Client
+    {
+        return new Client(new InMemoryGateway());
+    }
+
+    private function schema(string $name): array
+    {
+        return $this->document()['components']['schemas'][$name];
+    }
+
+    private function document(): array
+    {
+        $file = dirname(__DIR__, 4) . '/src/api/openapi.json';
+        if (! is_file($file)) {
+            self::markTestSkipped('The gateway\'s sources are not at hand.');
+        }
+
+        return json_decode((string) file_get_contents($file), true, 64, JSON_THROW_ON_ERROR);
+    }
+}
