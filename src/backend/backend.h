@@ -56,7 +56,8 @@ struct backend_ops {
     int (*apply)(struct backend *backend, const struct desired_change *changes, size_t count,
                  struct problem *ret_problem);
     /* What it holds. With `since` other than 0, only peers whose counters, handshake or endpoint changed after that
-     * mark; `ret_now` is the mark for next time. No other operation may be called from `fn`. */
+     * mark; `ret_now` is the mark for next time. A peer may be told more than once, as it was then and as it is later.
+     * No other operation may be called from `fn`. */
     int (*each_peer)(struct backend *backend, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
     int (*each_tenant)(struct backend *backend, backend_tenant_fn *fn, void *context);
     int (*each_counter)(struct backend *backend, backend_counter_fn *fn, void *context);
@@ -64,10 +65,8 @@ struct backend_ops {
     int (*set_routes)(struct backend *backend, const struct prefix *add, size_t add_count, const struct prefix *remove,
                       size_t remove_count, struct problem *ret_problem);
     int (*state)(struct backend *backend, struct backend_state *ret_state);
-    /* A descriptor that is readable (poll(2)) when somebody may have touched what is ours: heed() then. It may change
-     * with revive(). -1: there is none. Both slots may be NULL, and may be called beside any other operation. */
-    int (*attention_fd)(struct backend *backend);
-    /* Reads what the descriptor has. True: it concerns us, compare and mend now. */
+    /* Whether somebody else touched what is ours since the last call: then compare and mend now. Costs next to nothing:
+     * ask once a second. NULL: there is nothing to touch. */
     bool (*heed)(struct backend *backend);
 };
 

@@ -399,22 +399,12 @@ static int kernel_set_routes(struct backend *b, const struct prefix *add, size_t
 
 /* --- attention --- */
 
-/* The sentinel, once it is there, stays as long as its kernel does. */
-static struct sentinel *sentinel_of(struct backend *b) {
-    pthread_mutex_lock(&b->kernel->mutex);
-    struct sentinel *sentinel = b->kernel->sentinel;
-    pthread_mutex_unlock(&b->kernel->mutex);
-    return sentinel;
-}
-
-static int kernel_attention_fd(struct backend *b) {
-    struct sentinel *sentinel = sentinel_of(b);
-    return sentinel ? sentinel_fd(sentinel) : -1;
-}
-
 static bool kernel_heed(struct backend *b) {
-    struct sentinel *sentinel = sentinel_of(b);
-    return sentinel && sentinel_heed(sentinel);
+    struct kernel *k = b->kernel;
+    pthread_mutex_lock(&k->mutex);
+    bool touched = k->sentinel && sentinel_heed(k->sentinel);
+    pthread_mutex_unlock(&k->mutex);
+    return touched;
 }
 
 const struct backend_ops backend_kernel = {
@@ -430,7 +420,6 @@ const struct backend_ops backend_kernel = {
     .each_counter = kernel_each_counter,
     .set_routes = kernel_set_routes,
     .state = kernel_state,
-    .attention_fd = kernel_attention_fd,
     .heed = kernel_heed,
 };
 

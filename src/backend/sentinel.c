@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,7 +22,6 @@
 #define TABLE_ATTRIBUTE NFTA_TABLE_NAME
 
 enum source {
-    SOURCE_BELL, /* an eventfd: sentinel_ring() */
     SOURCE_ROUTE,
     SOURCE_NFTABLES,
     SOURCES,
@@ -32,9 +29,9 @@ enum source {
 
 struct sentinel {
     char table[TABLE_SIZE];
-    int fd;          /* epoll, over the others */
     int of[SOURCES]; /* -1: none */
     atomic_uint ifindex;
+    atomic_bool rung;
 };
 
 static int subscribe(int protocol, const unsigned *groups, size_t count, int *ret_fd) {
@@ -67,7 +64,6 @@ int sentinel_open(const char *fence_table, struct sentinel **ret_sentinel) {
     if (!s) {
         return -ENOMEM;
     }
-    s->fd = -1;
     for (int i = 0; i < SOURCES; i++) {
         s->of[i] = -1;
     }
@@ -80,19 +76,6 @@ int sentinel_open(const char *fence_table, struct sentinel **ret_sentinel) {
     if (rc < 0) {
         goto fail;
     }
-    s->of[SOURCE_BELL] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    s->fd = epoll_create1(EPOLL_CLOEXEC);
-    if (s->of[SOURCE_BELL] < 0 || s->fd < 0) {
-        rc = -errno;
-        goto fail;
-    }
-    for (int i = 0; i < SOURCES; i++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = s->of[i]};
-        if (epoll_ctl(s->fd, EPOLL_CTL_ADD, s->of[i], &event) < 0) {
-            rc = -errno;
-            goto fail;
-        }
-    }
     *ret_sentinel = s;
     return 0;
 fail:
@@ -103,9 +86,6 @@ fail:
 void sentinel_free(struct sentinel *sentinel) {
     if (!sentinel) {
         return;
-    }
-    if (sentinel->fd >= 0) {
-        close(sentinel->fd);
     }
     for (int i = 0; i < SOURCES; i++) {
         if (sentinel->of[i] >= 0) {
@@ -121,14 +101,8 @@ void sentinel_watch(struct sentinel *sentinel, unsigned ifindex) {
     }
 }
 
-int sentinel_fd(const struct sentinel *sentinel) {
-    return sentinel->fd;
-}
-
 void sentinel_ring(struct sentinel *sentinel) {
-    const uint64_t one = 1;
-    ssize_t written = write(sentinel->of[SOURCE_BELL], &one, sizeof one);
-    (void)written; /* full: it rings already */
+    atomic_store(&sentinel->rung, true);
 }
 
 /* --- what the messages are about --- */
@@ -166,7 +140,6 @@ static bool concerns(const struct sentinel *s, enum source source, const uint8_t
     int left = (int)size;
     for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
         switch (source) {
-        case SOURCE_BELL:
         case SOURCES:
             break;
         case SOURCE_ROUTE:
@@ -200,8 +173,7 @@ static bool read_all(struct sentinel *s, enum source source) {
 }
 
 bool sentinel_heed(struct sentinel *sentinel) {
-    uint64_t rung = 0;
-    bool ours = read(sentinel->of[SOURCE_BELL], &rung, sizeof rung) == (ssize_t)sizeof rung;
+    bool ours = atomic_exchange(&sentinel->rung, false);
     ours |= read_all(sentinel, SOURCE_ROUTE);
     ours |= read_all(sentinel, SOURCE_NFTABLES);
     return ours;

@@ -2,8 +2,8 @@
  * our nftables table (nfnetlink). WireGuard itself tells nobody of its changes: those are found by comparing dumps, and
  * whoever finds one rings.
  *
- * One pollable descriptor over all of them. Any thread. Our own changes are heard too: settle before a round of work
- * that is expected to change nothing, and what comes afterwards is somebody else's. */
+ * Any thread. Our own changes are heard too: settle before a round of work that is expected to change nothing, and what
+ * comes afterwards is somebody else's. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,11 +17,9 @@ void sentinel_free(struct sentinel *sentinel);
 
 /* The interface to watch, by its number; 0: none. Accepts NULL. */
 void sentinel_watch(struct sentinel *sentinel, unsigned ifindex);
-/* Readable when there may be something to heed. */
-int sentinel_fd(const struct sentinel *sentinel);
-/* Reads what has come. True: it concerns us, or so much came that some was lost. */
+/* Reads what has come, without waiting. True: it concerns us, or so much came that some was lost. */
 bool sentinel_heed(struct sentinel *sentinel);
 /* Reads what has come, whatever it is. */
 void sentinel_settle(struct sentinel *sentinel);
-/* Makes the descriptor readable: something of ours was found altered. */
+/* Something of ours was found altered: the next sentinel_heed() says so. */
 void sentinel_ring(struct sentinel *sentinel);

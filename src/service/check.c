@@ -55,10 +55,21 @@ static int check_prefix(struct service *s, const struct prefix *p, const char *f
     return 0;
 }
 
+static int check_addressing(struct service *s, enum addressing addressing, struct problem *ret_problem) {
+    if (addressing == ADDRESSING_UNIQUE || s->ops->private_tenants) {
+        return 0;
+    }
+    return problem_set(ret_problem, PROBLEM_INVALID, "private-needs-engine", "addressing",
+                       "This gateway's data plane is WireGuard in the kernel, which has one address space for all: it "
+                       "cannot carry tenants with private addressing. Use unique addressing, or set [backend] kind = "
+                       "engine and restart sallyportd.");
+}
+
 int check_tenant(struct service *s, const struct tenant_spec *spec, struct problem *ret_problem) {
     const struct prefix *subnet = &spec->subnet;
     char text[PREFIX_TEXT_SIZE], pool[PREFIX_TEXT_SIZE];
     int r = check_name(spec->name, ret_problem);
+    r = r < 0 ? r : check_addressing(s, spec->addressing, ret_problem);
     if (r < 0 || !subnet->addr.family) {
         return r;
     }

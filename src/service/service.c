@@ -167,6 +167,31 @@ fail:
     return r;
 }
 
+/* What the store holds must be something the data plane can carry. */
+static int check_backend(struct service *s, struct problem *ret_problem) {
+    static const struct tenants_filter private_ones = {.has_addressing = true, .addressing = ADDRESSING_PRIVATE};
+    struct tenant_row row;
+    struct store_conn *conn;
+    size_t count = 0;
+    if (s->ops->private_tenants) {
+        return 0;
+    }
+    int r = store_reader_take(s->store, &conn, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tenants_list(conn, &private_ones, 0, 1, &row, &count);
+    r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
+    store_reader_put(s->store, conn);
+    if (r == 0 && count) {
+        r = problem_set(ret_problem, PROBLEM_CONFLICT, SERVICE_PRIVATE_TENANTS, "backend.kind",
+                        "Tenant \"%.100s\" has private addressing, which WireGuard in the kernel cannot carry. Set "
+                        "[backend] kind = engine, or auto.",
+                        row.tenant.name);
+    }
+    return r;
+}
+
 static char *copy(const char *text, bool *failed) {
     char *made = text ? strdup(text) : NULL;
     *failed = *failed || (text && !made);
@@ -233,6 +258,7 @@ int service_open(const struct service_config *config, struct service **ret_servi
         goto fail;
     }
     r = store_open(config->store_url, NULL, &s->store, ret_problem);
+    r = r < 0 ? r : check_backend(s, ret_problem);
     r = r < 0 ? r : settle_all(s, ret_problem);
     if (r < 0) {
         goto fail;

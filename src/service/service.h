@@ -33,6 +33,9 @@ struct service_config {
     unsigned usage_s;     /* counters and handshakes, seconds */
 };
 
+/* The problem of service_open() whose data plane cannot carry what the store holds. */
+#define SERVICE_PRIVATE_TENANTS "private-tenants"
+
 /* Opens the store (migrating it), takes the pool, starts reconciliation in a thread of its own. The data plane being
  * away is no error here. */
 int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem);
