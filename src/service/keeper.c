@@ -26,7 +26,15 @@ static uint64_t back_off_ns(unsigned failures) {
 struct watch {
     uint64_t last_run, failed_at;
     unsigned failures;
+    bool touched; /* by somebody else, and not yet looked at */
 };
+
+static bool heed(struct service *s) {
+    pthread_mutex_lock(&s->watch_mutex);
+    bool touched = s->watch && s->ops->heed && s->ops->heed(s->watch);
+    pthread_mutex_unlock(&s->watch_mutex);
+    return touched;
+}
 
 /* One look; at most one attempt to mend what is wrong. */
 static void attend(struct service *s, struct watch *watch) {
@@ -40,13 +48,15 @@ static void attend(struct service *s, struct watch *watch) {
         s->in_sync = false;
         pthread_mutex_unlock(&s->mutex);
     }
+    watch->touched |= heed(s);
     pthread_mutex_lock(&s->mutex);
-    bool due = now - watch->last_run >= s->reconcile_s * NSEC_PER_SEC || !s->in_sync ||
+    bool due = now - watch->last_run >= s->reconcile_s * NSEC_PER_SEC || !s->in_sync || watch->touched ||
                (r == 0 && state.generation != s->generation);
     pthread_mutex_unlock(&s->mutex);
     if (!due || now - watch->failed_at < back_off_ns(watch->failures)) {
         return;
     }
+    watch->touched = false;
     r = reconcile_run(s, &problem);
     watch->last_run = clock_mono_ns();
     watch->failures = r < 0 ? watch->failures + 1 : 0;
