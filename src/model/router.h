@@ -10,6 +10,7 @@
 #include "model/uuid.h"
 
 #define ROUTER_LANS_MAX 32
+#define GATEWAY_NAME_SIZE 64 /* at most 63 bytes, and NUL */
 
 enum router_status {
     ROUTER_PENDING, /* never seen a handshake */
@@ -31,11 +32,15 @@ struct router {
     uint32_t lan_count;
     int64_t created_at; /* wall time, microseconds */
     int64_t updated_at;
-    /* usage, as of the last flush */
+    /* usage */
     int64_t last_handshake_at; /* wall time, microseconds; 0: never */
     uint64_t bytes_received;   /* by the gateway, from the router */
     uint64_t bytes_sent;
     union endpoint endpoint; /* family 0: unknown */
+    /* its session */
+    bool connected;
+    int64_t connected_since;         /* at that gateway; wall time, microseconds; 0: not connected */
+    char gateway[GATEWAY_NAME_SIZE]; /* that holds it; "": none */
 };
 
 /* "pending"/"active"/"disabled". Parser: 0, or -EINVAL. */

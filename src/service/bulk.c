@@ -226,7 +226,7 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
         write_abort(&b.w);
         goto end;
     }
-    plane_enter(s, b.w.place);
+    plane_enter_write(s, &b.w);
     apply(&b, items, count, changes);
     plane_leave(s);
 end:

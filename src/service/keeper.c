@@ -1,5 +1,6 @@
 /* The threads: the keeper watches the data plane and reconciles, the counter takes usage over and sweeps, the clerk
- * sees to the store's files. */
+ * sees to the store's files and stands guard while the database is away, the follower brings other gateways' changes
+ * into force, the herald says that we are here. */
 #include <errno.h>
 #include <time.h>
 
@@ -9,6 +10,7 @@
 
 #define CHANGES_KEPT 1000000 /* events; about 150 MB */
 #define ANSWERS_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
+#define BEAT_S 5
 #define SWEEP_NS (3600 * NSEC_PER_SEC)
 
 static struct timespec after_s(unsigned seconds) {
@@ -117,7 +119,7 @@ static void *counter_main(void *context) {
         bool away = s->away;
         pthread_mutex_unlock(&s->mutex);
         if (!away) {
-            (void)usage_flush(s); /* what could not be written stays counted in the data plane */
+            (void)usage_flush(s, false); /* what could not be written stays counted in the data plane */
         }
         token_flush_used(s);
         if (clock_mono_ns() - swept > SWEEP_NS) {
@@ -127,6 +129,7 @@ static void *counter_main(void *context) {
         pthread_mutex_lock(&s->mutex);
     }
     pthread_mutex_unlock(&s->mutex);
+    (void)usage_flush(s, true);
     return NULL;
 }
 
@@ -141,6 +144,27 @@ static void *clerk_main(void *context) {
         }
         pthread_mutex_unlock(&s->mutex);
         (void)store_tidy(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
+        follow_guard(s);
+        pthread_mutex_lock(&s->mutex);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+static void *herald_main(void *context) {
+    struct service *s = context;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->closing) {
+        struct timespec until = after_s(BEAT_S);
+        int timeout = 0;
+        while (!s->closing && timeout == 0) {
+            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
+        }
+        bool closing = s->closing;
+        pthread_mutex_unlock(&s->mutex);
+        if (!closing) {
+            gateways_beat_once(s);
+        }
         pthread_mutex_lock(&s->mutex);
     }
     pthread_mutex_unlock(&s->mutex);
@@ -158,6 +182,14 @@ int keeper_start(struct service *s) {
         r = pthread_create(&s->clerk, NULL, clerk_main, s);
         s->clerk_runs = r == 0;
     }
+    if (r == 0) {
+        r = pthread_create(&s->herald, NULL, herald_main, s);
+        s->herald_runs = r == 0;
+    }
+    if (r == 0 && s->shared) {
+        r = pthread_create(&s->follower, NULL, follow_main, s);
+        s->follower_runs = r == 0;
+    }
     return -r;
 }
 
@@ -171,9 +203,15 @@ void keeper_stop(struct service *s) {
         pthread_join(s->keeper, NULL);
     }
     if (s->counter_runs) {
-        pthread_join(s->counter, NULL); /* its last round flushes */
+        pthread_join(s->counter, NULL); /* it flushes at its end */
     }
     if (s->clerk_runs) {
         pthread_join(s->clerk, NULL);
+    }
+    if (s->herald_runs) {
+        pthread_join(s->herald, NULL);
+    }
+    if (s->follower_runs) {
+        pthread_join(s->follower, NULL);
     }
 }

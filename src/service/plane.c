@@ -36,11 +36,23 @@ void desired_peer_of(const struct router *router, struct desired_change *ret_cha
 int desired_peer_from(struct service *s, const struct router_row *row, struct desired_change *ret_change) {
     desired_peer_of(&row->router, ret_change);
     memcpy(ret_change->peer.timestamp, row->timestamp, sizeof row->timestamp);
+    usage_timestamp(s, &row->router.public_key, ret_change->peer.timestamp);
     return seal_preshared_open(s, row, &ret_change->peer.preshared_key);
 }
 
 void plane_enter(struct service *s, uint64_t place) {
     turn_wait(&s->applying, place);
+}
+
+void plane_enter_write(struct service *s, const struct write *w) {
+    turn_wait(&s->applying, w->place);
+    if (w->first) {
+        follow_until(s, w->first - 1, true);
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->pending--;
+    s->applied = w->last > s->applied ? w->last : s->applied;
+    pthread_mutex_unlock(&s->mutex);
 }
 
 void plane_leave(struct service *s) {
@@ -78,6 +90,8 @@ int plane_send(struct service *s, const struct desired_change *changes, size_t c
     int r = s->ops->apply(s->plane, changes, count, ret_problem);
     if (r < 0) {
         plane_trouble(s, r, ret_problem);
+    } else {
+        usage_taken_out(s, changes, count);
     }
     return r;
 }

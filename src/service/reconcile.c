@@ -1,9 +1,8 @@
 /* Compares what the data plane holds with what the store says, and mends only what differs.
  *
- * First what it holds is noted (a hash a peer), then the store is read in one snapshot: so a peer that a writer adds
- * meanwhile is either in both or in neither. What looks wrong is looked up again under the writing turn before it is
- * touched: by then a writer may have mended or deleted it, and whatever commits after that has its place in the queue
- * behind us. */
+ * First what it holds is noted (a hash a peer), then the store is read in one snapshot. What looks wrong is looked up
+ * again within the applying turn before it is touched: by then a writer, here or at another gateway, may have mended or
+ * deleted it, and whatever commits after that is applied after us. */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -250,7 +249,7 @@ static int decide_peer(struct service *s, struct store_conn *conn, const void *w
     return r < 0 ? r : 1;
 }
 
-/* A batch, within a turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
+/* A batch, within the turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
 static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
     int r = plane_send(c->service, changes, count, c->problem);
     if (r == 0) {
@@ -267,6 +266,27 @@ static int send_batch(struct comparison *c, const struct desired_change *changes
     return r;
 }
 
+/* The next batch, as the store says now. */
+static int gather(struct comparison *c, const struct todo *todo, decide_fn *decide, size_t *at,
+                  struct desired_change *changes, size_t *ret_count) {
+    struct store_conn *conn;
+    size_t count = 0;
+    int r = store_reader_take(c->service->store, &conn, c->problem);
+    if (r < 0) {
+        return r;
+    }
+    r = store_begin(conn, false); /* one for all is cheaper than one each */
+    for (; r == 0 && count < PLANE_BATCH && *at < todo->count; ++*at) {
+        int one = decide(c->service, conn, todo->list + *at * todo->size, &changes[count]);
+        r = one < 0 ? one : 0;
+        count += one > 0;
+    }
+    r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+    store_reader_put(c->service->store, conn);
+    *ret_count = count;
+    return r;
+}
+
 static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide) {
     struct service *s = c->service;
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
@@ -277,19 +297,8 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
     int refused = 0;
     for (size_t at = 0; r == 0 && at < todo->count;) {
         size_t count = 0;
-        turn_wait(&s->writing, turn_take(&s->writing));
-        struct store_conn *conn = store_writer(s->store);
-        r = store_begin(conn, false); /* one for all is cheaper than one each */
-        for (; r == 0 && count < PLANE_BATCH && at < todo->count; at++) {
-            int one = decide(s, conn, todo->list + at * todo->size, &changes[count]);
-            r = one < 0 ? one : 0;
-            count += one > 0;
-        }
-        r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-        store_rollback(conn);
-        uint64_t place = turn_take(&s->applying);
-        turn_end(&s->writing);
-        plane_enter(s, place);
+        plane_enter(s, turn_take(&s->applying));
+        r = gather(c, todo, decide, &at, changes, &count);
         int sent = r < 0 ? r : send_batch(c, changes, count);
         plane_leave(s);
         refused = sent < 0 ? sent : refused;
@@ -323,33 +332,42 @@ static int gather_route(void *context, const struct prefix *prefix) {
     return todo_add(context, sizeof *prefix, prefix);
 }
 
+#define STALE_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
+
+/* Stale routes have been removed here. Other gateways have theirs still to remove. */
+static void forget_stale(struct service *s, int64_t read_at) {
+    struct problem problem = {0};
+    struct write w;
+    if (write_begin(s, "", &w, &problem) < 0) {
+        return; /* they are removed once more next time */
+    }
+    int r = lans_stale_forget(w.conn, s->shared ? read_at - STALE_KEPT_US : read_at);
+    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+        write_abort(&w);
+    }
+}
+
 /* The host's routes. Those whose LAN is gone were written down with the change; unless the LAN is there again, they go.
  */
 static int routes(struct comparison *c) {
     struct service *s = c->service;
     struct todo wanted = {0}, stale = {0};
-    struct problem problem = {0};
-    turn_wait(&s->writing, turn_take(&s->writing));
-    struct store_conn *conn = store_writer(s->store);
-    int r = lans_each_route(conn, gather_route, &wanted);
-    r = r < 0 ? r : lans_each_stale(conn, gather_route, &stale);
-    r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-    uint64_t place = turn_take(&s->applying);
-    turn_end(&s->writing);
-    plane_enter(s, place);
+    struct store_conn *conn = NULL;
+    int64_t read_at = clock_wall_us();
+    plane_enter(s, turn_take(&s->applying));
+    int r = store_reader_take(s->store, &conn, c->problem);
+    if (r == 0) {
+        r = store_begin(conn, false);
+        r = r < 0 ? r : lans_each_route(conn, gather_route, &wanted);
+        r = r < 0 ? r : lans_each_stale(conn, gather_route, &stale);
+        r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+        store_reader_put(s->store, conn);
+    }
     bool done = r == 0 && plane_routes(s, (struct prefix *)(void *)wanted.list, wanted.count,
                                        (struct prefix *)(void *)stale.list, stale.count);
     plane_leave(s);
     if (done && stale.count) {
-        struct write w;
-        r = write_begin(s, "", &w, &problem);
-        for (size_t i = 0; r == 0 && i < stale.count; i++) {
-            r = lans_stale_forget(w.conn, (struct prefix *)(void *)(stale.list + i * stale.size));
-        }
-        if (r < 0 || write_commit_aside(&w, &problem) < 0) {
-            write_abort(&w); /* they are removed once more next time */
-        }
-        r = 0;
+        forget_stale(s, read_at);
     } else if (r == 0 && !done) {
         r = problem_set(c->problem, PROBLEM_UNAVAILABLE, "routes", NULL, "The host's routes could not be set.");
     }
@@ -435,6 +453,7 @@ int reconcile_run(struct service *s, struct problem *ret_problem) {
         s->reconcile_ms = (uint32_t)((clock_mono_ns() - start) / NSEC_PER_MSEC);
         if (s->troubles == troubles) {
             s->in_sync = true;
+            s->severed = false;
             s->trouble[0] = '\0';
         }
     }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "service/state.h"
 #include "store/lans.h"
+#include "store/sessions.h"
 
 /* The ULA's prefix, zeros, and the hub address in the last four bytes: unique because the hub address is. */
 struct ip_addr router_address6(const struct service *s, const struct ip_addr *hub_address) {
@@ -230,7 +231,7 @@ int service_router_create(struct service *s, const struct caller *c, const struc
     if (r < 0) {
         goto fail;
     }
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (in_plane(&tenant, &made.router)) {
         desired_peer_of(&made.router, &change);
         (void)plane_apply(s, &change, 1);
@@ -281,11 +282,16 @@ int service_router_get(struct service *s, const struct caller *c, const struct u
                        struct problem *ret_problem) {
     struct store_conn *conn;
     struct router_row row;
+    bool whole = false;
     int r = store_reader_take(s->store, &conn, ret_problem);
     if (r < 0) {
         return r;
     }
-    r = get(s, conn, c, id, PURPOSE_READ, &row, ret_problem);
+    for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
+        uint64_t mark = usage_mark(s);
+        r = get(s, conn, c, id, PURPOSE_READ, &row, ret_problem);
+        whole = r == 0 && usage_fill_routers(s, mark, &row, 1);
+    }
     if (r == 0) {
         *ret_router = row.router;
         sodium_memzero(&row.router.preshared_key, sizeof row.router.preshared_key);
@@ -313,10 +319,22 @@ static int begin(struct service *s, const struct caller *c, const struct uuid *i
     return r;
 }
 
+/* Its peer leaves every data plane: nobody has a session of it, and all count from zero if it comes back. */
+static int leave_sessions(struct write *w, int64_t row_id) {
+    int r = sessions_end(w->conn, row_id, 0);
+    return r < 0 ? r : sessions_restart_counting(w->conn, row_id, 0);
+}
+
+static void session_over(struct router *router) {
+    router->connected = false;
+    router->connected_since = 0;
+    router->gateway[0] = '\0';
+}
+
 static int note_stale(struct write *w, const struct prefix *lans, size_t count) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
-        r = lans_stale_add(w->conn, &lans[i]);
+        r = lans_stale_add(w->conn, &lans[i], w->now);
     }
     return r;
 }
@@ -364,7 +382,7 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     if (r < 0) {
         goto fail;
     }
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (patch->has_lans && in_plane(&tenant, router)) {
         desired_peer_of(router, &change);
         (void)plane_apply(s, &change, 1);
@@ -403,8 +421,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     router->status = disabled ? ROUTER_DISABLED : router->last_handshake_at ? ROUTER_ACTIVE : ROUTER_PENDING;
     router->updated_at = w.now;
     r = routers_update(w.conn, &row);
-    r = r < 0 || !disabled ? r : routers_restart_counting(w.conn, row.id, 0);
-    w.recounts = disabled;
+    r = r < 0 || !disabled ? r : leave_sessions(&w, row.id);
     r = r < 0 || !disabled || !routed ? r : note_stale(&w, router->lans, router->lan_count);
     r = r < 0 ? r
               : write_note(&w, disabled ? "router.disabled" : "router.enabled", &router->tenant_id, id,
@@ -413,7 +430,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     if (r < 0) {
         goto fail;
     }
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (tenant.tenant.status == TENANT_ACTIVE) {
         desired_peer_from(s, &row, &change);
         change.kind = disabled ? DESIRED_PEER_REMOVE : DESIRED_PEER_SET;
@@ -426,7 +443,8 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     }
     plane_leave(s);
     if (disabled) {
-        usage_forget(s, row.id);
+        usage_forget(s, &router->public_key);
+        session_over(router);
     }
     *ret_router = *router;
     goto end;
@@ -471,7 +489,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     router->updated_at = w.now;
     seal_preshared(s, &row);
     r = routers_set_keys(w.conn, &row);
-    w.recounts = other;
+    r = r < 0 || !other ? r : leave_sessions(&w, row.id);
     r = r < 0 ? r : write_note(&w, "router.rotated", &router->tenant_id, id, other ? &old : NULL);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
     if (r < 0) {
@@ -480,14 +498,15 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     if (other) {
         changes[count++] = (struct desired_change){.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = old}};
     }
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (in_plane(&tenant, router)) {
         desired_peer_from(s, &row, &changes[count++]);
         (void)plane_apply(s, changes, count);
     }
     plane_leave(s);
     if (other) {
-        usage_forget(s, row.id);
+        usage_forget(s, &old);
+        session_over(router);
     }
     made.router = *router;
     *ret_made = made;
@@ -518,6 +537,7 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
         r = pool_address_free(&w.pool, &tenant, RANGE_OWN, ip_to_v4(&router->address));
     }
     r = r < 0 || !routed ? r : note_stale(&w, router->lans, router->lan_count);
+    r = r < 0 ? r : sessions_end(w.conn, row.id, 0);
     r = r < 0 ? r : routers_delete(w.conn, row.id);
     r = r < 0 ? r : tenants_add_routers(w.conn, tenant.id, -1);
     r = r < 0 ? r : write_note(&w, "router.deleted", &router->tenant_id, id, &router->public_key);
@@ -528,7 +548,7 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
         return r;
     }
     const struct desired_change change = {.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = router->public_key}};
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (in_plane(&tenant, router)) {
         (void)plane_apply(s, &change, 1);
     }
@@ -536,7 +556,7 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
         (void)plane_routes(s, NULL, 0, router->lans, router->lan_count);
     }
     plane_leave(s);
-    usage_forget(s, row.id);
+    usage_forget(s, &router->public_key);
     return 0;
 }
 
@@ -559,7 +579,6 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
         .public_key = filter->public_key,
         .connected = filter->connected,
         .with_lans = filter->with_lans,
-        .connected_since = clock_wall_us() - CONNECTED_US,
     };
     if (filter->has_address) {
         f.address = filter->address;
@@ -588,7 +607,12 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
             goto fail;
         }
     }
-    r = routers_list(conn, &f, after, limit + 1, rows, &count);
+    bool whole = false;
+    for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
+        uint64_t mark = usage_mark(s);
+        r = routers_list(conn, &f, after, limit + 1, rows, &count);
+        whole = r == 0 && usage_fill_routers(s, mark, rows, count);
+    }
     if (r < 0) {
         r = store_problem(conn, r, ret_problem);
         goto fail;

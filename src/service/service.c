@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "service/state.h"
@@ -146,7 +147,14 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
         r = store_problem(w.conn, r, ret_problem);
         goto fail;
     }
-    bool empty = s->tenants == 0;
+    bool alone = false;
+    r = gateways_enter(s, &w, &alone, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    s->applied = s->revision;
+    s->seen_ns = clock_mono_ns();
+    bool empty = s->tenants == 0 && alone;
     r = settle(&w, "gateway_public_key", s->columns.public_key, empty, "gateway-key-changed",
                "gateway.private_key_file", "the gateway key", ret_problem);
     r = r < 0 ? r
@@ -157,7 +165,8 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
     if (r < 0) {
         goto fail;
     }
-    r = routers_set_gateway(w.conn, &s->columns);
+    /* Beside others, each writes its endpoint into the rows that it makes. */
+    r = alone ? routers_set_gateway(w.conn, &s->columns) : 0;
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
     if (r == 0) {
         return 0;
@@ -198,6 +207,22 @@ static char *copy(const char *text, bool *failed) {
     return made;
 }
 
+static void name_gateway(struct service *s, const struct service_config *config) {
+    char host[GATEWAY_NAME_SIZE] = "";
+    if (!config->name || !config->name[0]) {
+        (void)gethostname(host, sizeof host - 1);
+    }
+    snprintf(s->self.name, sizeof s->self.name, "%s",
+             config->name && config->name[0] ? config->name
+             : host[0]                       ? host
+                                             : "gateway");
+    snprintf(s->self.region, sizeof s->self.region, "%s", config->region ? config->region : "");
+    snprintf(s->self.version, sizeof s->self.version, "%s", config->version ? config->version : "");
+    snprintf(s->self.endpoint, sizeof s->self.endpoint, "%s", config->endpoint ? config->endpoint : "");
+    snprintf(s->self.backend, sizeof s->self.backend, "%s", config->backend->name);
+    s->self.identity = config->identity;
+}
+
 static int copy_config(struct service *s, const struct service_config *config) {
     bool failed = false;
     s->interface_name = copy(config->backend_config.interface_name, &failed);
@@ -211,7 +236,10 @@ static int copy_config(struct service *s, const struct service_config *config) {
     s->ops = config->backend;
     s->listen_port = config->listen_port;
     s->reconcile_s = config->reconcile_s ? config->reconcile_s : 60;
-    s->usage_s = config->usage_s ? config->usage_s : 10;
+    s->usage_s = config->usage_s ? config->usage_s : 2;
+    s->grace_s = config->grace_s;
+    s->clock_tolerance_s = config->clock_tolerance_s;
+    name_gateway(s, config);
     s->gateway.pool = config->pool;
     s->gateway.ula = config->ula;
     s->gateway.hub_address = config->hub_address;
@@ -258,14 +286,10 @@ int service_open(const struct service_config *config, struct service **ret_servi
         goto fail;
     }
     r = store_open(config->store_url, NULL, &s->store, ret_problem);
+    s->shared = r == 0 && store_is_shared(s->store);
     r = r < 0 ? r : check_backend(s, ret_problem);
     r = r < 0 ? r : settle_all(s, ret_problem);
     if (r < 0) {
-        goto fail;
-    }
-    r = usage_open(s);
-    if (r < 0) {
-        r = store_problem(store_writer(s->store), r, ret_problem);
         goto fail;
     }
     s->away = true;
@@ -275,6 +299,11 @@ int service_open(const struct service_config *config, struct service **ret_servi
         plane_trouble(s, r, &away);
     } else {
         (void)plane_look(s, &s->state);
+    }
+    r = usage_open(s);
+    if (r < 0) {
+        r = store_problem(store_writer(s->store), r, ret_problem);
+        goto fail;
     }
     r = keeper_start(s);
     if (r < 0) {
@@ -294,6 +323,7 @@ void service_close(struct service *s) {
         return;
     }
     keeper_stop(s);
+    gateways_leave(s);
     usage_close(s);
     plane_close(s);
     store_close(s->store);
@@ -305,6 +335,7 @@ void service_close(struct service *s) {
     pthread_mutex_destroy(&s->reconcile_mutex);
     turn_close(&s->applying);
     turn_close(&s->writing);
+    free(s->gateways);
     free(s->interface_name);
     free(s->engine_path);
     free(s->engine_log);

@@ -31,6 +31,13 @@ struct service_config {
     struct backend_config backend_config;
     unsigned reconcile_s; /* full comparison, seconds */
     unsigned usage_s;     /* counters and handshakes, seconds */
+    /* among other gateways of the same database */
+    const char *name;           /* unique there; NULL: the host's */
+    const char *region;         /* for people; may be NULL */
+    const char *version;        /* for people; may be NULL */
+    struct uuid identity;       /* of this installation, kept over restarts; zero: it goes by its name */
+    unsigned grace_s;           /* cut off from the database for so long: nobody new is let in; 0: never */
+    unsigned clock_tolerance_s; /* how far our clock may be off the database's; 0: any */
 };
 
 /* The problem of service_open() whose data plane cannot carry what the store holds. */
@@ -233,6 +240,26 @@ struct event {
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
                        struct event *ret_events, size_t *ret_count, struct problem *ret_problem);
 
+/* --- the gateways of this database --- */
+
+struct gateway_info {
+    char name[GATEWAY_NAME_SIZE];
+    bool self, alive;
+    char endpoint[256];
+    char region[GATEWAY_NAME_SIZE];
+    char version[32];
+    char backend[16];
+    uint64_t revision; /* its data plane follows up to here */
+    uint64_t connected_routers;
+    uint32_t load_percent;   /* of its processors, over a minute */
+    int64_t clock_offset_ms; /* its clock minus the database's */
+    int64_t started_at;
+    int64_t heartbeat_at; /* 0: stopped */
+};
+/* By name; free() the array. */
+int service_gateway_list(struct service *s, const struct caller *c, struct gateway_info **ret_gateways,
+                         size_t *ret_count, struct problem *ret_problem);
+
 /* --- status --- */
 
 struct service_status {
@@ -242,7 +269,12 @@ struct service_status {
     uint64_t revision;
     struct backend_state backend;
     const char *backend_why;
-    uint64_t tenants, routers, connected_routers;
+    uint64_t tenants, routers;
+    uint64_t connected_routers; /* at all gateways */
+    char gateway_name[GATEWAY_NAME_SIZE];
+    char gateway_region[GATEWAY_NAME_SIZE];
+    bool severed;                   /* cut off from the database for so long that nobody new is let in */
+    char warning[256];              /* about this gateway among the others, "" if none */
     uint64_t pool_total, pool_free; /* addresses */
     int64_t reconciled_at;          /* wall; 0: not yet */
     uint32_t reconcile_ms;

@@ -11,16 +11,17 @@
 
 #include <pthread.h>
 
+#include "service/live.h"
 #include "service/pool.h"
 #include "service/service.h"
 #include "service/table.h"
 #include "service/turn.h"
 #include "store/changes.h"
+#include "store/gateways.h"
 #include "store/routers.h"
 #include "store/store.h"
 #include "store/tenants.h"
 
-#define CONNECTED_US INT64_C(180000000) /* a session lives 180 s after its handshake (whitepaper, section 6.1) */
 #define PLANE_BATCH 1000
 #define TOKEN_USES_MAX 64
 
@@ -41,8 +42,10 @@ struct service {
     uint8_t *seal_key;       /* locked memory, 32: preshared keys at rest */
     uint8_t *answer_key;     /* locked memory, 32: kept answers */
     uint16_t listen_port;
-    unsigned reconcile_s, usage_s;
+    unsigned reconcile_s, usage_s, grace_s, clock_tolerance_s;
     int64_t started_at;
+    bool shared;             /* other gateways may use the database too */
+    struct gateway_row self; /* as it entered; what changes is in `gateways` */
 
     struct turn writing;   /* the store's writer */
     struct turn applying;  /* `plane` */
@@ -57,7 +60,16 @@ struct service {
     pthread_cond_t committed;
     pthread_cond_t attention; /* the keeper has something to do */
     uint64_t revision, tenants, routers;
-    uint64_t recounts;   /* how often peers left the data plane whose counters may come back from zero */
+    uint64_t applied;             /* written within the applying turn: every change up to here is in the data plane */
+    unsigned pending;             /* our own changes that may be committed and are not applied yet */
+    uint64_t seen_ns;             /* when the database last answered; monotonic */
+    uint64_t guarded_ns;          /* when peers without a session were last taken out because of that */
+    bool severed;                 /* it has not for so long that nobody new is let in */
+    bool deposed;                 /* another process speaks for this gateway */
+    char warning[256];            /* about this gateway among the others; "": none */
+    struct gateway_row *gateways; /* owned: all, as last read */
+    size_t gateway_count;
+    int64_t gateways_at; /* the database's clock then */
     uint64_t generation; /* of the data plane when it was last compared */
     bool away;           /* the data plane does not answer: deltas are left to reconciliation */
     bool in_sync;
@@ -72,8 +84,8 @@ struct service {
     size_t used_count;
 
     struct usage *usage;
-    pthread_t keeper, counter, clerk;
-    bool keeper_runs, counter_runs, clerk_runs;
+    pthread_t keeper, counter, clerk, follower, herald;
+    bool keeper_runs, counter_runs, clerk_runs, follower_runs, herald_runs;
 };
 
 /* --- writes (write.c) --- */
@@ -87,16 +99,16 @@ struct write {
     struct change *changes; /* owned */
     size_t change_count, change_room;
     int64_t more_tenants, more_routers; /* since write_begin() */
-    bool recounts;                      /* see struct service */
     bool on;
-    uint64_t place; /* after write_commit(): in the applying turn's queue */
+    uint64_t place;       /* after write_commit(): in the applying turn's queue */
+    uint64_t first, last; /* after a commit: its revisions; 0: it has none */
 };
 
 int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem);
 /* `gone` may be NULL. -ENOMEM. */
 int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
                const struct key *gone);
-/* After success plane_enter(s, w->place) and plane_leave(s) are due. After failure nothing was changed. */
+/* After success plane_enter_write(s, w) and plane_leave(s) are due. After failure nothing was changed. */
 int write_commit(struct write *w, struct problem *ret_problem);
 /* The same for a write that the data plane has no part in: nothing is due. */
 int write_commit_aside(struct write *w, struct problem *ret_problem);
@@ -106,6 +118,8 @@ void write_abort(struct write *w);
 /* --- the data plane (plane.c) --- */
 
 void plane_enter(struct service *s, uint64_t place);
+/* For a committed write: what others committed before it is in force first. */
+void plane_enter_write(struct service *s, const struct write *w);
 void plane_leave(struct service *s);
 /* Within a turn: brings changes into force, or notes that the data plane is behind. Never fails for the caller. Returns
  * whether they are in force. */
@@ -124,7 +138,7 @@ int plane_look(struct service *s, struct backend_state *ret_state);
 void plane_close(struct service *s);
 
 void desired_tenant_from(const struct tenant *tenant, struct desired_change *ret_change);
-/* From a router whose preshared key is filled in. */
+/* From a router whose preshared key is filled in; without its timestamp. */
 void desired_peer_of(const struct router *router, struct desired_change *ret_change);
 /* From a row: opens the seal of the preshared key. -EBADMSG: it was not sealed by this gateway. */
 int desired_peer_from(struct service *s, const struct router_row *row, struct desired_change *ret_change);
@@ -181,12 +195,43 @@ struct ip_addr router_address6(const struct service *s, const struct ip_addr *hu
 int reconcile_run(struct service *s, struct problem *ret_problem);
 int usage_open(struct service *s);
 void usage_close(struct service *s);
-/* Takes counters and handshakes over. -ENOTCONN while the data plane is away. */
-int usage_flush(struct service *s);
-/* A router that is gone or disabled counts as connected no longer. */
-void usage_forget(struct service *s, int64_t router_row_id);
-void usage_forget_tenant(struct service *s, int64_t tunnel_id);
-uint64_t usage_connected(struct service *s);
+/* Takes counters and handshakes over, and writes what is due, or everything. -ENOTCONN while the data plane is away. */
+int usage_flush(struct service *s, bool everything);
+/* A router that is gone or disabled, or has another key now: its peer's session is over, as its row says already. */
+void usage_forget(struct service *s, const struct key *public_key);
+void usage_forget_tenant(struct service *s, const struct uuid *tenant_id);
+/* Another gateway has its session. */
+void usage_moved(struct service *s, const struct key *public_key);
+/* After these were applied: removed peers count from zero. */
+void usage_taken_out(struct service *s, const struct desired_change *changes, size_t count);
+/* The greatest timestamp: raises the one given. */
+void usage_timestamp(struct service *s, const struct key *public_key, uint8_t timestamp[DESIRED_TIMESTAMP_SIZE]);
+/* Rows with what they do not say yet. Take a mark, read the rows, fill them; false: rows were written in between, read
+ * them again (USAGE_TRIES times at most: then they are as good as a moment ago). */
+#define USAGE_TRIES 5
+uint64_t usage_mark(struct service *s);
+bool usage_fill_routers(struct service *s, uint64_t mark, struct router_row *rows, size_t count);
+bool usage_fill_tenants(struct service *s, uint64_t mark, struct tenant_row *rows, size_t count);
+uint64_t usage_connected(struct service *s); /* sessions here */
+
+/* --- several gateways --- */
+
+/* Within the transaction that opens the store: whether this gateway may come, and its row. `ret_alone`: no other one is
+ * alive. */
+int gateways_enter(struct service *s, struct write *w, bool *ret_alone, struct problem *ret_problem);
+/* Says that we are here, and looks who else is. */
+void gateways_beat_once(struct service *s);
+void gateways_leave(struct service *s);
+unsigned gateways_alive_count(struct service *s); /* with us: at least 1 */
+uint64_t gateways_connected(struct service *s);   /* sessions at the others */
+/* Within the applying turn: brings what was committed up to and including `until` into force, in order. */
+void follow_until(struct service *s, uint64_t until, bool own_too);
+/* One look at the feed. */
+int follow_once(struct service *s);
+/* Takes peers without a session out of the data plane while the database has been away for too long. Never touches the
+ * database. */
+void follow_guard(struct service *s);
+void *follow_main(void *service);
 int keeper_start(struct service *s);
 void keeper_stop(struct service *s);
 /* Deletes what is past its time: kept answers, old changes. */

@@ -27,7 +27,9 @@ void service_status(struct service *s, struct service_status *ret_status) {
         status.store_ok = changes_revision(conn, &revision) == 0 && blocks_free_size(conn, &status.pool_free) == 0;
         store_reader_put(s->store, conn);
     }
-    status.connected_routers = usage_connected(s);
+    status.connected_routers = usage_connected(s) + gateways_connected(s);
+    snprintf(status.gateway_name, sizeof status.gateway_name, "%s", s->self.name);
+    snprintf(status.gateway_region, sizeof status.gateway_region, "%s", s->self.region);
     status.memory_bytes = memory_bytes();
     pthread_mutex_lock(&s->mutex);
     status.revision = s->revision;
@@ -39,6 +41,10 @@ void service_status(struct service *s, struct service_status *ret_status) {
     status.mended = s->mended;
     status.in_sync = s->in_sync;
     snprintf(status.trouble, sizeof status.trouble, "%s", s->trouble);
+    status.severed = s->severed;
+    snprintf(status.warning, sizeof status.warning, "%s",
+             s->severed ? "the database has been away for so long that routers without a session are not let in"
+                        : s->warning);
     pthread_mutex_unlock(&s->mutex);
     *ret_status = status;
 }

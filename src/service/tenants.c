@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "service/state.h"
 #include "store/lans.h"
+#include "store/sessions.h"
 
 int tenant_prepare(struct service *s, const struct tenant_spec *spec, int64_t now, struct tenant *ret_tenant,
                    struct problem *ret_problem) {
@@ -119,7 +120,7 @@ int service_tenant_create(struct service *s, const struct caller *c, const struc
         return r;
     }
     desired_tenant_from(&tenant, &change);
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     (void)plane_apply(s, &change, 1);
     plane_leave(s);
     *ret_tenant = tenant;
@@ -135,7 +136,12 @@ int service_tenant_get(struct service *s, const struct caller *c, const struct u
     if (r < 0) {
         return r;
     }
-    r = tenants_get(conn, id, &row);
+    bool whole = false;
+    for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
+        uint64_t mark = usage_mark(s);
+        r = tenants_get(conn, id, &row);
+        whole = r == 0 && usage_fill_tenants(s, mark, &row, 1);
+    }
     if (r == 0) {
         *ret_tenant = row.tenant;
     } else {
@@ -184,7 +190,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
         goto fail;
     }
     desired_tenant_from(t, &change);
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     if (t->status == TENANT_ACTIVE) {
         (void)plane_apply(s, &change, 1);
     }
@@ -224,7 +230,7 @@ static int routes_of(struct write *w, const struct tenant_row *row, bool leaving
     }
     int r = lans_each_of_tenant(w->conn, row->id, routes_add, routes);
     for (size_t i = 0; leaving && r == 0 && i < routes->count; i++) {
-        r = lans_stale_add(w->conn, &routes->list[i]);
+        r = lans_stale_add(w->conn, &routes->list[i], w->now);
     }
     return r;
 }
@@ -253,8 +259,8 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     row.tenant.status = status;
     row.tenant.updated_at = w.now;
     r = routes_of(&w, &row, disable, &routes);
-    r = r < 0 || !disable ? r : routers_restart_counting(w.conn, 0, row.id);
-    w.recounts = disable;
+    r = r < 0 || !disable ? r : sessions_end(w.conn, 0, row.id);
+    r = r < 0 || !disable ? r : sessions_restart_counting(w.conn, 0, row.id);
     r = r < 0 ? r : tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, disable ? "tenant.disabled" : "tenant.enabled", id, NULL, NULL);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
@@ -263,7 +269,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     }
     desired_tenant_from(&row.tenant, &change);
     change.kind = disable ? DESIRED_TENANT_REMOVE : DESIRED_TENANT_SET;
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     (void)plane_apply(s, &change, 1);
     if (disable) {
         (void)plane_routes(s, NULL, 0, routes.list, routes.count);
@@ -273,7 +279,8 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     }
     plane_leave(s);
     if (disable) {
-        usage_forget_tenant(s, row.id);
+        usage_forget_tenant(s, id);
+        row.tenant.connected_routers = 0;
     }
     free(routes.list);
     *ret_tenant = row.tenant;
@@ -311,11 +318,11 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     }
     desired_tenant_from(&row.tenant, &change);
     change.kind = DESIRED_TENANT_REMOVE;
-    plane_enter(s, w.place);
+    plane_enter_write(s, &w);
     (void)plane_apply(s, &change, 1);
     (void)plane_routes(s, NULL, 0, routes.list, routes.count);
     plane_leave(s);
-    usage_forget_tenant(s, row.id);
+    usage_forget_tenant(s, id);
     free(routes.list);
     return 0;
 fail:
@@ -356,7 +363,12 @@ int service_tenant_list(struct service *s, const struct caller *c, const struct 
     if (r < 0) {
         goto fail;
     }
-    r = tenants_list(conn, &f, after, limit + 1, rows, &count);
+    bool whole = false;
+    for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
+        uint64_t mark = usage_mark(s);
+        r = tenants_list(conn, &f, after, limit + 1, rows, &count);
+        whole = r == 0 && usage_fill_tenants(s, mark, rows, count);
+    }
     if (r < 0) {
         r = store_problem(conn, r, ret_problem);
         goto fail;

@@ -1,47 +1,37 @@
-/* Counters and handshakes on their way from the data plane into the store: only rows that changed, in small
- * transactions.
+/* Counters, handshakes and sessions on their way from the data plane into the store.
  *
- * The store keeps, beside the sums, the data plane's counters as last added to them and the generation they are of: so
- * a restart of either side neither loses nor doubles what was counted. Who is connected is held in memory, a few bytes
- * each. */
+ * A hundred thousand idle routers send keepalives and make new sessions all the time; rows must not follow each of
+ * them. So the data plane is read every few seconds into memory (live.h), and what readers of the API get is the row
+ * and what memory knows beyond it. A row is written
+ *   - at once (with the next reading) when something worth recording happened: a first handshake, the session came here
+ *     or ended, the endpoint moved;
+ *   - when 64 MiB are unwritten, at most once a minute;
+ *   - else when its turn comes: not within ten minutes of its last time, and all gateways together write about a dozen
+ *     such rows a second, so that with 100,000 routers each has its turn every two to three hours;
+ *   - and when we are told to stop.
+ *
+ * Nothing is lost or counted twice: the store keeps, for each router and gateway, the data plane's counters as last
+ * added to the sums, and the generation they are of. After a crash of sallyportd the data plane still has its counters:
+ * the difference is what was not written yet. After a restart of the data plane memory has it. What a host that loses
+ * its power takes along is what was unwritten.
+ *
+ * The greatest timestamps (TAI64N) travel with the rows, and whoever puts a peer into the data plane gives it the
+ * greatest of row and memory: an initiation that was recorded on the wire is refused after a restart. */
+#include "service/usage.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "service/state.h"
 
-#define USAGE_BATCH 256
-
-struct sample {
-    struct key public_key;
-    uint64_t bytes_received, bytes_sent;
-    int64_t last_handshake_at;
-    union endpoint endpoint;
-    uint8_t timestamp[DESIRED_TIMESTAMP_SIZE];
-};
-
-struct session {
-    int64_t row_id;
-    int64_t tunnel_id;
-    int64_t last_handshake_at; /* 0: over */
-};
-
-struct tenant_sessions {
-    int64_t tunnel_id;
-    uint32_t connected, written;
-};
-
-struct usage {
-    pthread_mutex_t flush_mutex; /* one flush at a time, and what only it touches: */
-    uint64_t since;
-    uint64_t generation;
-    pthread_mutex_t mutex; /* all that follows */
-    struct table sessions, tenants;
-    size_t over; /* sessions that are */
-};
+#define WRITES_PER_S 12 /* three rows each: the router's, what is counted, the tenant's */
+#define READ_AGAIN_MS 50
+#define HELD_BATCH 500
 
 struct samples {
     struct sample *list; /* owned */
@@ -74,326 +64,343 @@ static int sample_add(void *context, const struct actual_peer *peer) {
     return 0;
 }
 
-/* What a counter has grown by since it was last added: all of it if the data plane counts from zero again. */
-static uint64_t grown(uint64_t counter, uint64_t counted, bool same) {
-    return same && counter >= counted ? counter - counted : counter;
-}
-
-/* The row as it should become. False: it is so already. */
-static bool merge(struct router_usage *u, const struct sample *sample, const char *generation, uint64_t *ret_received,
-                  uint64_t *ret_sent) {
-    bool same = strcmp(u->counted_generation, generation) == 0;
-    char endpoint[ENDPOINT_TEXT_SIZE];
-    endpoint_format(&sample->endpoint, endpoint);
-    *ret_received = grown(sample->bytes_received, u->counted_received, same);
-    *ret_sent = grown(sample->bytes_sent, u->counted_sent, same);
-    bool changed = *ret_received || *ret_sent;
-    u->bytes_received += *ret_received;
-    u->bytes_sent += *ret_sent;
-    u->counted_received = sample->bytes_received;
-    u->counted_sent = sample->bytes_sent;
-    snprintf(u->counted_generation, sizeof u->counted_generation, "%s", generation);
-    if (sample->last_handshake_at > u->last_handshake_at) {
-        u->last_handshake_at = sample->last_handshake_at;
-        changed = true;
-    }
-    if (memcmp(sample->timestamp, u->timestamp, sizeof u->timestamp) > 0) {
-        memcpy(u->timestamp, sample->timestamp, sizeof u->timestamp);
-        changed = true;
-    }
-    if (endpoint[0] && strcmp(endpoint, u->endpoint) != 0) {
-        snprintf(u->endpoint, sizeof u->endpoint, "%s", endpoint);
-        changed = true;
-    }
-    return changed;
-}
-
-/* Notes a handshake: under usage->mutex. */
-static void session_note(struct usage *usage, int64_t row_id, int64_t tunnel_id, int64_t at) {
-    struct session *session = table_put(&usage->sessions, &row_id);
-    struct tenant_sessions *tenant = table_put(&usage->tenants, &tunnel_id);
-    if (!session || !tenant) {
-        return; /* no memory: it counts as connected from its next handshake on */
-    }
-    if (!session->last_handshake_at) {
-        usage->over -= session->tunnel_id != 0;
-        tenant->connected++;
-    }
-    session->tunnel_id = tunnel_id;
-    session->last_handshake_at = at > session->last_handshake_at ? at : session->last_handshake_at;
-}
-
-static void session_end(struct usage *usage, struct session *session) {
-    if (session->last_handshake_at) {
-        struct tenant_sessions *tenant = table_get(&usage->tenants, &session->tunnel_id);
-        if (tenant && tenant->connected) {
-            tenant->connected--;
+/* Takes over what is known already; keeps the samples of peers that are not. -ESTALE: peers were taken out since these
+ * were read, and may count from zero by now. */
+static int take_known(struct usage *usage, struct samples *samples, uint64_t restarts, int64_t now) {
+    size_t unknown = 0;
+    pthread_mutex_lock(&usage->mutex);
+    int r = usage->restarts == restarts ? 0 : -ESTALE;
+    for (size_t i = 0; r == 0 && i < samples->count; i++) {
+        struct live *live = live_get(&usage->lives, &samples->list[i].public_key);
+        if (live) {
+            live_take(&usage->lives, live, &samples->list[i], now);
+        } else {
+            samples->list[unknown++] = samples->list[i];
         }
-        session->last_handshake_at = 0;
-        usage->over++;
     }
+    pthread_mutex_unlock(&usage->mutex);
+    if (r == 0) {
+        samples->count = unknown;
+    }
+    return r;
 }
 
-static void session_load(void *context, int64_t row_id, int64_t tunnel_id, int64_t last_handshake_at) {
-    session_note(context, row_id, tunnel_id, last_handshake_at);
+static uint32_t now_s(void) {
+    return (uint32_t)(clock_mono_ns() / NSEC_PER_SEC);
 }
 
-/* One sample into its row. 1: written. */
-static int write_sample(struct service *s, struct write *w, const struct sample *sample, const char *generation,
-                        int64_t now) {
-    struct router_usage u;
-    uint64_t received, sent;
-    int r = routers_get_usage(w->conn, &sample->public_key, &u);
-    if (r < 0 || u.status == ROUTER_DISABLED || !merge(&u, sample, generation, &received, &sent)) {
-        return r == -ENOENT ? 0 : r; /* it was deleted, or its key changed, since it was counted */
+static int take_unknown(struct service *s, const struct sample *sample, const struct session_row *row,
+                        const char *generation, uint64_t restarts, int64_t now) {
+    struct usage *usage = s->usage;
+    int r = 0;
+    pthread_mutex_lock(&usage->mutex);
+    if (usage->restarts != restarts) {
+        r = -ESTALE;
+    } else if (!live_get(&usage->lives, &row->public_key)) {
+        struct live *live = live_put(&usage->lives, row, s->self.id, generation, now_s());
+        bool elsewhere = row->gateway_id && row->gateway_id != s->self.id;
+        if (live && elsewhere && memcmp(sample->timestamp, row->timestamp, sizeof row->timestamp) <= 0) {
+            live->handshake_at = sample->last_handshake_at; /* of before it went there */
+        }
+        if (live) {
+            live_take(&usage->lives, live, sample, now);
+        }
     }
-    if (u.status == ROUTER_PENDING && u.last_handshake_at) {
-        u.status = ROUTER_ACTIVE;
-        r = write_note(w, "router.activated", &u.tenant_id, &u.router_id, NULL);
-    }
-    r = r < 0 ? r : routers_set_usage(w->conn, &u);
-    if (r == 0 && (received || sent)) {
-        r = tenants_add_usage(w->conn, u.tunnel_id, received, sent);
-    }
-    if (r == 0 && u.last_handshake_at > now - CONNECTED_US) {
-        pthread_mutex_lock(&s->usage->mutex);
-        session_note(s->usage, u.id, u.tunnel_id, u.last_handshake_at);
-        pthread_mutex_unlock(&s->usage->mutex);
-    }
-    return r < 0 ? r : 1;
+    pthread_mutex_unlock(&usage->mutex);
+    return r;
 }
 
-/* Which samples of a batch would change their row, found without the writer. */
-static int filter(struct service *s, struct sample *samples, size_t count, const char *generation, size_t *ret_count) {
+/* Peers of which nothing is known yet begin with their rows. */
+static int look_up(struct service *s, const struct samples *samples, const char *generation, uint64_t restarts,
+                   int64_t now) {
     struct store_conn *conn;
     struct problem problem;
-    size_t kept = 0;
-    int r = store_reader_take(s->store, &conn, &problem);
-    if (r < 0) {
+    int r = samples->count ? store_reader_take(s->store, &conn, &problem) : 0;
+    if (r < 0 || !samples->count) {
         return r;
     }
-    r = store_begin(conn, false);
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        struct router_usage u;
-        uint64_t received, sent;
-        r = routers_get_usage(conn, &samples[i].public_key, &u);
-        if (r == 0 && merge(&u, &samples[i], generation, &received, &sent)) {
-            samples[kept++] = samples[i];
+    for (size_t i = 0; r == 0 && i < samples->count; i++) {
+        struct session_row row;
+        r = sessions_get(conn, &samples->list[i].public_key, s->self.id, &row);
+        if (r == 0) {
+            r = take_unknown(s, &samples->list[i], &row, generation, restarts, now);
+        } else if (r == -ENOENT) {
+            r = 0; /* it was deleted, or its key changed, since it was read */
         }
-        r = r == -ENOENT ? 0 : r;
-    }
-    if (r == 0) {
-        *ret_count = kept;
     }
     store_reader_put(s->store, conn);
     return r;
 }
 
-static int write_batch(struct service *s, struct sample *samples, size_t count, const char *generation,
-                       uint64_t recounts, int64_t now) {
+/* The sessions that we held when we were last here: whether they still stand shows with the next reading. */
+static int load(struct service *s, const char *generation) {
+    struct store_conn *conn;
     struct problem problem;
-    struct write w;
-    int r = filter(s, samples, count, generation, &count);
-    if (r < 0 || !count) {
+    struct session_row *rows = malloc(HELD_BATCH * sizeof *rows);
+    size_t count = HELD_BATCH;
+    int64_t after = 0;
+    int r = rows ? store_reader_take(s->store, &conn, &problem) : -ENOMEM;
+    if (r < 0) {
+        free(rows);
         return r;
     }
-    r = write_begin(s, "gateway", &w, &problem);
-    if (r < 0) {
-        return r;
+    while (r == 0 && count == HELD_BATCH) {
+        r = sessions_list_held(conn, s->self.id, after, HELD_BATCH, rows, &count);
+        pthread_mutex_lock(&s->usage->mutex);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            after = rows[i].id;
+            bool known = live_get(&s->usage->lives, &rows[i].public_key);
+            r = known || live_put(&s->usage->lives, &rows[i], s->self.id, generation, now_s()) ? 0 : -ENOMEM;
+        }
+        pthread_mutex_unlock(&s->usage->mutex);
     }
-    pthread_mutex_lock(&s->mutex);
-    bool stale = s->recounts != recounts;
-    pthread_mutex_unlock(&s->mutex);
-    if (stale) {
-        /* Peers were taken out since these were counted: their rows expect counters from zero. Count anew. */
-        write_abort(&w);
-        return -ESTALE;
-    }
-    for (size_t i = 0; r >= 0 && i < count; i++) {
-        r = write_sample(s, &w, &samples[i], generation, now);
-    }
-    r = r < 0 ? r : write_commit_aside(&w, &problem);
-    if (r < 0) {
-        write_abort(&w);
-    }
+    store_reader_put(s->store, conn);
+    free(rows);
+    s->usage->loaded = r == 0;
     return r;
 }
 
-/* Sessions that are too old end; tenants whose count changed are written. */
-static int write_connected(struct service *s, int64_t now) {
-    struct usage *usage = s->usage;
-    struct problem problem;
-    size_t at = 0, left = 0;
-    int r = 0;
-    pthread_mutex_lock(&usage->mutex);
-    for (struct session *session; (session = table_each(&usage->sessions, &at));) {
-        if (session->last_handshake_at <= now - CONNECTED_US) {
-            session_end(usage, session);
-        }
-    }
-    at = 0;
-    for (struct tenant_sessions *t; (t = table_each(&usage->tenants, &at));) {
-        left += t->connected != t->written;
-    }
-    pthread_mutex_unlock(&usage->mutex);
-    at = 0;
-    while (r == 0 && left) {
-        struct write w;
-        size_t count = 0;
-        r = write_begin(s, "gateway", &w, &problem);
-        if (r < 0) {
-            break;
-        }
-        pthread_mutex_lock(&usage->mutex);
-        struct tenant_sessions *t = NULL;
-        while (r == 0 && count < USAGE_BATCH && (t = table_each(&usage->tenants, &at))) {
-            if (t->connected != t->written) {
-                r = tenants_set_connected(w.conn, t->tunnel_id, t->connected);
-                t->written = t->connected;
-                count++;
-            }
-        }
-        left = t ? left : 0;
-        pthread_mutex_unlock(&usage->mutex);
-        if (r < 0 || (r = write_commit_aside(&w, &problem)) < 0) {
-            write_abort(&w);
-        }
-    }
-    return r;
-}
-
-/* Rebuilds the tables without what is over, once that is most of them. */
-static void compact(struct usage *usage) {
-    pthread_mutex_lock(&usage->mutex);
-    if (usage->over > 1024 && usage->over > usage->sessions.count / 2) {
-        struct table sessions = usage->sessions, tenants = usage->tenants;
-        size_t at = 0;
-        table_open(&usage->sessions, sizeof(int64_t), sizeof(struct session));
-        table_open(&usage->tenants, sizeof(int64_t), sizeof(struct tenant_sessions));
-        usage->over = 0;
-        for (struct tenant_sessions *t; (t = table_each(&tenants, &at));) {
-            struct tenant_sessions *kept =
-                t->connected || t->written ? table_put(&usage->tenants, &t->tunnel_id) : NULL;
-            if (kept) {
-                kept->written = t->written;
-            }
-        }
-        at = 0;
-        for (struct session *session; (session = table_each(&sessions, &at));) {
-            if (session->last_handshake_at) {
-                session_note(usage, session->row_id, session->tunnel_id, session->last_handshake_at);
-            }
-        }
-        table_free(&sessions);
-        table_free(&tenants);
-    }
-    pthread_mutex_unlock(&usage->mutex);
-}
-
-static int flush(struct service *s) {
+/* Reads the data plane into memory. */
+static int read_plane(struct service *s, char generation[GENERATION_SIZE], int64_t now) {
     struct usage *usage = s->usage;
     struct samples samples = {0};
     struct backend_state state = {0};
-    char generation[GENERATION_SIZE];
-    int64_t now = clock_wall_us();
     uint64_t mark = 0;
-    pthread_mutex_lock(&s->mutex);
-    uint64_t recounts = s->recounts;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&usage->mutex);
+    uint64_t restarts = usage->restarts;
+    pthread_mutex_unlock(&usage->mutex);
     pthread_mutex_lock(&s->watch_mutex);
     int r = s->watch ? s->ops->state(s->watch, &state) : -ENOTCONN;
-    if (r == 0 && state.generation != usage->generation) {
-        usage->since = 0;
-        usage->generation = state.generation;
-    }
-    r = r < 0 ? r : s->ops->each_peer(s->watch, usage->since, sample_add, &samples, &mark);
+    bool other = r == 0 && state.generation != usage->generation;
+    r = r < 0 ? r : s->ops->each_peer(s->watch, other ? 0 : usage->since, sample_add, &samples, &mark);
     pthread_mutex_unlock(&s->watch_mutex);
-    snprintf(generation, sizeof generation, "%" PRIx64, state.generation);
-    for (size_t at = 0; r == 0 && at < samples.count; at += USAGE_BATCH) {
-        size_t count = samples.count - at < USAGE_BATCH ? samples.count - at : USAGE_BATCH;
-        r = write_batch(s, samples.list + at, count, generation, recounts, now);
+    snprintf(generation, GENERATION_SIZE, "%" PRIx64, state.generation);
+    if (r == 0 && !usage->loaded) {
+        r = load(s, generation);
+        usage->generation = r < 0 ? usage->generation : state.generation;
+    } else if (r == 0 && other) {
+        pthread_mutex_lock(&usage->mutex);
+        live_restart(&usage->lives, NULL);
+        pthread_mutex_unlock(&usage->mutex);
+        usage->generation = state.generation;
+        usage->since = 0;
     }
+    r = r < 0 ? r : take_known(usage, &samples, restarts, now);
+    r = r < 0 ? r : look_up(s, &samples, generation, restarts, now);
     if (r == 0) {
         usage->since = mark;
     }
     free(samples.list);
-    int connected = write_connected(s, now);
-    compact(usage);
-    return r < 0 ? r : connected;
-}
-
-int usage_flush(struct service *s) {
-    int r = -ESTALE;
-    pthread_mutex_lock(&s->usage->flush_mutex);
-    for (int i = 0; i < 3 && r == -ESTALE; i++) {
-        r = flush(s);
-    }
-    pthread_mutex_unlock(&s->usage->flush_mutex);
     return r;
 }
 
-void usage_forget(struct service *s, int64_t router_row_id) {
+int usage_flush(struct service *s, bool everything) {
+    struct usage *usage = s->usage;
+    char generation[GENERATION_SIZE] = "";
+    int64_t now = clock_wall_us();
+    int r = -ESTALE;
+    pthread_mutex_lock(&usage->flush_mutex);
+    for (int i = 0; i < 3 && r == -ESTALE; i++) {
+        r = read_plane(s, generation, now);
+    }
+    if (r < 0) {
+        snprintf(generation, sizeof generation, "%" PRIx64, usage->generation); /* memory is of that one still */
+    }
+    pthread_mutex_lock(&s->mutex);
+    bool deposed = s->deposed;
+    pthread_mutex_unlock(&s->mutex);
+    int written =
+        deposed ? 0 : usage_write(s, everything, generation, (double)WRITES_PER_S / gateways_alive_count(s), now);
+    pthread_mutex_unlock(&usage->flush_mutex);
+    return r < 0 ? r : written;
+}
+
+/* --- what happened to a peer --- */
+
+void usage_forget(struct service *s, const struct key *public_key) {
     pthread_mutex_lock(&s->usage->mutex);
-    struct session *session = table_get(&s->usage->sessions, &router_row_id);
-    if (session) {
-        session_end(s->usage, session);
+    struct live *live = live_get(&s->usage->lives, public_key);
+    if (live) {
+        live_leave(&s->usage->lives, live);
+        live->over = true;
+        live_make_urgent(&s->usage->lives, live);
     }
     pthread_mutex_unlock(&s->usage->mutex);
 }
 
-void usage_forget_tenant(struct service *s, int64_t tunnel_id) {
+void usage_forget_tenant(struct service *s, const struct uuid *tenant_id) {
     size_t at = 0;
+    struct lives *lives = &s->usage->lives;
     pthread_mutex_lock(&s->usage->mutex);
-    struct tenant_sessions *tenant = table_get(&s->usage->tenants, &tunnel_id);
-    if (tenant && tenant->connected) {
-        for (struct session *session; (session = table_each(&s->usage->sessions, &at));) {
-            if (session->tunnel_id == tunnel_id) {
-                session_end(s->usage, session);
+    if (live_tenant_get(lives, tenant_id)) {
+        for (struct live *live; (live = table_each(&lives->peers, &at));) {
+            if (!live->dead && uuid_equal(&live->tenant_id, tenant_id)) {
+                live_leave(lives, live);
+                live->over = true;
+                live_make_urgent(lives, live);
             }
         }
     }
     pthread_mutex_unlock(&s->usage->mutex);
 }
 
+void usage_moved(struct service *s, const struct key *public_key) {
+    pthread_mutex_lock(&s->usage->mutex);
+    struct live *live = live_get(&s->usage->lives, public_key);
+    if (live) {
+        live_leave(&s->usage->lives, live);
+    }
+    pthread_mutex_unlock(&s->usage->mutex);
+}
+
+void usage_taken_out(struct service *s, const struct desired_change *changes, size_t count) {
+    struct lives *lives = &s->usage->lives;
+    pthread_mutex_lock(&s->usage->mutex);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = 0;
+        struct live *live;
+        switch (changes[i].kind) {
+        case DESIRED_PEER_REMOVE:
+            s->usage->restarts++;
+            live = live_get(lives, &changes[i].peer.public_key);
+            if (live) {
+                live_restart(lives, live);
+            }
+            break;
+        case DESIRED_TENANT_REMOVE:
+            s->usage->restarts++;
+            while (live_tenant_get(lives, &changes[i].tenant.id) && (live = table_each(&lives->peers, &at))) {
+                if (!live->dead && uuid_equal(&live->tenant_id, &changes[i].tenant.id)) {
+                    live_restart(lives, live);
+                }
+            }
+            break;
+        case DESIRED_PEER_SET:
+        case DESIRED_TENANT_SET:
+            break;
+        }
+    }
+    pthread_mutex_unlock(&s->usage->mutex);
+}
+
+/* --- for readers --- */
+
+void usage_timestamp(struct service *s, const struct key *public_key, uint8_t timestamp[DESIRED_TIMESTAMP_SIZE]) {
+    pthread_mutex_lock(&s->usage->mutex);
+    const struct live *live = live_get(&s->usage->lives, public_key);
+    if (live && memcmp(live->timestamp, timestamp, DESIRED_TIMESTAMP_SIZE) > 0) {
+        memcpy(timestamp, live->timestamp, DESIRED_TIMESTAMP_SIZE);
+    }
+    pthread_mutex_unlock(&s->usage->mutex);
+}
+
+uint64_t usage_mark(struct service *s) {
+    struct timespec until;
+    int timeout = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += READ_AGAIN_MS * (long)NSEC_PER_MSEC;
+    until.tv_sec += until.tv_nsec / (long)NSEC_PER_SEC;
+    until.tv_nsec %= (long)NSEC_PER_SEC;
+    pthread_mutex_lock(&s->usage->mutex);
+    while (s->usage->telling && timeout == 0) {
+        timeout = pthread_cond_timedwait(&s->usage->told, &s->usage->mutex, &until);
+    }
+    uint64_t mark = s->usage->writes;
+    pthread_mutex_unlock(&s->usage->mutex);
+    return mark;
+}
+
+/* Whether rows took something over since the mark: what was read then and memory do not go together. */
+static bool is_stale(const struct usage *usage, uint64_t mark) {
+    return usage->writes != mark || usage->telling;
+}
+
+static void fill_router(struct service *s, struct router_row *row, int64_t now) {
+    struct router *router = &row->router;
+    const struct live *live = live_get(&s->usage->lives, &router->public_key);
+    if (!live) {
+        return;
+    }
+    bool elsewhere = row->gateway_id && row->gateway_id != s->self.id;
+    bool fresh = live->started_at && live->handshake_at > now - CONNECTED_US;
+    router->bytes_received += live->unwritten_received;
+    router->bytes_sent += live->unwritten_sent;
+    if (elsewhere && !live->advanced) {
+        return;
+    }
+    if (live->handshake_at > router->last_handshake_at) {
+        router->last_handshake_at = live->handshake_at;
+    }
+    if (live->endpoint.sa.sa_family) {
+        router->endpoint = live->endpoint;
+    }
+    if (!elsewhere && router->status != ROUTER_DISABLED) {
+        router->connected = fresh;
+        router->connected_since = !fresh ? 0 : router->connected_since ? router->connected_since : live->started_at;
+        snprintf(router->gateway, sizeof router->gateway, "%s", fresh ? s->self.name : "");
+    }
+}
+
+bool usage_fill_routers(struct service *s, uint64_t mark, struct router_row *rows, size_t count) {
+    int64_t now = clock_wall_us();
+    pthread_mutex_lock(&s->usage->mutex);
+    bool stale = is_stale(s->usage, mark);
+    for (size_t i = 0; !stale && i < count; i++) {
+        fill_router(s, &rows[i], now);
+    }
+    pthread_mutex_unlock(&s->usage->mutex);
+    return !stale;
+}
+
+bool usage_fill_tenants(struct service *s, uint64_t mark, struct tenant_row *rows, size_t count) {
+    pthread_mutex_lock(&s->usage->mutex);
+    bool stale = is_stale(s->usage, mark);
+    for (size_t i = 0; !stale && i < count; i++) {
+        const struct live_tenant *tenant = live_tenant_get(&s->usage->lives, &rows[i].tenant.id);
+        if (tenant) {
+            rows[i].tenant.bytes_received += tenant->unwritten_received;
+            rows[i].tenant.bytes_sent += tenant->unwritten_sent;
+        }
+    }
+    pthread_mutex_unlock(&s->usage->mutex);
+    return !stale;
+}
+
 uint64_t usage_connected(struct service *s) {
     pthread_mutex_lock(&s->usage->mutex);
-    uint64_t connected = s->usage->sessions.count - s->usage->over;
+    uint64_t connected = s->usage->lives.connected;
     pthread_mutex_unlock(&s->usage->mutex);
     return connected;
 }
 
+/* --- open, close --- */
+
 int usage_open(struct service *s) {
-    struct problem problem;
-    struct write w;
-    size_t at = 0;
+    pthread_condattr_t monotonic;
     s->usage = calloc(1, sizeof *s->usage);
     if (!s->usage) {
         return -ENOMEM;
     }
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->usage->flush_mutex, NULL);
     pthread_mutex_init(&s->usage->mutex, NULL);
-    table_open(&s->usage->sessions, sizeof(int64_t), sizeof(struct session));
-    table_open(&s->usage->tenants, sizeof(int64_t), sizeof(struct tenant_sessions));
-    int r = write_begin(s, "gateway", &w, &problem);
-    if (r < 0) {
-        return r;
+    pthread_cond_init(&s->usage->told, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    live_open(&s->usage->lives);
+    if (s->state.up) {
+        char generation[GENERATION_SIZE];
+        snprintf(generation, sizeof generation, "%" PRIx64, s->state.generation);
+        s->usage->generation = s->state.generation;
+        return load(s, generation);
     }
-    r = routers_each_seen(w.conn, w.now - CONNECTED_US, session_load, s->usage);
-    r = r < 0 ? r : tenants_reset_connected(w.conn);
-    for (struct tenant_sessions *t; r == 0 && (t = table_each(&s->usage->tenants, &at));) {
-        t->written = t->connected;
-        r = tenants_set_connected(w.conn, t->tunnel_id, t->connected);
-    }
-    if (r < 0 || (r = write_commit_aside(&w, &problem)) < 0) {
-        write_abort(&w);
-    }
-    return r;
+    return 0;
 }
 
 void usage_close(struct service *s) {
     if (s->usage) {
-        table_free(&s->usage->sessions);
-        table_free(&s->usage->tenants);
+        live_free(&s->usage->lives);
+        pthread_cond_destroy(&s->usage->told);
         pthread_mutex_destroy(&s->usage->mutex);
         pthread_mutex_destroy(&s->usage->flush_mutex);
         free(s->usage);

@@ -37,7 +37,7 @@ int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, 
         w->change_room = room;
     }
     struct change *change = &w->changes[w->change_count++];
-    *change = (struct change){.at = w->now, .kind = kind, .tenant_id = *tenant_id};
+    *change = (struct change){.at = w->now, .kind = kind, .tenant_id = *tenant_id, .gateway_id = w->service->self.id};
     if (router_id) {
         change->router_id = *router_id;
     }
@@ -47,25 +47,37 @@ int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, 
     return 0;
 }
 
+/* A change of ours that has a place in the data plane's queue, or is about to get one: the follower leaves it to us. */
+static void expect(struct service *s, bool more) {
+    pthread_mutex_lock(&s->mutex);
+    s->pending = more ? s->pending + 1 : s->pending - 1;
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static int commit(struct write *w, bool aside, struct problem *ret_problem) {
     struct service *s = w->service;
-    uint64_t revision = 0;
     int r = pool_flush(&w->pool);
     if (r == 0 && w->change_count) {
-        r = changes_append(w->conn, w->changes, w->change_count, w->actor, &revision);
+        r = changes_append(w->conn, w->changes, w->change_count, w->actor, &w->last);
+        w->first = w->last + 1 - w->change_count;
+    }
+    if (!aside) {
+        expect(s, true);
     }
     r = r < 0 ? r : store_commit(w->conn);
     if (r < 0) {
         r = store_problem(w->conn, r, ret_problem);
+        if (!aside) {
+            expect(s, false);
+        }
         write_abort(w);
         return r;
     }
     pthread_mutex_lock(&s->mutex);
     s->tenants += (uint64_t)w->more_tenants;
     s->routers += (uint64_t)w->more_routers;
-    s->recounts += w->recounts;
-    if (w->change_count) {
-        s->revision = revision;
+    if (w->last > s->revision) {
+        s->revision = w->last;
         pthread_cond_broadcast(&s->committed);
     }
     pthread_mutex_unlock(&s->mutex);

@@ -2,7 +2,11 @@
 
 #include <errno.h>
 
+#include "store/conn.h"
 #include "store/store.h"
+
+#define SELECT_CHANGE                                                                                                  \
+    "SELECT revision, at, kind, tenant_id, router_id, actor, gone_public_key, gateway_id FROM vpn_changes "
 
 int changes_append(struct store_conn *conn, struct change *changes, size_t count, const char *actor,
                    uint64_t *ret_revision) {
@@ -17,12 +21,15 @@ int changes_append(struct store_conn *conn, struct change *changes, size_t count
             value_count(c->revision),  value_time(c->at),
             value_text(c->kind),       value_uuid(&c->tenant_id),
             value_uuid(&c->router_id), key_is_zero(&c->gone) ? value_null() : value_key(&c->gone),
-            value_text(actor),
+            value_text(actor),         value_number(c->gateway_id),
         };
         r = query_run(conn,
-                      "INSERT INTO vpn_changes (revision, at, kind, tenant_id, router_id, gone_public_key, actor) "
-                      "VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                      "INSERT INTO vpn_changes (revision, at, kind, tenant_id, router_id, gone_public_key, actor, "
+                      "gateway_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                       values, VALUE_COUNT(values), NULL);
+    }
+    if (r == 0 && conn->driver->announce) {
+        r = query_run(conn, conn->driver->announce, NULL, 0, NULL);
     }
     if (r == 0) {
         *ret_revision = (uint64_t)last;
@@ -44,13 +51,11 @@ int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *ten
     const struct value values[] = {value_count(after), value_number((int64_t)limit), value_uuid(tenant_id)};
     struct query query;
     size_t count = 0;
-    int r =
-        query_begin(conn,
-                    uuid_is_zero(tenant_id) ? "SELECT revision, at, kind, tenant_id, router_id, actor FROM vpn_changes "
-                                              "WHERE revision > $1 ORDER BY revision LIMIT $2"
-                                            : "SELECT revision, at, kind, tenant_id, router_id, actor FROM vpn_changes "
-                                              "WHERE tenant_id = $3 AND revision > $1 ORDER BY revision LIMIT $2",
-                    values, uuid_is_zero(tenant_id) ? 2 : 3, &query);
+    int r = query_begin(conn,
+                        uuid_is_zero(tenant_id) ? SELECT_CHANGE "WHERE revision > $1 ORDER BY revision LIMIT $2"
+                                                : SELECT_CHANGE "WHERE tenant_id = $3 AND revision > $1 "
+                                                                "ORDER BY revision LIMIT $2",
+                        values, uuid_is_zero(tenant_id) ? 2 : 3, &query);
     if (r < 0) {
         return r;
     }
@@ -62,6 +67,8 @@ int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *ten
         query_uuid(&query, 3, &row->tenant_id);
         query_uuid(&query, 4, &row->router_id);
         query_copy(&query, 5, row->actor, sizeof row->actor);
+        query_key(&query, 6, &row->gone);
+        row->gateway_id = query_int(&query, 7);
     }
     query_end(&query);
     if (r < 0) {

@@ -17,6 +17,7 @@ struct change {
     struct uuid tenant_id;
     struct uuid router_id; /* zero: none */
     struct key gone;       /* public key of the peer that this change takes out of the data plane; zero: none */
+    int64_t gateway_id;    /* where it was made */
 };
 
 /* `actor`: who made all of them. */
@@ -30,6 +31,8 @@ struct change_row {
     char kind[32];
     struct uuid tenant_id, router_id;
     char actor[64];
+    struct key gone;
+    int64_t gateway_id;
 };
 /* Up to `limit` after a revision; of one tenant unless `tenant_id` is zero. */
 int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,

@@ -21,6 +21,7 @@
 
 struct driver_conn;
 struct driver_statement;
+struct driver_listener;
 
 struct driver_fault {
     char constraint[64]; /* as PostgreSQL names it by default: table_column_key; "" unless -EEXIST */
@@ -82,6 +83,14 @@ struct driver {
      * filed later (from any thread); and filing them, on a connection of its own, beside readers and the writer. */
     unsigned (*backlog)(struct driver_conn *writer);
     int (*file)(struct driver_conn *conn);
+
+    /* Other processes that write, or NULL where there are none: a statement that tells all who listen when the
+     * transaction commits; and a connection that hears it, from one thread. */
+    const char *announce;
+    int (*listen)(const char *where, const struct driver_options *options, struct driver_listener **ret_listener,
+                  struct driver_fault *ret_fault);
+    int (*await)(struct driver_listener *listener, unsigned ms); /* 1: told; 0: time is up; -ENOTCONN: lost */
+    void (*deafen)(struct driver_listener *listener);
 };
 
 extern const struct driver driver_sqlite;

@@ -148,6 +148,50 @@ static const char *const steps[] = {
     /* Routes on the host that may have outlived their LAN. */
     "CREATE TABLE vpn_stale_routes ("
     "  prefix {inet} PRIMARY KEY);",
+
+    /* 2: several gateways on one database */
+    "CREATE TABLE vpn_gateways ("
+    "  id {serial},"
+    "  identity {uuid} UNIQUE," /* of the installation; survives a new name */
+    "  instance {uuid},"        /* of the process that speaks for it */
+    "  name {text} NOT NULL UNIQUE,"
+    "  endpoint {text} NOT NULL DEFAULT '',"
+    "  region {text} NOT NULL DEFAULT '',"
+    "  version {text} NOT NULL DEFAULT '',"
+    "  backend {text} NOT NULL DEFAULT '',"
+    "  revision BIGINT NOT NULL DEFAULT 0," /* up to here its data plane follows */
+    "  connected_routers BIGINT NOT NULL DEFAULT 0,"
+    "  load_percent BIGINT NOT NULL DEFAULT 0,"
+    "  clock_offset_ms BIGINT NOT NULL DEFAULT 0," /* its clock against the database's */
+    "  started_at {time},"
+    "  heartbeat_at {time});" /* by the database's clock */
+
+    /* A data plane's counters as last added to the router's sums. What was counted before there were gateways belongs
+     * to the first one that comes: it takes the row without a name over. */
+    "CREATE TABLE vpn_counted ("
+    "  router_id BIGINT NOT NULL REFERENCES vpn_configurations (id) ON DELETE CASCADE,"
+    "  gateway_id BIGINT NOT NULL,"
+    "  generation {text} NOT NULL,"
+    "  received BIGINT NOT NULL,"
+    "  sent BIGINT NOT NULL,"
+    "  PRIMARY KEY (router_id, gateway_id));"
+    "INSERT INTO vpn_gateways (name) SELECT '' WHERE EXISTS (SELECT 1 FROM vpn_configurations);"
+    "INSERT INTO vpn_counted (router_id, gateway_id, generation, received, sent) "
+    "SELECT r.id, g.id, r.counted_generation, r.counted_received, r.counted_sent "
+    "FROM vpn_configurations r, vpn_gateways g WHERE r.counted_generation <> '';"
+
+    "ALTER TABLE vpn_configurations DROP COLUMN counted_received;"
+    "ALTER TABLE vpn_configurations DROP COLUMN counted_sent;"
+    "ALTER TABLE vpn_configurations DROP COLUMN counted_generation;"
+
+    /* Who holds the session, and since when; both null: nobody. */
+    "ALTER TABLE vpn_configurations ADD COLUMN gateway_id BIGINT;"
+    "ALTER TABLE vpn_configurations ADD COLUMN connected_since {time};"
+    "CREATE INDEX vpn_configurations_gateway_index ON vpn_configurations (gateway_id) WHERE gateway_id IS NOT NULL;"
+    "UPDATE tenant_vpn_tunnels SET connected_peers = 0 WHERE connected_peers <> 0;"
+
+    "ALTER TABLE vpn_changes ADD COLUMN gateway_id BIGINT NOT NULL DEFAULT 0;" /* where it was made */
+    "ALTER TABLE vpn_stale_routes ADD COLUMN at {time};",
 };
 
 #define STEPS ((int)(sizeof steps / sizeof *steps))

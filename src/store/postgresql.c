@@ -620,4 +620,8 @@ const struct driver driver_postgresql = {
     .blob = column_blob,
     .time = column_time,
     .fault = fault,
+    .announce = "SELECT pg_notify('sallyport', '')",
+    .listen = postgresql_listen,
+    .await = postgresql_await,
+    .deafen = postgresql_deafen,
 };

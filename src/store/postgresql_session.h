@@ -6,8 +6,8 @@
 
 #include "store/driver.h"
 
-#define SESSION_SERVER_LEAST 130000 /* PostgreSQL 13: pg_current_xact_id(), and the oldest that is still looked after  \
-                                     */
+/* PostgreSQL 13: pg_current_xact_id(), and the oldest that is still looked after. */
+#define SESSION_SERVER_LEAST 130000
 /* How long a statement, and one side's silence, may last. */
 #define SESSION_STATEMENT_MS 30000
 #define SESSION_SILENCE_MS 40000
@@ -19,6 +19,11 @@ int session_open(const char *where, const struct driver_options *options, PGconn
 void session_describe(const char *where, char *ret_text, size_t room);
 /* What went wrong: `result`'s error, or the connection's if `result` is NULL or has none. Returns the class. */
 int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_fault);
+/* Hearing of other sessions' commits (postgresql_hint.c; struct driver has the meaning). */
+int postgresql_listen(const char *where, const struct driver_options *options, struct driver_listener **ret_listener,
+                      struct driver_fault *ret_fault);
+int postgresql_await(struct driver_listener *listener, unsigned ms);
+void postgresql_deafen(struct driver_listener *listener);
 /* Whether the other side has not closed the connection, as far as this side knows. */
 bool session_alive(PGconn *pg);
 /* What became of a transaction whose connection was lost while it committed: asked of the server in a session of its

@@ -12,7 +12,8 @@
 #define COLUMNS                                                                                                        \
     "r.id, r.tenant_id, r.tenant_vpn_tunnel_id, r.router_id, r.name, r.status, r.client_public_key, "                  \
     "r.preshared_key_sealed, r.client_ip, r.hub_address, r.address6, r.last_handshake_at, r.handshake_stamp, "         \
-    "r.endpoint, r.bytes_received, r.bytes_sent, r.lans, r.created_at, r.updated_at"
+    "r.endpoint, r.bytes_received, r.bytes_sent, r.lans, r.created_at, r.updated_at, r.gateway_id, "                   \
+    "r.connected_since, (SELECT g.name FROM vpn_gateways g WHERE g.id = r.gateway_id)"
 #define DESIRED                                                                                                        \
     "SELECT " COLUMNS " FROM vpn_configurations r JOIN tenant_vpn_tunnels t ON t.id = r.tenant_vpn_tunnel_id "         \
     "WHERE r.status <> 'disabled' AND t.status = 'active'"
@@ -41,6 +42,10 @@ static void row_read(const struct query *query, struct router_row *row) {
     router->lan_count = (uint32_t)query_count(query, 16);
     router->created_at = query_time(query, 17);
     router->updated_at = query_time(query, 18);
+    row->gateway_id = query_is_null(query, 19) ? 0 : query_int(query, 19);
+    router->connected_since = query_time(query, 20);
+    router->connected = router->connected_since != 0;
+    query_copy(query, 21, router->gateway, sizeof router->gateway);
 }
 
 static struct value stamp_value(const uint8_t timestamp[DESIRED_TIMESTAMP_SIZE]) {
@@ -142,18 +147,8 @@ int routers_set_keys(struct store_conn *conn, const struct router_row *row) {
     };
     return query_run(conn,
                      "UPDATE vpn_configurations SET client_public_key = $2, preshared_key_sealed = $3, status = $4, "
-                     "last_handshake_at = $5, handshake_stamp = $6, counted_received = 0, counted_sent = 0, "
-                     "updated_at = $7 WHERE id = $1",
+                     "last_handshake_at = $5, handshake_stamp = $6, updated_at = $7 WHERE id = $1",
                      values, VALUE_COUNT(values), NULL);
-}
-
-int routers_restart_counting(struct store_conn *conn, int64_t row_id, int64_t tunnel_id) {
-    const struct value value = value_number(row_id ? row_id : tunnel_id);
-    return query_run(conn,
-                     row_id ? "UPDATE vpn_configurations SET counted_received = 0, counted_sent = 0 WHERE id = $1"
-                            : "UPDATE vpn_configurations SET counted_received = 0, counted_sent = 0 "
-                              "WHERE tenant_vpn_tunnel_id = $1 AND (counted_received <> 0 OR counted_sent <> 0)",
-                     &value, 1, NULL);
 }
 
 int routers_delete(struct store_conn *conn, int64_t row_id) {
@@ -220,10 +215,7 @@ int routers_list(struct store_conn *conn, const struct routers_filter *filter, i
         list_and(&list, "r.client_public_key = ", value_key(&filter->public_key), "");
     }
     if (filter->has_connected) {
-        list_and(&list,
-                 filter->connected ? "r.last_handshake_at > "
-                                   : "(r.last_handshake_at IS NULL OR r.last_handshake_at <= ",
-                 value_time(filter->connected_since), filter->connected ? "" : ")");
+        list_text(&list, filter->connected ? " AND r.connected_since IS NOT NULL" : " AND r.connected_since IS NULL");
     }
     list_end(&list, "r.id", limit);
     return run_list(conn, &list, limit, ret_rows, ret_count);
@@ -240,83 +232,22 @@ int routers_list_desired(struct store_conn *conn, int64_t tunnel_id, int64_t aft
     return run_list(conn, &list, limit, ret_rows, ret_count);
 }
 
+int routers_list_changed(struct store_conn *conn, uint64_t after, uint64_t until, size_t limit,
+                         struct router_row *ret_rows, size_t *ret_count) {
+    struct list list;
+    list_begin(&list, DESIRED " AND r.router_id IN (SELECT c.router_id FROM vpn_changes c WHERE c.revision > ",
+               value_count(after));
+    list_and(&list, "c.revision <= ", value_count(until), ")");
+    list_end(&list, "r.id", limit);
+    return run_list(conn, &list, limit, ret_rows, ret_count);
+}
+
 int routers_count(struct store_conn *conn, uint64_t *ret_count) {
     int64_t count = 0;
     int r = query_number(conn, "SELECT COUNT(*) FROM vpn_configurations", NULL, 0, &count);
     if (r == 0) {
         *ret_count = (uint64_t)count;
     }
-    return r;
-}
-
-int routers_get_usage(struct store_conn *conn, const struct key *public_key, struct router_usage *ret_usage) {
-    const struct value value = value_key(public_key);
-    struct query query;
-    int r = query_begin(conn,
-                        "SELECT id, tenant_vpn_tunnel_id, status, router_id, tenant_id, last_handshake_at, "
-                        "bytes_received, bytes_sent, counted_received, counted_sent, counted_generation, "
-                        "handshake_stamp, endpoint FROM vpn_configurations WHERE client_public_key = $1",
-                        &value, 1, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
-        struct router_usage *u = ret_usage;
-        *u = (struct router_usage){.id = query_int(&query, 0), .tunnel_id = query_int(&query, 1)};
-        (void)router_status_parse(query_text(&query, 2), &u->status);
-        query_uuid(&query, 3, &u->router_id);
-        query_uuid(&query, 4, &u->tenant_id);
-        u->last_handshake_at = query_time(&query, 5);
-        u->bytes_received = query_count(&query, 6);
-        u->bytes_sent = query_count(&query, 7);
-        u->counted_received = query_count(&query, 8);
-        u->counted_sent = query_count(&query, 9);
-        query_copy(&query, 10, u->counted_generation, sizeof u->counted_generation);
-        (void)query_blob(&query, 11, u->timestamp, sizeof u->timestamp);
-        query_copy(&query, 12, u->endpoint, sizeof u->endpoint);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
-    }
-    query_end(&query);
-    return r;
-}
-
-int routers_set_usage(struct store_conn *conn, const struct router_usage *u) {
-    const struct value values[] = {
-        value_number(u->id),
-        value_text(router_status_name(u->status)),
-        value_time(u->last_handshake_at),
-        value_count(u->bytes_received),
-        value_count(u->bytes_sent),
-        value_count(u->counted_received),
-        value_count(u->counted_sent),
-        value_text(u->counted_generation),
-        stamp_value(u->timestamp),
-        u->endpoint[0] ? value_text(u->endpoint) : value_null(),
-    };
-    return query_run(conn,
-                     "UPDATE vpn_configurations SET status = $2, last_handshake_at = $3, bytes_received = $4, "
-                     "bytes_sent = $5, counted_received = $6, counted_sent = $7, counted_generation = $8, "
-                     "handshake_stamp = $9, endpoint = $10 WHERE id = $1",
-                     values, VALUE_COUNT(values), NULL);
-}
-
-int routers_each_seen(struct store_conn *conn, int64_t since, routers_seen_fn *fn, void *context) {
-    const struct value value = value_time(since);
-    struct query query;
-    int r = query_begin(conn,
-                        "SELECT id, tenant_vpn_tunnel_id, last_handshake_at FROM vpn_configurations "
-                        "WHERE last_handshake_at > $1",
-                        &value, 1, &query);
-    if (r < 0) {
-        return r;
-    }
-    while ((r = query_next(&query)) == 1) {
-        fn(context, query_int(&query, 0), query_int(&query, 1), query_time(&query, 2));
-    }
-    query_end(&query);
     return r;
 }
 

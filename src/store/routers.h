@@ -14,7 +14,6 @@ struct store_conn;
 struct gateway_columns;
 
 #define ROUTER_SEALED_SIZE 72 /* nonce 24, key 32, tag 16 */
-#define GENERATION_SIZE 24
 
 struct router_row {
     int64_t id; /* of the row; never used again once deleted */
@@ -23,6 +22,7 @@ struct router_row {
     bool has_preshared_key;
     uint8_t sealed[ROUTER_SEALED_SIZE];
     uint8_t timestamp[DESIRED_TIMESTAMP_SIZE]; /* zero: none */
+    int64_t gateway_id;                        /* that holds its session; 0: none */
 };
 
 /* Zero or NULL: does not count. */
@@ -35,8 +35,7 @@ struct routers_filter {
     struct key public_key;
     struct ip_addr address; /* IPv4 (tunnel or hub address) or IPv6 */
     bool connected;
-    bool with_lans;          /* only those that have LANs */
-    int64_t connected_since; /* a handshake after this counts as connected */
+    bool with_lans; /* only those that have LANs */
 };
 
 /* Without LANs (lans.h). -EEXIST: its id, key or address is in use; nothing was written, the transaction goes on. */
@@ -48,8 +47,6 @@ int routers_get_by_key(struct store_conn *conn, const struct key *public_key, st
 int routers_update(struct store_conn *conn, const struct router_row *row);
 /* New keys: what was known of the old key's sessions is forgotten, the bytes stay. -EEXIST. */
 int routers_set_keys(struct store_conn *conn, const struct router_row *row);
-/* The data plane counts this one (or, with router_id 0, this tenant's) from zero again: it was taken out. */
-int routers_restart_counting(struct store_conn *conn, int64_t row_id, int64_t tunnel_id);
 int routers_delete(struct store_conn *conn, int64_t row_id);
 /* Up to `limit` rows after row `after`, in order of creation. */
 int routers_list(struct store_conn *conn, const struct routers_filter *filter, int64_t after, size_t limit,
@@ -58,26 +55,12 @@ int routers_list(struct store_conn *conn, const struct routers_filter *filter, i
  * `tunnel_id` is not 0. */
 int routers_list_desired(struct store_conn *conn, int64_t tunnel_id, int64_t after, size_t limit,
                          struct router_row *ret_rows, size_t *ret_count);
+/* Likewise those that changes after revision `after`, up to and including `until`, are about, in order of creation. */
+int routers_list_changed(struct store_conn *conn, uint64_t after, uint64_t until, size_t limit,
+                         struct router_row *ret_rows, size_t *ret_count);
 /* -ENOENT also for one that does not belong into the data plane. */
 int routers_get_desired(struct store_conn *conn, const struct key *public_key, struct router_row *ret_row);
 int routers_count(struct store_conn *conn, uint64_t *ret_count);
 
-/* What usage must know of a router, and writes back. */
-struct router_usage {
-    int64_t id, tunnel_id;
-    enum router_status status;
-    struct uuid router_id, tenant_id;
-    int64_t last_handshake_at;
-    uint64_t bytes_received, bytes_sent;
-    uint64_t counted_received, counted_sent; /* the data plane's own counters as last added to the above */
-    char counted_generation[GENERATION_SIZE];
-    uint8_t timestamp[DESIRED_TIMESTAMP_SIZE];
-    char endpoint[ENDPOINT_TEXT_SIZE];
-};
-int routers_get_usage(struct store_conn *conn, const struct key *public_key, struct router_usage *ret_usage);
-int routers_set_usage(struct store_conn *conn, const struct router_usage *usage);
-/* Calls fn for every router whose last handshake is after `since`. */
-typedef void routers_seen_fn(void *context, int64_t row_id, int64_t tunnel_id, int64_t last_handshake_at);
-int routers_each_seen(struct store_conn *conn, int64_t since, routers_seen_fn *fn, void *context);
 /* Writes the gateway's columns where they differ. */
 int routers_set_gateway(struct store_conn *conn, const struct gateway_columns *gateway);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "store/away.h"
 #include "store/conn.h"
@@ -20,6 +21,7 @@ struct store {
     unsigned reader_limit;
     struct away away;
     struct store_conn writer;
+    struct driver_listener *listener; /* store_await()'s thread only; NULL: not needed yet, or lost */
     struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
     /* under `mutex` */
     pthread_mutex_t mutex;
@@ -37,6 +39,9 @@ void store_close(struct store *store) {
     for (unsigned i = 0; i < store->reader_count; i++) {
         conn_close(store->readers[i]);
         free(store->readers[i]);
+    }
+    if (store->listener) {
+        store->driver->deafen(store->listener);
     }
     if (store->clerk) {
         conn_close(store->clerk);
@@ -203,6 +208,33 @@ int store_tidy(struct store *store) {
         store->clerk = clerk;
     }
     return driver->file(store->clerk->conn);
+}
+
+bool store_is_shared(const struct store *store) {
+    return store->driver->listen != NULL;
+}
+
+int store_await(struct store *store, unsigned ms) {
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    const struct driver *driver = store->driver;
+    const struct driver_options options = {.busy_ms = store->options.busy_ms};
+    struct driver_fault fault = {0};
+    int r = 0;
+    if (driver->listen && !store->listener && away_may_try(&store->away, &fault)) {
+        r = driver->listen(store->where, &options, &store->listener, &fault);
+        away_tried(&store->away, r, &fault);
+    }
+    if (!store->listener) {
+        nanosleep(&pause, NULL);
+        return r;
+    }
+    r = driver->await(store->listener, ms);
+    if (r < 0) {
+        driver->deafen(store->listener);
+        store->listener = NULL;
+        nanosleep(&pause, NULL);
+    }
+    return r;
 }
 
 int store_begin(struct store_conn *conn, bool write) {

@@ -44,6 +44,12 @@ void store_reader_put(struct store *store, struct store_conn *conn); /* accepts 
  * when there is nothing to do. */
 int store_tidy(struct store *store);
 
+/* Whether other processes may write into it too. */
+bool store_is_shared(const struct store *store);
+/* Waits until somebody committed a change, as far as the database tells, at most so long. Always from the same thread.
+ * A hint: who must know looks himself. */
+int store_await(struct store *store, unsigned ms);
+
 /* A transaction: for writing it holds the database's write lock from the start, against other processes and gateways
  * too; for reading it sees one state throughout. -EINPROGRESS of a commit: nobody can say whether it was done. */
 int store_begin(struct store_conn *conn, bool write);

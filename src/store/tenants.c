@@ -135,15 +135,12 @@ int tenants_add_usage(struct store_conn *conn, int64_t row_id, uint64_t bytes_re
                      values, VALUE_COUNT(values), NULL);
 }
 
-int tenants_reset_connected(struct store_conn *conn) {
-    return query_run(conn, "UPDATE tenant_vpn_tunnels SET connected_peers = 0 WHERE connected_peers <> 0", NULL, 0,
-                     NULL);
-}
-
-int tenants_set_connected(struct store_conn *conn, int64_t row_id, uint32_t connected) {
-    const struct value values[] = {value_number(row_id), value_number(connected)};
-    return query_run(conn, "UPDATE tenant_vpn_tunnels SET connected_peers = $2 WHERE id = $1", values,
-                     VALUE_COUNT(values), NULL);
+int tenants_add_connected(struct store_conn *conn, int64_t row_id, int64_t more) {
+    const struct value values[] = {value_number(row_id), value_number(more)};
+    return query_run(conn,
+                     "UPDATE tenant_vpn_tunnels SET connected_peers = connected_peers + $2 "
+                     "WHERE id = $1 AND connected_peers + $2 >= 0",
+                     values, VALUE_COUNT(values), NULL);
 }
 
 int tenants_list(struct store_conn *conn, const struct tenants_filter *filter, int64_t after, size_t limit,

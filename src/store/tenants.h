@@ -45,8 +45,7 @@ int tenants_delete(struct store_conn *conn, const struct tenant_row *row);
 int tenants_add_routers(struct store_conn *conn, int64_t row_id, int64_t more);
 int tenants_set_next_offset(struct store_conn *conn, int64_t row_id, uint64_t next_offset);
 int tenants_add_usage(struct store_conn *conn, int64_t row_id, uint64_t bytes_received, uint64_t bytes_sent);
-int tenants_reset_connected(struct store_conn *conn); /* of all, to 0 */
-int tenants_set_connected(struct store_conn *conn, int64_t row_id, uint32_t connected);
+int tenants_add_connected(struct store_conn *conn, int64_t row_id, int64_t more);
 /* Up to `limit` rows after row `after`, in order of creation. */
 int tenants_list(struct store_conn *conn, const struct tenants_filter *filter, int64_t after, size_t limit,
                  struct tenant_row *ret_rows, size_t *ret_count);

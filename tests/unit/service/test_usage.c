@@ -38,7 +38,7 @@ static void session(struct gateway *g, const struct router *router, uint64_t rec
     peer.is.timestamp[10] = (uint8_t)(handshake_at / USEC_PER_SEC >> 8);
     assert_int_equal(endpoint_parse("192.0.2.7:4000", &peer.is.endpoint), 0);
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
 }
 
 static void a_first_handshake_makes_a_router_active(void **state) {
@@ -74,10 +74,10 @@ static void what_did_not_change_is_not_written(void **state) {
     struct router_made made = make_router(g, &tenant, "r", NULL);
     session(g, &made.router, 100, 200, clock_wall_us());
     int64_t before = gateway_number(g, "SELECT total_changes()");
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     struct actual_peer peer = peer_of(&made.router);
     fake_plane_put(&peer); /* touched, but the same */
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(gateway_number(g, "SELECT total_changes()"), before);
 }
 
@@ -109,7 +109,7 @@ static void disabling_counts_anew_from_zero(void **state) {
     struct problem p;
     session(g, &made.router, 100, 1, clock_wall_us());
     assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, true, &router, &p), 0);
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
     assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, false, &router, &p), 0);
     assert_int_equal(router.status, ROUTER_ACTIVE);
@@ -117,7 +117,7 @@ static void disabling_counts_anew_from_zero(void **state) {
     assert_int_equal(router_of(g, &made.router.id).bytes_received, 250);
     assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_DISABLED, &tenant, &p),
                      0);
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
     assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_ACTIVE, &tenant, &p), 0);
     session(g, &made.router, 200, 1, clock_wall_us());
@@ -193,7 +193,7 @@ static void connected_ends_three_minutes_after_the_handshake(void **state) {
     assert_int_equal(status.connected_routers, 1); /* known again from the store */
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
     assert_int_equal(service_router_delete(g->service, &gateway_admin, &fresh.router.id, &p), 0);
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
 }
 
@@ -219,8 +219,8 @@ static void a_data_plane_that_is_away_loses_nothing(void **state) {
     peer.bytes_received = 50;
     fake_plane_put(&peer);
     fake_plane_fail(FAKE_EACH_PEER, 0, 1, -EIO);
-    assert_int_equal(usage_flush(g->service), -EIO);
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), -EIO);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(router_of(g, &made.router.id).bytes_received, 50);
 }
 
@@ -236,7 +236,7 @@ static void many_sessions_are_flushed_in_batches(void **state) {
         peer.last_handshake_at_us = clock_wall_us();
         fake_plane_put(&peer);
     }
-    assert_int_equal(usage_flush(g->service), 0);
+    assert_int_equal(usage_flush(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 10 * COUNT);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, COUNT);
     free(made);

@@ -6,13 +6,17 @@
 #include "store/answers.h"
 #include "store/blocks.h"
 #include "store/changes.h"
+#include "store/gateways.h"
 #include "store/lans.h"
 #include "store/ranges.h"
+#include "store/sessions.h"
 #include "store/settings.h"
 #include "store/tokens.h"
 
 static const struct tenants_filter all_tenants;
 static const struct routers_filter all_routers;
+
+enum { HERE = 11, THERE = 12 }; /* gateways */
 
 /* --- tenants --- */
 
@@ -57,7 +61,8 @@ static void a_tenant_changes_and_counts(void **state) {
     assert_int_equal(tenants_add_routers(d->conn, row.id, -1), 0);
     assert_int_equal(tenants_add_usage(d->conn, row.id, 100, 10), 0);
     assert_int_equal(tenants_add_usage(d->conn, row.id, 1, 1), 0);
-    assert_int_equal(tenants_set_connected(d->conn, row.id, 2), 0);
+    assert_int_equal(tenants_add_connected(d->conn, row.id, 3), 0);
+    assert_int_equal(tenants_add_connected(d->conn, row.id, -1), 0);
     assert_int_equal(tenants_set_next_offset(d->conn, row.id, 512), 0);
     assert_int_equal(tenants_get(d->conn, &row.tenant.id, &back), 0);
     assert_string_equal(back.tenant.name, "Other");
@@ -69,9 +74,9 @@ static void a_tenant_changes_and_counts(void **state) {
     assert_int_equal(back.tenant.bytes_sent, 11);
     assert_int_equal(back.tenant.connected_routers, 2);
     assert_int_equal(back.next_offset, 512);
-    assert_int_equal(tenants_reset_connected(d->conn), 0);
+    assert_int_equal(tenants_add_connected(d->conn, row.id, -3), 0); /* never below none */
     assert_int_equal(tenants_get(d->conn, &row.tenant.id, &back), 0);
-    assert_int_equal(back.tenant.connected_routers, 0);
+    assert_int_equal(back.tenant.connected_routers, 2);
 }
 
 static void deleting_a_tenant_takes_all_it_owns(void **state) {
@@ -189,15 +194,14 @@ static void a_routers_id_key_and_addresses_are_unique(void **state) {
     assert_string_equal(store_constraint(d->conn), "vpn_configurations_client_public_key_key");
 }
 
-static void new_keys_forget_the_old_ones_sessions(void **state) {
+static void new_keys_leave_the_bytes(void **state) {
     struct database *d = *state;
     struct tenant_row tenant = add_tenant(d, 1, ADDRESSING_PRIVATE);
     struct router_row row = add_router(d, &tenant, 1), back;
-    struct router_usage usage;
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &usage), 0);
-    usage.counted_received = 5;
-    usage.bytes_received = 50;
-    assert_int_equal(routers_set_usage(d->conn, &usage), 0);
+    struct session_row session;
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, HERE, &session), 0);
+    session.bytes_received = 50;
+    assert_int_equal(sessions_set(d->conn, &session), 0);
     row.router.public_key = key_of(99);
     row.has_preshared_key = true;
     memset(row.sealed, 7, sizeof row.sealed);
@@ -206,60 +210,138 @@ static void new_keys_forget_the_old_ones_sessions(void **state) {
     assert_true(back.has_preshared_key);
     assert_memory_equal(back.sealed, row.sealed, sizeof row.sealed);
     assert_int_equal(back.router.bytes_received, 50);
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &usage), 0);
-    assert_int_equal(usage.counted_received, 0);
 }
 
-static void usage_comes_back_as_it_went(void **state) {
+/* --- sessions and gateways --- */
+
+static void a_session_comes_back_as_it_went(void **state) {
     struct database *d = *state;
     struct tenant_row tenant = add_tenant(d, 1, ADDRESSING_PRIVATE);
     struct router_row row = add_router(d, &tenant, 1), back;
-    struct router_usage usage, again;
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &usage), 0);
-    usage.status = ROUTER_ACTIVE;
-    usage.last_handshake_at = 1700000000123456;
-    usage.bytes_received = 1000;
-    usage.bytes_sent = 2000;
-    usage.counted_received = 10;
-    usage.counted_sent = 20;
-    snprintf(usage.counted_generation, sizeof usage.counted_generation, "%s", "abc");
-    memset(usage.timestamp, 0x40, sizeof usage.timestamp);
-    snprintf(usage.endpoint, sizeof usage.endpoint, "[2001:db8::1]:4000");
-    assert_int_equal(routers_set_usage(d->conn, &usage), 0);
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &again), 0);
-    assert_memory_equal(&again, &usage, sizeof usage);
+    struct session_row session, again;
+    struct gateway_row gateway = {.name = "north"};
+    assert_int_equal(gateways_put(d->conn, &gateway), 0);
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, gateway.id, &session), 0);
+    assert_int_equal(session.gateway_id, 0);
+    session.status = ROUTER_ACTIVE;
+    session.last_handshake_at = 1700000000123456;
+    session.bytes_received = 1000;
+    session.bytes_sent = 2000;
+    session.gateway_id = gateway.id;
+    session.connected_since = 1700000000000456;
+    session.counted_received = 10;
+    session.counted_sent = 20;
+    snprintf(session.counted_generation, sizeof session.counted_generation, "%s", "abc");
+    memset(session.timestamp, 0x40, sizeof session.timestamp);
+    snprintf(session.endpoint, sizeof session.endpoint, "[2001:db8::1]:4000");
+    assert_int_equal(sessions_set(d->conn, &session), 0);
+    assert_int_equal(sessions_set_counted(d->conn, gateway.id, &session), 0);
+    assert_int_equal(sessions_get_row(d->conn, row.id, gateway.id, &again), 0);
+    assert_memory_equal(&again, &session, sizeof session);
     assert_int_equal(routers_get(d->conn, &row.router.id, &back), 0);
     assert_int_equal(back.router.status, ROUTER_ACTIVE);
     assert_int_equal(back.router.last_handshake_at, 1700000000123456);
     assert_int_equal(back.router.bytes_sent, 2000);
-    assert_memory_equal(back.timestamp, usage.timestamp, sizeof usage.timestamp);
+    assert_memory_equal(back.timestamp, session.timestamp, sizeof session.timestamp);
     assert_int_equal(back.router.endpoint.sa.sa_family, AF_INET6);
-    assert_int_equal(routers_restart_counting(d->conn, row.id, 0), 0);
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &again), 0);
-    assert_int_equal(again.counted_sent, 0);
-    assert_int_equal(again.bytes_sent, 2000);
+    assert_true(back.router.connected);
+    assert_int_equal(back.router.connected_since, 1700000000000456);
+    assert_string_equal(back.router.gateway, "north");
 }
 
-static void count_seen(void *context, int64_t row_id, int64_t tunnel_id, int64_t at) {
-    (void)tunnel_id;
-    (void)at;
-    *(int64_t *)context += row_id;
-}
-
-static void only_recent_handshakes_are_seen(void **state) {
+static void each_gateway_counts_for_itself(void **state) {
     struct database *d = *state;
     struct tenant_row tenant = add_tenant(d, 1, ADDRESSING_PRIVATE);
-    int64_t sum = 0;
-    struct router_row last = {0};
-    for (unsigned i = 1; i <= 3; i++) {
-        struct router_usage usage;
-        last = add_router(d, &tenant, i);
-        assert_int_equal(routers_get_usage(d->conn, &last.router.public_key, &usage), 0);
-        usage.last_handshake_at = i == 1 ? 0 : 1700000000000000 + i;
-        assert_int_equal(routers_set_usage(d->conn, &usage), 0);
+    struct router_row row = add_router(d, &tenant, 1);
+    struct session_row here, there;
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, HERE, &here), 0);
+    here.counted_received = 5;
+    assert_int_equal(sessions_set_counted(d->conn, HERE, &here), 0);
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, THERE, &there), 0);
+    assert_int_equal(there.counted_received, 0);
+    there.counted_received = 7;
+    assert_int_equal(sessions_set_counted(d->conn, THERE, &there), 0);
+    here.counted_received = 6;
+    assert_int_equal(sessions_set_counted(d->conn, HERE, &here), 0);
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, THERE, &there), 0);
+    assert_int_equal(there.counted_received, 7);
+    assert_int_equal(sessions_restart_counting(d->conn, row.id, 0), 0); /* it leaves every data plane */
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, HERE, &here), 0);
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, THERE, &there), 0);
+    assert_int_equal(here.counted_received + there.counted_received, 0);
+    there.counted_sent = 9;
+    assert_int_equal(sessions_set_counted(d->conn, THERE, &there), 0);
+    assert_int_equal(sessions_restart_counting(d->conn, 0, tenant.id), 0);
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, THERE, &there), 0);
+    assert_int_equal(there.counted_sent, 0);
+    assert_int_equal(routers_delete(d->conn, row.id), 0);
+    assert_int_equal(sessions_get_row(d->conn, row.id, THERE, &there), -ENOENT);
+}
+
+static uint32_t connected_of(struct database *d, const struct tenant_row *tenant) {
+    struct tenant_row back;
+    assert_int_equal(tenants_get_row(d->conn, tenant->id, &back), 0);
+    return back.tenant.connected_routers;
+}
+
+static void sessions_are_held_until_they_end(void **state) {
+    struct database *d = *state;
+    struct tenant_row tenant = add_tenant(d, 1, ADDRESSING_PRIVATE);
+    struct session_row session, held[4];
+    int64_t ids[4];
+    size_t count = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        ids[i] = add_router(d, &tenant, i + 1).id;
+        assert_int_equal(sessions_get_row(d->conn, ids[i], HERE, &session), 0);
+        session.gateway_id = i == 3 ? THERE : HERE;
+        session.connected_since = 1700000000000000;
+        assert_int_equal(sessions_set(d->conn, &session), 0);
+        assert_int_equal(tenants_add_connected(d->conn, tenant.id, 1), 0);
     }
-    assert_int_equal(routers_each_seen(d->conn, 1700000000000002, count_seen, &sum), 0);
-    assert_int_equal(sum, last.id);
+    assert_int_equal(sessions_list_held(d->conn, HERE, ids[0], 4, held, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(held[0].id, ids[1]);
+    assert_int_equal(sessions_end(d->conn, ids[1], 0), 0);
+    assert_int_equal(sessions_end(d->conn, ids[1], 0), 0); /* once is enough */
+    assert_int_equal(connected_of(d, &tenant), 3);
+    assert_int_equal(sessions_list_held(d->conn, HERE, 0, 4, held, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(sessions_end(d->conn, 0, tenant.id), 0);
+    assert_int_equal(connected_of(d, &tenant), 0);
+    assert_int_equal(sessions_list_held(d->conn, THERE, 0, 4, held, &count), 0);
+    assert_int_equal(count, 0);
+}
+
+static void a_gateway_is_known_by_its_identity_then_by_its_name(void **state) {
+    struct database *d = *state;
+    struct gateway_row north = {.identity = uuid_of(1), .instance = uuid_of(2), .name = "north", .region = "eu"},
+                       south = {.instance = uuid_of(3), .name = "south"}, twin = {.name = "north"}, back, *list;
+    const struct uuid none = {0}, other = uuid_of(9);
+    int64_t now = 0;
+    size_t count = 0;
+    assert_int_equal(gateways_find(d->conn, &north.identity, "north", &back), -ENOENT);
+    assert_int_equal(gateways_put(d->conn, &north), 0);
+    assert_int_equal(gateways_put(d->conn, &south), 0);
+    assert_int_equal(gateways_put(d->conn, &twin), -EEXIST);
+    assert_int_equal(gateways_find(d->conn, &north.identity, "renamed", &back), 0);
+    assert_int_equal(back.id, north.id);
+    assert_string_equal(back.region, "eu");
+    assert_int_equal(gateways_find(d->conn, &none, "south", &back), 0);
+    assert_int_equal(back.id, south.id);
+    assert_int_equal(gateways_find(d->conn, &other, "east", &back), -ENOENT);
+    assert_int_equal(gateways_clock(d->conn, &now), 0);
+    north.revision = 7;
+    north.heartbeat_at = now;
+    assert_int_equal(gateways_beat(d->conn, &north), 0);
+    assert_int_equal(gateways_find_by_name(d->conn, "north", &back), 0);
+    assert_int_equal(back.revision, 7);
+    assert_int_equal(back.heartbeat_at, now);
+    north.instance = uuid_of(4); /* somebody else speaks for it now */
+    assert_int_equal(gateways_beat(d->conn, &north), -ENOENT);
+    assert_int_equal(gateways_list(d->conn, &list, &count), 0);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].name, "north");
+    free(list);
 }
 
 static size_t routers_matching(struct database *d, const struct routers_filter *filter) {
@@ -276,10 +358,11 @@ static void routers_are_listed_by_filter(void **state) {
     for (unsigned i = 1; i <= 6; i++) {
         row = add_router(d, i <= 2 ? &one : &two, i);
     }
-    struct router_usage usage;
-    assert_int_equal(routers_get_usage(d->conn, &row.router.public_key, &usage), 0);
-    usage.last_handshake_at = 1700000000000000;
-    assert_int_equal(routers_set_usage(d->conn, &usage), 0);
+    struct session_row session;
+    assert_int_equal(sessions_get(d->conn, &row.router.public_key, HERE, &session), 0);
+    session.gateway_id = HERE;
+    session.connected_since = 1700000000000000;
+    assert_int_equal(sessions_set(d->conn, &session), 0);
 #define MATCHING(...) routers_matching(d, &(struct routers_filter){__VA_ARGS__})
     assert_int_equal(routers_matching(d, &all_routers), 6);
     assert_int_equal(MATCHING(.tenant_id = one.tenant.id), 2);
@@ -292,12 +375,11 @@ static void routers_are_listed_by_filter(void **state) {
     assert_int_equal(MATCHING(.address = ip_of("10.0.0.5")), 1);
     assert_int_equal(MATCHING(.address = ip_of("fd00::a00:5")), 1);
     assert_int_equal(MATCHING(.address = ip_of("fd01::a00:5")), 0);
-    assert_int_equal(MATCHING(.has_connected = true, .connected = true, .connected_since = 1699999999999999), 1);
-    assert_int_equal(MATCHING(.has_connected = true, .connected = false, .connected_since = 1699999999999999), 5);
-    assert_int_equal(MATCHING(.has_connected = true, .connected = true, .connected_since = 1700000000000000), 0);
+    assert_int_equal(MATCHING(.has_connected = true, .connected = true), 1);
+    assert_int_equal(MATCHING(.has_connected = true, .connected = false), 5);
     assert_int_equal(MATCHING(.tenant_id = two.tenant.id, .name = "Router 4", .contains = "4", .has_status = true,
                               .has_public_key = true, .public_key = key_of(4), .address = ip_of("10.0.0.4"),
-                              .has_connected = true, .connected_since = 1),
+                              .has_connected = true),
                      1);
 }
 
@@ -391,11 +473,16 @@ static void routes_are_of_enabled_routers_in_the_shared_space(void **state) {
     assert_int_equal(lans_each_of_tenant(d->conn, two.id, count_prefix, &count), 0);
     assert_int_equal(count, 2);
     count = 0;
-    assert_int_equal(lans_stale_add(d->conn, &la), 0);
-    assert_int_equal(lans_stale_add(d->conn, &la), 0);
+    assert_int_equal(lans_stale_add(d->conn, &la, 1700000000000000), 0);
+    assert_int_equal(lans_stale_add(d->conn, &lb, 1700000000000000), 0);
+    assert_int_equal(lans_stale_add(d->conn, &lb, 1700000000000001), 0);
     assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
-    assert_int_equal(count, 1);
-    assert_int_equal(lans_stale_forget(d->conn, &la), 0);
+    assert_int_equal(count, 1); /* the other is wanted */
+    assert_int_equal(lans_stale_forget(d->conn, 1700000000000000), 0);
+    count = 0;
+    assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
+    assert_int_equal(count, 1); /* gone again since */
+    assert_int_equal(lans_stale_forget(d->conn, 1700000000000001), 0);
     assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
     assert_int_equal(count, 1);
 }
@@ -620,9 +707,11 @@ int main(void) {
         WITH_DATABASE(tenants_are_listed_in_pages_and_by_filter),
         WITH_DATABASE(a_router_comes_back_as_it_went),
         WITH_DATABASE(a_routers_id_key_and_addresses_are_unique),
-        WITH_DATABASE(new_keys_forget_the_old_ones_sessions),
-        WITH_DATABASE(usage_comes_back_as_it_went),
-        WITH_DATABASE(only_recent_handshakes_are_seen),
+        WITH_DATABASE(new_keys_leave_the_bytes),
+        WITH_DATABASE(a_session_comes_back_as_it_went),
+        WITH_DATABASE(each_gateway_counts_for_itself),
+        WITH_DATABASE(sessions_are_held_until_they_end),
+        WITH_DATABASE(a_gateway_is_known_by_its_identity_then_by_its_name),
         WITH_DATABASE(routers_are_listed_by_filter),
         WITH_DATABASE(disabled_ones_do_not_belong_into_the_data_plane),
         WITH_DATABASE(the_gateways_columns_follow_its_configuration),
