@@ -24,6 +24,7 @@
 static const char *const passed_on[] = {
     "SALLYPORT_WG_DIR",
     "SALLYPORT_TEST_CLOCK_RATE",
+    "SALLYPORT_TEST_CLOCK_OFFSET",
     "PATH",
     "LD_LIBRARY_PATH",
     "ASAN_OPTIONS",

@@ -1,8 +1,10 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,8 +18,18 @@ uint64_t clock_mono_ns(void) {
     return read_ns(CLOCK_BOOTTIME);
 }
 
+/* Tests set this clock wrong: seconds ahead (or, negative, behind). */
+static int64_t offset_ns;
+static pthread_once_t offset_once = PTHREAD_ONCE_INIT;
+
+static void read_offset(void) {
+    const char *text = getenv("SALLYPORT_TEST_CLOCK_OFFSET");
+    offset_ns = text ? strtol(text, NULL, 10) * (int64_t)NSEC_PER_SEC : 0;
+}
+
 uint64_t clock_wall_ns(void) {
-    return read_ns(CLOCK_REALTIME);
+    pthread_once(&offset_once, read_offset);
+    return read_ns(CLOCK_REALTIME) + (uint64_t)offset_ns;
 }
 
 int64_t clock_wall_us(void) {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- how values are read: each returns NULL, or what is wrong --- */
 
@@ -76,6 +77,16 @@ static const char *read_endpoint(const struct row *row, const char *value, void 
     return read_text(row, value, at);
 }
 
+/* Names of gateways and regions: for people, for logs, for labels. */
+static const char *read_name(const struct row *row, const char *value, void *at) {
+    for (const char *c = value; *c; c++) {
+        if (!isalnum((unsigned char)*c) && !strchr("_-.", *c)) {
+            return "is not a name; use letters, digits, _ - and .";
+        }
+    }
+    return read_text(row, value, at);
+}
+
 static const char *read_pool(const struct row *row, const char *value, void *at) {
     struct prefix prefix;
     bool host_bits;
@@ -137,8 +148,14 @@ static const char *read_log_level(const struct row *row, const char *value, void
 }
 
 static const char *read_store(const struct row *row, const char *value, void *at) {
-    if (strncmp(value, "sqlite:", 7) != 0 || !value[7]) {
-        return "must be sqlite:PATH; other databases are not built in";
+    static const char *const schemes[] = {"sqlite:", "postgresql:", "postgres:"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t size = strlen(schemes[i]);
+        known = known || (strncmp(value, schemes[i], size) == 0 && value[size]);
+    }
+    if (!known) {
+        return "must be sqlite:PATH or postgresql://USER@HOST/DATABASE";
     }
     return read_text(row, value, at);
 }
@@ -156,6 +173,10 @@ static const struct row rows[] = {
     {"gateway", "ula", read_ula, AT(ula)},
     {"gateway", "mtu", read_number, AT(mtu), .least = 1280, .most = 65455},
     {"gateway", "private_key_file", read_text, TEXT(private_key_file)},
+    {"gateway", "name", read_name, TEXT(name)},
+    {"gateway", "region", read_name, TEXT(region)},
+    {"gateway", "database_grace_seconds", read_number, AT(database_grace_seconds), .most = 86400},
+    {"gateway", "clock_tolerance_seconds", read_number, AT(clock_tolerance_seconds), .most = 86400},
     {"backend", "kind", read_backend, AT(backend)},
     {"backend", "engine_path", read_text, TEXT(engine_path)},
     {"backend", "workers", read_number, AT(workers), .most = 64},
@@ -330,12 +351,23 @@ static void set_defaults(struct config *config) {
         .state_dir = "/var/lib/sallyport",
         .log_level = LOG_LEVEL_INFO,
         .reconcile_seconds = 60,
-        .usage_seconds = 10,
+        .usage_seconds = 2,
+        .database_grace_seconds = 300,
+        .clock_tolerance_seconds = 30,
     };
 }
 
 /* What is derived from other keys, and what must fit together. */
 static void complete(struct config *c, struct buf *faults) {
+    /* systemd hands over what LoadCredential=server.key names (systemd.exec, "Credentials"). */
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    if (!c->private_key_file[0] && credentials) {
+        char path[CONFIG_TEXT_SIZE];
+        int size = snprintf(path, sizeof path, "%s/server.key", credentials);
+        if (size > 0 && (size_t)size < sizeof path && access(path, F_OK) == 0) {
+            memcpy(c->private_key_file, path, sizeof path);
+        }
+    }
     if (!c->private_key_file[0] && (size_t)snprintf(c->private_key_file, sizeof c->private_key_file, "%s/server.key",
                                                     c->state_dir) >= sizeof c->private_key_file) {
         buf_text(faults, "[daemon] state_dir is too long\n");

@@ -31,6 +31,10 @@ struct config {
     struct prefix ula; /* family 0: generated */
     uint32_t mtu;
     char private_key_file[CONFIG_TEXT_SIZE];
+    char name[64];   /* among the gateways of one database; "": the host's */
+    char region[64]; /* for people */
+    uint32_t database_grace_seconds;
+    uint32_t clock_tolerance_seconds;
     /* [backend] */
     enum config_backend backend;
     char engine_path[CONFIG_TEXT_SIZE];

@@ -234,8 +234,10 @@ static void process_prepare(sigset_t *ret_signals) {
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Whether there may be routers that know a key already. Of a server nobody can say before it was asked. */
 static bool store_exists(const char *url) {
-    return access(url + strlen("sqlite:"), F_OK) == 0;
+    static const char file[] = "sqlite:";
+    return strncmp(url, file, sizeof file - 1) == 0 && access(url + sizeof file - 1, F_OK) == 0;
 }
 
 static int service_start(struct gateway *g, struct problem *problem) {
@@ -259,8 +261,17 @@ static int service_start(struct gateway *g, struct problem *problem) {
                            .engine_log = g->engine_log[0] ? g->engine_log : NULL},
         .reconcile_s = c->reconcile_seconds,
         .usage_s = c->usage_seconds,
+        .name = c->name,
+        .region = c->region,
+        .version = SALLYPORT_VERSION,
+        .grace_s = c->database_grace_seconds,
+        .clock_tolerance_s = c->clock_tolerance_seconds,
     };
-    int error = secret_read_key(c->private_key_file, !store_exists(c->store_url), &made, &sc.private_key, problem);
+    int error = secret_read_identity(c->state_dir, &sc.identity, problem);
+    if (error < 0) {
+        return error;
+    }
+    error = secret_read_key(c->private_key_file, !store_exists(c->store_url), &made, &sc.private_key, problem);
     if (error < 0) {
         return error;
     }
@@ -271,6 +282,9 @@ static int service_start(struct gateway *g, struct problem *problem) {
              sc.backend_why);
     error = service_open(&sc, &g->service, problem);
     sodium_memzero(&sc.private_key, sizeof sc.private_key);
+    if (error < 0 && made) {
+        unlink(c->private_key_file); /* nobody knows it, and the database may want another */
+    }
     return error;
 }
 
@@ -342,10 +356,24 @@ static void gateway_close(struct gateway *g) {
     free(g->tls_key);
 }
 
+/* Says what is wrong with this gateway among the others, once. */
+static void fleet_watch(const struct service_status *status, char was[256]) {
+    if (strcmp(was, status->warning) != 0) {
+        if (status->warning[0]) {
+            log_warning("%s", status->warning);
+        } else {
+            log_info("this gateway is well among the others again");
+        }
+        memcpy(was, status->warning, sizeof status->warning);
+    }
+}
+
 /* Says once what became of the data plane, and again when that changes. */
 static void data_plane_watch(struct gateway *g, bool *was_well, char was[256]) {
     struct service_status status = {0};
+    static char warned[256];
     service_status(g->service, &status);
+    fleet_watch(&status, warned);
     bool well = status.backend.up && !status.trouble[0];
     if (well && !*was_well) {
         log_info("the data plane is up%s", status.in_sync ? " and holds what it should" : "");

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define PATH_SIZE 600
 #define TEXT_MAX (1u << 20)
 
@@ -98,7 +100,11 @@ static int key_load(int fd, const char *path, struct key *ret_key, struct proble
     if (fstat(fd, &st) < 0) {
         return refuse(p, -errno, "cannot look at", path);
     }
-    if (!S_ISREG(st.st_mode) || (st.st_mode & 077) || (st.st_uid != 0 && st.st_uid != geteuid())) {
+    /* systemd gives a service that is not root its credentials by an access list, which shows as the group's right. */
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    bool credential = credentials && strncmp(path, credentials, strlen(credentials)) == 0;
+    mode_t others = credential ? 0037 : 0077;
+    if (!S_ISREG(st.st_mode) || (st.st_mode & others) || (st.st_uid != 0 && st.st_uid != geteuid())) {
         problem_set(p, PROBLEM_INVALID, "unsafe-key-file", "",
                     "the private key file %s can be read by others than its owner (mode %04o, uid %u); run: "
                     "chown root: %s && chmod 0600 %s",
@@ -184,6 +190,54 @@ int secret_read_key(const char *path, bool may_make, bool *ret_made, struct key 
         *ret_made = false;
     }
     return error;
+}
+
+static int identity_make(const char *path, char text[UUID_TEXT_SIZE + 1], struct problem *p) {
+    struct uuid made;
+    uuid_make((uint64_t)clock_wall_us() / 1000, &made);
+    uuid_format(&made, text);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ssize_t size = fd < 0 ? -1 : write(fd, text, UUID_TEXT_SIZE - 1);
+    int error = size == UUID_TEXT_SIZE - 1 && fsync(fd) == 0 ? 0 : errno ? -errno : -EIO;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (error < 0) {
+        unlink(path);
+        return refuse(p, error, "cannot write", path);
+    }
+    return 0;
+}
+
+int secret_read_identity(const char *folder, struct uuid *ret_identity, struct problem *ret_problem) {
+    char path[PATH_SIZE], text[64] = "", machine[64] = "";
+    uint8_t hash[sizeof ret_identity->bytes];
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s/gateway.id", folder);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int error = fd < 0 ? -errno : read_all(fd, text, sizeof text, &size);
+    if (fd >= 0) {
+        close(fd);
+    }
+    error = error == -ENOENT ? identity_make(path, text, ret_problem) : error;
+    text[strcspn(text, "\r\n")] = '\0';
+    if (error == 0 && uuid_parse(text, &(struct uuid){0}) < 0) {
+        (void)problem_set(ret_problem, PROBLEM_INVALID, "bad-identity", "",
+                          "%s does not hold a UUID. Remove it; a new one is made", path);
+        return -EINVAL;
+    }
+    if (error < 0) {
+        return refuse(ret_problem, error, "cannot read", path);
+    }
+    fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)read_all(fd, machine, sizeof machine, &size);
+        close(fd);
+    }
+    crypto_generichash(hash, sizeof hash, (const uint8_t *)machine, strlen(machine), (const uint8_t *)text,
+                       strlen(text));
+    memcpy(ret_identity->bytes, hash, sizeof hash);
+    return 0;
 }
 
 int secret_read_text(const char *path, char **ret_text, struct problem *ret_problem) {
