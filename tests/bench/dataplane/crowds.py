@@ -4,9 +4,11 @@
 
 The gateway has one core to itself, the swarm the others.
 """
+import json
+import subprocess
 import time
 
-from .lab import GATEWAY_CPU, OTHER_CPUS, Lab, Link, median
+from .lab import GATEWAY_CPU, OTHER_CPUS, PORT, Lab, Link, die_with_parent, median, short_name
 
 DISCARD_PORT = 9
 SMALL = 128
@@ -58,21 +60,52 @@ class SmallPackets:
         return packets / cpu, packets / took, cpu / took
 
 
+class BareLoop:
+    """The engine's own reading, opening and writing with nothing in between (bare.c): what the kernel and the AEAD
+    leave of a core."""
+
+    def __init__(self, lab, program):
+        self.program, self.name = str(program), short_name("spb")
+        self.namespace, self.far = lab.namespace("bare"), lab.namespace("far")
+        _, self.address, _ = lab.join(self.namespace, self.far)
+
+    def command(self, namespace, cpus, *arguments):
+        pinned = ("taskset", "-c", ",".join(map(str, cpus)), self.program)
+        return namespace.command(*pinned, *map(str, arguments))
+
+    def run(self, seconds):
+        """Packets a second of CPU."""
+        receiver = subprocess.Popen(self.command(self.namespace, GATEWAY_CPU, "receive", self.name, PORT, seconds),
+                                    stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        with receiver:
+            receiver.stdout.readline()
+            self.namespace.ip("link", "set", self.name, "up")
+            discard(self)
+            subprocess.run(self.command(self.far, OTHER_CPUS, "send", self.address, PORT, seconds + 0.2), check=True)
+            result = json.loads(receiver.stdout.readline() or b"null")
+        if not result:
+            raise RuntimeError("the bare loop failed")
+        return result["packets"] / result["cpu_s"]
+
+
 def small(bench):
     """128-byte packets round robin from 10,000 routers to the hub, as fast as one core sends them: no two of the same
     router in a row, each a datagram of its own to the gateway. They count once they are out of its TUN; a second is one
-    of its CPU time."""
+    of its CPU time. `bare` is what is left of a core if nothing is done but to read, open and write them."""
     peers, seconds = (2000, 1) if bench.quick else (10000, 3)
+    bare = []
     with Lab(bench) as lab:
+        loop = BareLoop(lab, bench.program("tests/bench/bare"))
         stages = {name: SmallPackets(lab, command, peers) for name, command in bench.contenders}
         runs = {name: [] for name in stages}
         for stage in stages.values():
             stage.run(0.5)
         for _ in range(3):
+            bare.append(loop.run(seconds))
             for name, stage in stages.items():
                 runs[name].append(stage.run(seconds))
         echo = {name: stage.swarm.do("echo", count=2000, rate=1000) for name, stage in stages.items()}
-    figures = {}
+    figures = {"small_pps_per_core_bare": median(bare)}
     for name, results in runs.items():
         figures["small_pps_per_core" + name] = median([one[0] for one in results])
         figures["small_pps_wall" + name] = median([one[1] for one in results])
