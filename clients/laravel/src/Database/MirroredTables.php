@@ -36,7 +36,7 @@ final class MirroredTables implements Tables
         $this->putTunnels([$tenant]);
         $row = $this->db()->table($model->getTable())->useWritePdo()->where('tenant_id', $tenant->id)->first();
 
-        return $model->takeOver((array) $row);
+        return $model->takeOver((array) $row, $this->db()->getName());
     }
 
     public function configuration(Router $router, ?VpnConfiguration $into = null): VpnConfiguration
@@ -48,7 +48,7 @@ final class MirroredTables implements Tables
         $this->putConfigurations([$router]);
         $row = $this->db()->table($model->getTable())->useWritePdo()->where('router_id', $router->id)->first();
 
-        return $model->takeOver((array) $row);
+        return $model->takeOver((array) $row, $this->db()->getName());
     }
 
     public function forgetTunnel(string $tenantId): void

@@ -53,6 +53,6 @@ final class SharedTables implements Tables
             ))->setModel($model::class, [$id]);
         }
 
-        return $model->takeOver((array) $row);
+        return $model->takeOver((array) $row, $model->getConnection()->getName());
     }
 }

@@ -18,6 +18,8 @@ final class Factory
         'router.created' => RouterCreated::class,
         'router.updated' => RouterUpdated::class,
         'router.activated' => RouterActivated::class,
+        'router.connected' => RouterConnected::class,
+        'router.disconnected' => RouterDisconnected::class,
         'router.disabled' => RouterDisabled::class,
         'router.enabled' => RouterEnabled::class,
         'router.rotated' => RouterRotated::class,

@@ -10,6 +10,7 @@ use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Foundation\Bus\Dispatchable;
 use Illuminate\Queue\InteractsWithQueue;
+use Illuminate\Queue\Jobs\SyncJob;
 use Sallyport\Laravel\Exceptions\ConnectionException;
 use Sallyport\Laravel\Exceptions\RequestException;
 use Sallyport\Laravel\Exceptions\UnavailableException;
@@ -52,7 +53,8 @@ abstract class SallyportJob implements ShouldBeEncrypted, ShouldBeUnique, Should
         } catch (UnavailableException | ConnectionException $later) {
             throw $later;
         } catch (RequestException $refused) {
-            if ($this->job === null) {
+            // whoever runs it at once wants to hear of it
+            if ($this->job === null || $this->job instanceof SyncJob) {
                 throw $refused;
             }
             $this->fail($refused);

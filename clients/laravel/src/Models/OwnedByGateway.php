@@ -32,12 +32,20 @@ trait OwnedByGateway
         return $this->connection ?? config('sallyport.database.connection');
     }
 
-    /** Takes over a row as the gateway, or the database, has it now: nothing is dirty afterwards. */
-    public function takeOver(array $row, bool $exists = true): static
+    /**
+     * Takes over a row as the gateway, or the database, has it now: nothing is dirty afterwards.
+     *
+     * @param  array<string, mixed>  $row
+     * @param  string|null  $connection  where the row is, if it is in a database
+     */
+    public function takeOver(array $row, ?string $connection = null): static
     {
         $this->setRawAttributes($row, true);
         $this->setRelations([]);
-        $this->exists = $exists;
+        $this->exists = true;
+        if ($connection !== null) {
+            $this->setConnection($connection);
+        }
 
         return $this;
     }

@@ -1,0 +1,11 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Sallyport\Laravel\Events;
+
+/** A router began a session with a gateway. */
+final class RouterConnected implements GatewayEvent
+{
+    use IsGatewayEvent;
+}
