@@ -130,16 +130,22 @@ static const char *read_ula(const struct row *row, const char *value, void *at) 
     return NULL;
 }
 
-static const char *read_backend(const struct row *row, const char *value, void *at) {
+int config_backend_parse(const char *name, enum config_backend *ret_backend) {
     static const char *const names[] = {"auto", "engine", "kernel"};
-    (void)row;
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum config_backend *)at = (enum config_backend)i;
-            return NULL;
+        if (strcmp(name, names[i]) == 0) {
+            if (ret_backend) {
+                *ret_backend = (enum config_backend)i;
+            }
+            return 0;
         }
     }
-    return "is none of auto, engine, kernel";
+    return -EINVAL;
+}
+
+static const char *read_backend(const struct row *row, const char *value, void *at) {
+    (void)row;
+    return config_backend_parse(value, at) == 0 ? NULL : "is none of auto, engine, kernel";
 }
 
 static const char *read_log_level(const struct row *row, const char *value, void *at) {
@@ -384,9 +390,6 @@ static void complete(struct config *c, struct buf *faults) {
     uint32_t host_mask = UINT32_MAX >> c->pool.length;
     if (!prefix_contains(&c->pool, &c->hub_address) || (hub & host_mask) == 0 || (hub & host_mask) == host_mask) {
         buf_text(faults, "[gateway] hub_address must be a host address within [gateway] pool\n");
-    }
-    if (c->backend == CONFIG_BACKEND_KERNEL) {
-        buf_text(faults, "[backend] kind = kernel: the kernel backend is not built in; use auto or engine\n");
     }
     if (!c->tls_cert[0] != !c->tls_key[0]) {
         buf_text(faults, "[api] tls_cert and tls_key go together: set both or none\n");

@@ -21,6 +21,9 @@ enum config_backend {
     CONFIG_BACKEND_KERNEL,
 };
 
+/* "auto", "engine", "kernel". `ret_backend` may be NULL. 0, or -EINVAL. */
+int config_backend_parse(const char *name, enum config_backend *ret_backend);
+
 struct config {
     /* [gateway] */
     char interface_name[16]; /* IFNAMSIZ */

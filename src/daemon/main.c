@@ -17,6 +17,7 @@
 #include "api/api.h"
 #include "api/listen.h"
 #include "base/log.h"
+#include "daemon/choice.h"
 #include "daemon/config.h"
 #include "daemon/notify.h"
 #include "daemon/secret.h"
@@ -240,8 +241,42 @@ static bool store_exists(const char *url) {
     return strncmp(url, file, sizeof file - 1) == 0 && access(url + sizeof file - 1, F_OK) == 0;
 }
 
+/* What the kernel's data plane left must not stand in the engine's way. */
+static void release_kernel(const char *interface_name) {
+    struct problem problem = {0};
+    int rc = backend_kernel_release(interface_name, &problem);
+    if (rc > 0) {
+        log_warning("%s was the kernel's until now; it is made anew for the engine, and sessions begin anew",
+                    interface_name);
+    } else if (rc < 0) {
+        log_error("%s", problem.detail);
+    }
+}
+
+/* Opens it on the data plane of choice; if that was chosen automatically and cannot carry what the store holds, on the
+ * engine. */
+static int service_open_on(struct gateway *g, struct choice *choice, struct service_config *sc,
+                           struct problem *problem) {
+    const struct config *c = &g->config;
+    for (;;) {
+        sc->backend = choice->backend;
+        sc->backend_why = choice->why;
+        log_info("data plane: %s on %s, UDP port %u (%s)", sc->backend->name, c->interface_name, c->listen_port,
+                 sc->backend_why);
+        if (sc->backend == &backend_engine) {
+            release_kernel(c->interface_name);
+        }
+        int error = service_open(sc, &g->service, problem);
+        if (error == 0 || !choice->automatic || strcmp(problem->type, SERVICE_PRIVATE_TENANTS) != 0) {
+            return error;
+        }
+        choice_fall_back(choice, problem);
+    }
+}
+
 static int service_start(struct gateway *g, struct problem *problem) {
     const struct config *c = &g->config;
+    struct choice choice;
     bool made = false;
     struct service_config sc = {
         .store_url = c->store_url,
@@ -251,10 +286,6 @@ static int service_start(struct gateway *g, struct problem *problem) {
         .endpoint = c->endpoint,
         .listen_port = (uint16_t)c->listen_port,
         .mtu = c->mtu,
-        .backend = &backend_engine,
-        .backend_why = c->backend == CONFIG_BACKEND_ENGINE
-                           ? "as configured"
-                           : "chosen automatically: the kernel backend is not built into this version",
         .backend_config = {.interface_name = c->interface_name,
                            .engine_path = g->engine_path[0] ? g->engine_path : NULL,
                            .engine_workers = c->workers,
@@ -278,9 +309,8 @@ static int service_start(struct gateway *g, struct problem *problem) {
     if (made) {
         log_info("made a private key in %s; back it up: every router knows this gateway by it", c->private_key_file);
     }
-    log_info("data plane: %s on %s, UDP port %u (%s)", sc.backend->name, c->interface_name, c->listen_port,
-             sc.backend_why);
-    error = service_open(&sc, &g->service, problem);
+    choice_make(c->backend, c->interface_name, &choice);
+    error = service_open_on(g, &choice, &sc, problem);
     sodium_memzero(&sc.private_key, sizeof sc.private_key);
     if (error < 0 && made) {
         unlink(c->private_key_file); /* nobody knows it, and the database may want another */
@@ -379,7 +409,7 @@ static void data_plane_watch(struct gateway *g, bool *was_well, char was[256]) {
         log_info("the data plane is up%s", status.in_sync ? " and holds what it should" : "");
     } else if (!well && (*was_well || strcmp(was, status.trouble) != 0)) {
         log_error("the data plane is not as it should be: %s. The API goes on, and so do attempts to mend it",
-                  status.trouble[0] ? status.trouble : "the engine does not answer");
+                  status.trouble[0] ? status.trouble : "it does not answer");
     }
     *was_well = well;
     memcpy(was, status.trouble, sizeof status.trouble);
@@ -426,7 +456,7 @@ int main(int argc, char **argv) {
     }
     log_open("sallyportd", gateway.config.log_level);
     engine_find(&gateway);
-    if (!gateway.engine_path[0]) {
+    if (!gateway.engine_path[0] && gateway.config.backend != CONFIG_BACKEND_KERNEL) {
         log_warning("no " ENGINE_PROGRAM
                     " beside this program or on the PATH: an engine that runs already is used, none "
                     "is started. Set [backend] engine_path");
@@ -436,9 +466,9 @@ int main(int argc, char **argv) {
     }
     if (gateway.config.vpn_mode[0]) {
         log_info("VPN_MODE=%s: %s", gateway.config.vpn_mode,
-                 strcmp(gateway.config.vpn_mode, "engine") == 0 || strcmp(gateway.config.vpn_mode, "auto") == 0
+                 config_backend_parse(gateway.config.vpn_mode, NULL) == 0
                      ? "chooses the backend"
-                     : "names no backend (auto, engine), so it changes nothing");
+                     : "names no backend (auto, engine, kernel), so it changes nothing");
     }
     if (gateway_open(&gateway, &problem) < 0) {
         log_error("%s", problem.detail);
