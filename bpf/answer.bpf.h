@@ -69,11 +69,11 @@ static __always_inline __s64 sum_of(struct __sk_buff *skb, __u32 size) {
     for (__u32 at = 0; at < V6_QUOTE_MAX && at < size; at += BLOCK) {
         __u8 block[BLOCK] = {};
         __u32 some = size - at;
-        if (some >= BLOCK) {
-            if (bpf_skb_load_bytes_relative(skb, at, block, BLOCK, BPF_HDR_START_NET) < 0) {
-                return -1;
-            }
-        } else if (some > 0 && bpf_skb_load_bytes_relative(skb, at, block, some, BPF_HDR_START_NET) < 0) {
+        some = some < BLOCK ? some : BLOCK;
+        asm volatile(""
+                     : "+r"(some)); /* what the compiler knows of it, old verifiers do not; so it is said once more */
+        some = ((some - 1) & (BLOCK - 1)) + 1;
+        if (bpf_skb_load_bytes_relative(skb, at, block, some, BPF_HDR_START_NET) < 0) {
             return -1;
         }
         sum = bpf_csum_diff(0, 0, (__be32 *)block, BLOCK, (__u32)sum);
@@ -83,11 +83,14 @@ static __always_inline __s64 sum_of(struct __sk_buff *skb, __u32 size) {
 
 static __always_inline int write_v4(struct __sk_buff *skb, const struct packet *p, const __u8 from[4], __u32 quoted,
                                     __s64 sum) {
-    struct v4_answer a = {
-        .ip =
-            {.version = 4, .ihl = 5, .tos = 0xc0 /* RFC 1812, 4.3.2.5 */, .ttl = ANSWER_TTL, .protocol = IPPROTO_ICMP},
-        .icmp = {.type = 3, .code = 13},
-    };
+    struct v4_answer a = {};
+    a.ip.version = 4;
+    a.ip.ihl = sizeof a.ip / 4;
+    a.ip.tos = 0xc0; /* RFC 1812, 4.3.2.5 */
+    a.ip.ttl = ANSWER_TTL;
+    a.ip.protocol = IPPROTO_ICMP;
+    a.icmp.type = 3;
+    a.icmp.code = 13;
     a.ip.tot_len = bpf_htons((__u16)(sizeof a + quoted));
     a.ip.frag_off = bpf_htons(0x4000); /* DF: such packets need no identification (RFC 6864, 4.1) */
     __builtin_memcpy(&a.ip.saddr, from, 4);
@@ -102,10 +105,12 @@ static __always_inline int write_v4(struct __sk_buff *skb, const struct packet *
 
 static __always_inline int write_v6(struct __sk_buff *skb, const struct packet *p, const __u8 from[16], __u32 quoted,
                                     __s64 sum) {
-    struct v6_answer a = {
-        .ip = {.version = 6, .nexthdr = NEXT_ICMPV6, .hop_limit = ANSWER_TTL},
-        .icmp = {.type = 1, .code = 1},
-    };
+    struct v6_answer a = {};
+    a.ip.version = 6;
+    a.ip.nexthdr = NEXT_ICMPV6;
+    a.ip.hop_limit = ANSWER_TTL;
+    a.icmp.type = 1;
+    a.icmp.code = 1;
     struct v6_pseudo pseudo = {bpf_htonl(ICMP_HEADER + quoted), bpf_htonl(NEXT_ICMPV6)};
     a.ip.payload_len = bpf_htons((__u16)(ICMP_HEADER + quoted));
     __builtin_memcpy(&a.ip.saddr, from, 16);

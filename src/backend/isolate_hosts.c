@@ -53,7 +53,11 @@ static int table_install(const struct isolate_load *load, int fd) {
     if (bpf_map_update_elem(load->maps[ISOLATE_MAP_HOSTS_NOW], &now, &fd, BPF_ANY) < 0) {
         return -errno;
     }
-    return isolate_load_pin(load, fd, "hosts");
+    error = isolate_load_pin(load, fd, "hosts");
+    if (!error) {
+        isolate_load_unpin_one(load, "hosts_next");
+    }
+    return error;
 }
 
 static int table_room(int fd, uint32_t *ret_room) {

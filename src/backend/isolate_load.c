@@ -178,6 +178,10 @@ int isolate_load_pin(const struct isolate_load *load, int fd, const char *name) 
     return rename(beside, path) < 0 ? -errno : 0;
 }
 
+void isolate_load_unpin_one(const struct isolate_load *load, const char *name) {
+    unlinkat(load->folder, name, 0);
+}
+
 int isolate_load_pinned(const struct isolate_load *load, const char *name) {
     char path[128];
     pin_path(load, name, path);

@@ -42,6 +42,7 @@ void isolate_load_retire(const struct isolate_load *load);
 
 /* Inner maps are pinned beside the others, because only the almighty may open one by its number. */
 int isolate_load_pin(const struct isolate_load *load, int fd, const char *name);
+void isolate_load_unpin_one(const struct isolate_load *load, const char *name);
 /* A descriptor, or -ENOENT. */
 int isolate_load_pinned(const struct isolate_load *load, const char *name);
 /* The inner map that place `number` of an outer one holds: the one pinned as `name`. A descriptor; -ENOENT: the place
