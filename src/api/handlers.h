@@ -42,6 +42,9 @@ void serve_bulk_tenants(const struct request *request, struct answer *answer);
 void serve_bulk_routers(const struct request *request, struct answer *answer);
 void serve_bulk_routers_of_tenant(const struct request *request, struct answer *answer);
 
+/* gateways.c */
+void serve_gateways_list(const struct request *request, struct answer *answer);
+
 /* tokens.c */
 void serve_tokens_create(const struct request *request, struct answer *answer);
 void serve_tokens_list(const struct request *request, struct answer *answer);

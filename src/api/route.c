@@ -56,6 +56,8 @@ const struct route routes[] = {
     {METHOD_GET, ROUTER "/config", ROUTE_READ, serve_routers_config,
      QUERY(router_config_query, ROUTER_CONFIG_QUERY_COUNT)},
 
+    {METHOD_GET, "/v1/gateways", ROUTE_ADMIN, serve_gateways_list},
+
     {METHOD_POST, "/v1/tokens", ROUTE_ADMIN, serve_tokens_create, ROUTE_BODY_REQUIRED, .keeps_answer = true},
     {METHOD_GET, "/v1/tokens", ROUTE_ADMIN, serve_tokens_list},
     {METHOD_DELETE, "/v1/tokens/{token_id}", ROUTE_ADMIN, serve_tokens_revoke},

@@ -43,15 +43,16 @@ void serve_status_openapi(const struct request *request, struct answer *answer) 
     answer->type = ANSWER_JSON;
 }
 
-static json_t *gateway_view(struct service *service, uint16_t listen_port) {
+static json_t *gateway_view(struct service *service, const struct service_status *s) {
     struct service_gateway g;
     char key[KEY_BASE64_SIZE], hub[IP_TEXT_SIZE], hub6[IP_TEXT_SIZE], pool[PREFIX_TEXT_SIZE], ula[PREFIX_TEXT_SIZE];
     service_gateway(service, &g);
-    return json_pack("{s:o,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:i}", "endpoint", view_text(g.endpoint_host), "port",
-                     (int)g.endpoint_port, "listen_port", (int)listen_port, "public_key",
-                     key_to_base64(&g.public_key, key), "hub_address", ip_format(&g.hub_address, hub), "hub_address6",
-                     ip_format(&g.hub_address6, hub6), "pool", prefix_format(&g.pool, pool), "ula",
-                     prefix_format(&g.ula, ula), "mtu", (int)g.mtu);
+    return json_pack("{s:o,s:o,s:o,s:o,s:i,s:i,s:s,s:s,s:s,s:s,s:s,s:i}", "name", view_text(s->gateway_name), "region",
+                     view_text(s->gateway_region), "warning", s->warning[0] ? view_text(s->warning) : json_null(),
+                     "endpoint", view_text(g.endpoint_host), "port", (int)g.endpoint_port, "listen_port",
+                     (int)s->backend.listen_port, "public_key", key_to_base64(&g.public_key, key), "hub_address",
+                     ip_format(&g.hub_address, hub), "hub_address6", ip_format(&g.hub_address6, hub6), "pool",
+                     prefix_format(&g.pool, pool), "ula", prefix_format(&g.ula, ula), "mtu", (int)g.mtu);
 }
 
 /* "uso:unsupported,gso:switched_off" as an object. */
@@ -95,9 +96,8 @@ void serve_status_get(const struct request *request, struct answer *answer) {
     answer_json(answer, 200,
                 json_pack("{s:s,s:o,s:o,s:o,s:o,s:{s:s,s:b,s:o},s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o}", "version",
                           SALLYPORT_VERSION, "started_at", view_time(s.started_at), "uptime_seconds",
-                          view_count(uptime > 0 ? (uint64_t)uptime : 0), "gateway",
-                          gateway_view(request->service, s.backend.listen_port), "backend",
-                          backend_view(&s, request->interface_name), "store", "kind", s.store_kind, "ok",
+                          view_count(uptime > 0 ? (uint64_t)uptime : 0), "gateway", gateway_view(request->service, &s),
+                          "backend", backend_view(&s, request->interface_name), "store", "kind", s.store_kind, "ok",
                           s.store_ok ? 1 : 0, "revision", view_count(s.revision), "counts", "tenants",
                           view_count(s.tenants), "routers", view_count(s.routers), "connected_routers",
                           view_count(s.connected_routers), "pool", "addresses_total", view_count(s.pool_total),

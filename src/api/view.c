@@ -129,10 +129,8 @@ json_t *view_tenant(const struct tenant *t) {
     return whole(o, 13);
 }
 
-/* A handshake at least every 180 s keeps a session alive (whitepaper, reject-after-time). */
 static bool router_connected(const struct router *r) {
-    return r->status != ROUTER_DISABLED && r->last_handshake_at &&
-           clock_wall_us() - r->last_handshake_at <= 180 * USEC_PER_SEC;
+    return r->status != ROUTER_DISABLED && r->connected;
 }
 
 json_t *view_router(const struct router *r) {
@@ -154,24 +152,44 @@ json_t *view_router(const struct router *r) {
     set(o, "address6", view_ip(&r->address6));
     set(o, "lans", lans);
     set(o, "connected", json_boolean(router_connected(r)));
+    set(o, "connected_since", view_time(router_connected(r) ? r->connected_since : 0));
+    set(o, "gateway", router_connected(r) && r->gateway[0] ? view_text(r->gateway) : json_null());
     set(o, "last_handshake_at", view_time(r->last_handshake_at));
     set(o, "bytes_received", view_count(r->bytes_received));
     set(o, "bytes_sent", view_count(r->bytes_sent));
     set(o, "endpoint", endpoint[0] ? json_string_nocheck(endpoint) : json_null());
     set(o, "created_at", view_time(r->created_at));
     set(o, "updated_at", view_time(r->updated_at));
-    return whole(o, 17);
+    return whole(o, 19);
 }
 
 json_t *view_router_made(const struct router_made *made, const char *config) {
     json_t *o = view_router(&made->router);
-    size_t members = 18;
+    size_t members = 20;
     if (!key_is_zero(&made->private_key)) {
         set(o, "private_key", view_key(&made->private_key));
         members++;
     }
     set(o, "config", view_text(config));
     return whole(o, members);
+}
+
+json_t *view_gateway(const struct gateway_info *g) {
+    json_t *o = json_object();
+    set(o, "name", view_text(g->name));
+    set(o, "self", json_boolean(g->self));
+    set(o, "alive", json_boolean(g->alive));
+    set(o, "endpoint", view_text(g->endpoint));
+    set(o, "region", view_text(g->region));
+    set(o, "version", view_text(g->version));
+    set(o, "backend", view_text(g->backend));
+    set(o, "revision", view_count(g->revision));
+    set(o, "connected_routers", view_count(g->connected_routers));
+    set(o, "load_percent", view_count(g->load_percent));
+    set(o, "clock_offset_ms", json_integer(g->clock_offset_ms));
+    set(o, "started_at", view_time(g->started_at));
+    set(o, "heartbeat_at", view_time(g->heartbeat_at));
+    return whole(o, 13);
 }
 
 json_t *view_token(const struct token *t) {

@@ -18,6 +18,7 @@ json_t *view_tenant(const struct tenant *tenant);
 json_t *view_router(const struct router *router);
 /* A router as made: with its private key, if it was made here, and its configuration. */
 json_t *view_router_made(const struct router_made *made, const char *config);
+json_t *view_gateway(const struct gateway_info *gateway);
 json_t *view_token(const struct token *token);
 json_t *view_event(const struct event *event);
 /* {"next_cursor":...}, null for "" */

@@ -431,6 +431,19 @@ int service_token_create(struct service *s, const struct caller *c, const char *
     return 0;
 }
 
+int service_gateway_list(struct service *s, const struct caller *c, struct gateway_info **ret_gateways,
+                         size_t *ret_count, struct problem *ret_problem) {
+    struct gateway_info *list = calloc(1, sizeof *list);
+    (void)s;
+    (void)c;
+    (void)ret_problem;
+    snprintf(list->name, sizeof list->name, "north");
+    list->self = true;
+    *ret_gateways = list;
+    *ret_count = 1;
+    return 0;
+}
+
 int service_token_list(struct service *s, const struct caller *c, struct token **ret_tokens, size_t *ret_count,
                        struct problem *p) {
     (void)s;
