@@ -4,7 +4,9 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel;
 
+use Illuminate\Support\Collection;
 use Illuminate\Support\Str;
+use Sallyport\Laravel\Data\Gateway;
 use Sallyport\Laravel\Data\Health;
 use Sallyport\Laravel\Data\Status;
 use Sallyport\Laravel\Exceptions\ConnectionException;
@@ -61,6 +63,13 @@ class Client
     public function status(): Status
     {
         return new Status($this->get('/v1/status'));
+    }
+
+    /** @return Collection<int, Gateway>  all that use the gateway's database */
+    public function gateways(): Collection
+    {
+        return (new Collection($this->get('/v1/gateways')['items']))
+            ->map(static fn (array $item): Gateway => new Gateway($item));
     }
 
     /** @return array<string, int>  what the data plane counted since it was started, by name */

@@ -141,7 +141,7 @@ class TenantVpnTunnelService
      * New keys; the old ones end at once.
      *
      * @param  string|null  $publicKey  null: a key pair is made, its private half is in the answer, this once
-     * @param  string|null  $presharedKey  a key, or NewRouter::GENERATE; left out, there is none any more
+     * @param  string|null  $presharedKey  a key, or NewRouter::GENERATE; left out, it stays
      */
     public function rotateRouterKeys(
         VpnConfiguration $configuration,
@@ -172,7 +172,8 @@ class TenantVpnTunnelService
     private function existing(TenantVpnTunnel $tunnel, NewRouter $wish, ConflictException $conflict): ProvisionedRouter
     {
         $routers = $this->sallyport->routers();
-        $router = $conflict->is('duplicate-id') ? $routers->find((string) $wish->id) : null;
+        // its own address or key may be what collides
+        $router = $routers->find((string) $wish->id);
         if (
             $router === null
             || $router->tenantId !== strtolower($tunnel->tenant_id)

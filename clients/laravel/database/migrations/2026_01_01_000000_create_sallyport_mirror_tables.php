@@ -53,6 +53,7 @@ return new class () extends Migration {
             $table->string('server_public_key');
             $table->string('server_endpoint');
             $table->integer('server_port')->default(51820);
+            $table->string('connected_since', 32)->nullable();
             $table->string('last_handshake_at', 32)->nullable()->index();
             $table->string('endpoint')->nullable();
             $table->bigInteger('bytes_received')->default(0);

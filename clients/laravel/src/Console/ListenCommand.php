@@ -39,7 +39,9 @@ final class ListenCommand extends Command
         $after = null;
         do {
             try {
-                $after ??= $this->start($from, $sallyport, $position);
+                if ($after === null) {
+                    $position->put($after = $this->start($from, $sallyport, $position));
+                }
                 $left = (int) max(0, min((int) $this->option('wait'), $until - microtime(true)));
                 $page = $sallyport->events()->after($after, wait: $this->option('once') ? 0 : $left);
             } catch (ConnectionException | UnavailableException $error) {

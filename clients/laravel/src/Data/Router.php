@@ -27,6 +27,10 @@ final class Router extends Resource
     /** @var list<string> */
     public readonly array $lans;
     public readonly bool $connected;
+    public readonly ?CarbonImmutable $connectedSince;
+
+    /** The name of the gateway that holds its session. */
+    public readonly ?string $gateway;
     public readonly ?CarbonImmutable $lastHandshakeAt;
     public readonly int $bytesReceived;
     public readonly int $bytesSent;
@@ -49,6 +53,8 @@ final class Router extends Resource
         $this->address6 = $data['address6'];
         $this->lans = $data['lans'];
         $this->connected = $data['connected'];
+        $this->connectedSince = self::time($data['connected_since'] ?? null);
+        $this->gateway = $data['gateway'] ?? null;
         $this->lastHandshakeAt = self::time($data['last_handshake_at']);
         $this->bytesReceived = $data['bytes_received'];
         $this->bytesSent = $data['bytes_sent'];

@@ -59,6 +59,7 @@ final class Rows
             'server_public_key' => $this->gateway()['public_key'] ?? '',
             'server_endpoint' => $this->gateway()['endpoint'] ?? '',
             'server_port' => $this->gateway()['port'] ?? 51820,
+            'connected_since' => $router->toArray()['connected_since'] ?? null,
             'last_handshake_at' => $router->toArray()['last_handshake_at'],
             'endpoint' => $router->endpoint,
             'bytes_received' => $router->bytesReceived,

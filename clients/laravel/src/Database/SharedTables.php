@@ -5,9 +5,9 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Database;
 
 use Illuminate\Database\Eloquent\Model;
-use Illuminate\Database\Eloquent\ModelNotFoundException;
 use Sallyport\Laravel\Data\Router;
 use Sallyport\Laravel\Data\Tenant;
+use Sallyport\Laravel\Exceptions\DatabaseMismatchException;
 use Sallyport\Laravel\Models\TenantVpnTunnel;
 use Sallyport\Laravel\Models\VpnConfiguration;
 
@@ -47,10 +47,7 @@ final class SharedTables implements Tables
     {
         $row = $model->newQuery()->toBase()->useWritePdo()->where($column, $id)->first();
         if ($row === null) {
-            throw (new ModelNotFoundException(
-                "The gateway has {$column} {$id}, the table {$model->getTable()} here has not. Is this another database than " .
-                'the gateway\'s? Set sallyport.database.connection, or SALLYPORT_DATABASE to "mirror" or "none".',
-            ))->setModel($model::class, [$id]);
+            throw new DatabaseMismatchException($model->getTable(), $column, $id);
         }
 
         return $model->takeOver((array) $row, $model->getConnection()->getName());

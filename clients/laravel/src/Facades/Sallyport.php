@@ -17,6 +17,7 @@ use Sallyport\Laravel\Testing\SallyportFake;
  * @method static \Sallyport\Laravel\Resources\Events events()
  * @method static \Sallyport\Laravel\Data\Health health()
  * @method static \Sallyport\Laravel\Data\Status status()
+ * @method static \Illuminate\Support\Collection<int, \Sallyport\Laravel\Data\Gateway> gateways()
  * @method static array<string, int> counters()
  * @method static array<string, mixed> document()
  *

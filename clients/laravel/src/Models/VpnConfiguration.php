@@ -31,6 +31,7 @@ use Sallyport\Laravel\Enums\RouterStatus;
  * @property string|null $endpoint
  * @property int $bytes_received
  * @property int $bytes_sent
+ * @property CarbonImmutable|null $connected_since
  * @property CarbonImmutable|null $last_handshake_at
  * @property CarbonImmutable $created_at
  * @property CarbonImmutable $updated_at
@@ -60,6 +61,7 @@ class VpnConfiguration extends Model
         'bytes_received' => 'integer',
         'bytes_sent' => 'integer',
         'lans' => 'integer',
+        'connected_since' => 'immutable_datetime',
         'last_handshake_at' => 'immutable_datetime',
         'created_at' => 'immutable_datetime',
         'updated_at' => 'immutable_datetime',
@@ -112,7 +114,7 @@ class VpnConfiguration extends Model
         ] + array_fill_keys([
             'id', 'tenant_id', 'tenant_vpn_tunnel_id', 'router_id', 'client_ip', 'hub_address', 'address6', 'server_ip',
             'server_public_key', 'server_endpoint', 'server_port', 'last_handshake_at', 'handshake_stamp', 'endpoint',
-            'bytes_received', 'bytes_sent', 'counted_received', 'counted_sent', 'counted_generation', 'created_at',
+            'gateway_id', 'connected_since', 'bytes_received', 'bytes_sent', 'counted_received', 'counted_sent', 'counted_generation', 'created_at',
             'updated_at',
         ], $gateway);
     }

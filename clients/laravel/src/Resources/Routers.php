@@ -134,7 +134,7 @@ final class Routers
     }
 
     /**
-     * New keys; the old ones end at once. A preshared key that is not given is taken away.
+     * New keys; the old ones end at once. A preshared key that is not given stays.
      *
      * @param  string|null  $publicKey  null: a key pair is made, its private half is in the answer, this once
      */

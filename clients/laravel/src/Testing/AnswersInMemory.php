@@ -21,6 +21,9 @@ trait AnswersInMemory
             'started_at' => self::now(),
             'uptime_seconds' => 0,
             'gateway' => [
+                'name' => 'fake',
+                'region' => '',
+                'warning' => null,
                 'endpoint' => 'vpn.example.com',
                 'port' => 51820,
                 'listen_port' => 51820,
@@ -72,7 +75,6 @@ trait AnswersInMemory
     {
         $tenant = $this->known($this->tenants, $tenantId, 'tenant');
         $fields = $this->fields($body, ['id', 'name', 'public_key', 'preshared_key', 'address', 'lans'], ['name']);
-        $id = $this->newId($fields, $this->routers, 'router');
         $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenantId);
         if ($tenant['limits']['routers'] > 0 && count($own) >= $tenant['limits']['routers']) {
             throw new Refusal(409, 'router-limit', "The tenant may have {$tenant['limits']['routers']} routers, and has them.");
@@ -83,6 +85,7 @@ trait AnswersInMemory
         if (in_array($address, array_column($own, 'address'), true)) {
             throw new Refusal(409, 'duplicate-address', "Another router of this tenant has {$address}.", 'address');
         }
+        $id = $this->newId($fields, $this->routers, 'router');
         $this->routers[$id] = [
             'id' => $id,
             'tenant_id' => $tenantId,
@@ -156,7 +159,13 @@ trait AnswersInMemory
     /** @return array<string, mixed> */
     private function showRouter(array $router): array
     {
-        return $router + ['connected' => self::isConnected($router)];
+        $connected = self::isConnected($router);
+
+        return $router + [
+            'connected' => $connected,
+            'connected_since' => $connected ? $router['last_handshake_at'] : null,
+            'gateway' => $connected ? 'fake' : null,
+        ];
     }
 
     /** @return array<string, mixed> */
@@ -189,13 +198,11 @@ trait AnswersInMemory
     private function bulk(Request $request, string $member, Closure $make): array
     {
         $items = [];
-        foreach ($request->body[$member] ?? throw new Refusal(422, 'missing-field', "\"{$member}\" is missing.", $member) as $i => $fields) {
+        foreach ($request->body[$member] ?? throw new Refusal(422, 'missing-field', "\"{$member}\" is missing.", $member) as $fields) {
             try {
                 $items[] = ['status' => 201] + $make($fields);
             } catch (Refusal $refusal) {
-                $field = $refusal->field === null ? "{$member}[{$i}]" : "{$member}[{$i}].{$refusal->field}";
-                $at = new Refusal($refusal->status, $refusal->type, $refusal->detail, $field);
-                $items[] = ['status' => $at->status, 'problem' => $at->problem()];
+                $items[] = ['status' => $refusal->status, 'problem' => $refusal->problem()];
             }
         }
         $failed = count(array_filter($items, static fn (array $item): bool => isset($item['problem'])));

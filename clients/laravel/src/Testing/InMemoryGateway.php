@@ -22,6 +22,7 @@ final class InMemoryGateway implements Transport
         ['GET', '/v1/health', 'health'],
         ['GET', '/v1/status', 'status'],
         ['GET', '/v1/counters', 'counters'],
+        ['GET', '/v1/gateways', 'gateways'],
         ['GET', '/v1/events', 'events'],
         ['POST', '/v1/tenants/bulk', 'bulkTenants'],
         ['POST', '/v1/tenants', 'createTenant'],
@@ -141,6 +142,25 @@ final class InMemoryGateway implements Transport
     private function health(): array
     {
         return [200, ['status' => 'ok', 'version' => 'fake', 'store' => 'ok', 'backend' => 'ok']];
+    }
+
+    private function gateways(): array
+    {
+        return [200, ['items' => [[
+            'name' => 'fake',
+            'self' => true,
+            'alive' => true,
+            'endpoint' => 'vpn.example.com',
+            'region' => '',
+            'version' => 'fake',
+            'backend' => 'fake',
+            'revision' => count($this->events),
+            'connected_routers' => count(array_filter($this->routers, self::isConnected(...))),
+            'load_percent' => 0,
+            'clock_offset_ms' => 0,
+            'started_at' => self::now(),
+            'heartbeat_at' => self::now(),
+        ]]]];
     }
 
     private function counters(): array
@@ -342,7 +362,7 @@ final class InMemoryGateway implements Transport
         [$private, $public] = $this->keys($fields, $id);
         $this->routers[$id] = [
             'public_key' => $public,
-            'has_preshared_key' => isset($fields['preshared_key']),
+            'has_preshared_key' => isset($fields['preshared_key']) || $router['has_preshared_key'],
             'updated_at' => self::now(),
         ] + $router;
         $this->note('router.rotated', $router['tenant_id'], $id);

@@ -11,6 +11,7 @@ use ReflectionClass;
 use ReflectionProperty;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\Event;
+use Sallyport\Laravel\Data\Gateway;
 use Sallyport\Laravel\Data\Health;
 use Sallyport\Laravel\Data\Limits;
 use Sallyport\Laravel\Data\NewRouter;
@@ -52,6 +53,7 @@ final class DataTest extends TestCase
             'router' => [Router::class, 'RouterFields'],
             'token' => [Token::class, 'TokenFields'],
             'event' => [Event::class, 'Event'],
+            'gateway' => [Gateway::class, 'Gateway'],
             'health' => [Health::class, 'Health'],
             'limits' => [Limits::class, 'Limits'],
             'new tenant' => [NewTenant::class, 'BulkTenant'],

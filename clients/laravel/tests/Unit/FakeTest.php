@@ -102,7 +102,7 @@ final class FakeTest extends TestCase
             new NewTenant('Two', routers: [new NewRouter(' bad')]),
         ]);
         self::assertSame([true, false], $result->items()->map(static fn ($item): bool => $item->created())->all());
-        self::assertSame(['tenants.1.name' => ['A name has 1 to 128 bytes, without space at either end.']], $result->failed()->first()->problem->errors());
+        self::assertSame(['name' => ['A name has 1 to 128 bytes, without space at either end.']], $result->failed()->first()->problem->errors());
         self::assertNotNull($result->created()->first()->routers[1]->privateKey);
         Sallyport::routers()->createMany([new NewRouter('C', publicKey: $key, tenantId: $result->items()[0]->id())], minimal: true);
         $fake->assertTenantCreated('One')->assertRoutersAdded(3)->assertRouterAdded('C');
@@ -233,6 +233,7 @@ final class FakeTest extends TestCase
         Sallyport::tokens()->revoke($token->token->id);
         Sallyport::health();
         Sallyport::counters();
+        Sallyport::gateways();
         try {
             Sallyport::routers()->get($tenant->id);
         } catch (NotFoundException) {
