@@ -11,7 +11,7 @@ _sallyport() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ $word != -* ]] || continue
     case "${words:+$words }$word" in
-    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"events"|"import"|"help"|"completion") words="${words:+$words }$word" ;;
+    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"help"|"completion") words="${words:+$words }$word" ;;
     esac
   done
   case "$words $prev" in
@@ -92,12 +92,13 @@ _sallyport() {
     "token add") options=" --scope --tenant --expires --output"; [[ $cur == -* ]] || : ;;
     "token list") options=""; [[ $cur == -* ]] || : ;;
     "token revoke") options=""; [[ $cur == -* ]] || : ;;
+    "gateway list") options=""; [[ $cur == -* ]] || : ;;
     "events") options=" --follow --after"; [[ $cur == -* ]] || : ;;
     "import") options=" --format --into-existing --configs --check"; [[ $cur == -* ]] || compopt -o default ;;
     "help") options=" --markdown"; [[ $cur == -* ]] || : ;;
     "completion") options=""; [[ $cur == -* ]] || : ;;
     *) local next
-      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "events" "import" "help" "completion" |
+      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "help" "completion" |
         sed -n "s/^${words:+$words }\([^ ]*\).*/\1/p" | sort -u)
       mapfile -t COMPREPLY < <(compgen -W "$next" -- "$cur") ;;
   esac

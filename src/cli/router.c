@@ -22,16 +22,20 @@ static const char *router_path(char path[PATH_SIZE], const char *id, const char 
 }
 
 static void router_print(struct cli *cli, const json_t *r) {
-    char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
+    char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE], since[FIELD_TEXT_SIZE];
     const char *address = field_text(r, "address"), *hub_address = field_text(r, "hub_address");
     const char *endpoint = field_text(r, "endpoint");
-    struct print_pair pairs[14] = {0};
+    struct print_pair pairs[15] = {0};
     size_t n = 0;
 #define SHOW(label, ...) (pairs[n].name = label, snprintf(pairs[n].value, sizeof pairs[n].value, __VA_ARGS__), n++)
     SHOW("router", "%s", field_text(r, "name"));
     SHOW("id", "%s", field_text(r, "id"));
     SHOW("tenant", "%s (%s)", lookup_tenant_name(cli, field_text(r, "tenant_id")), field_text(r, "tenant_id"));
     SHOW("status", "%s, %s", field_text(r, "status"), field_flag(r, "connected") ? "connected" : "not connected");
+    if (field_flag(r, "connected")) {
+        SHOW("session", "at gateway %s, begun %s", field_text(r, "gateway"),
+             field_ago(field_text(r, "connected_since"), clock_wall_us(), since));
+    }
     SHOW("public key", "%s", field_text(r, "public_key"));
     SHOW("preshared key", "%s", field_flag(r, "has_preshared_key") ? "yes" : "no");
     SHOW("address", "%s, %s", address, field_text(r, "address6"));

@@ -10,7 +10,7 @@
 #include "cli/field.h"
 #include "cli/print.h"
 
-#define LINES_MAX 10
+#define LINES_MAX 16
 
 /* "gso, tso; off: gro (switched off)" */
 static void offloads_format(const json_t *status, char *ret_text, size_t size) {
@@ -46,6 +46,9 @@ static void status_print(const json_t *s) {
     const char *hub6 = field_text(s, "gateway.hub_address6");
 #define SHOW(label, ...) (lines[n].name = label, snprintf(lines[n].value, sizeof lines[n].value, __VA_ARGS__), n++)
     SHOW("gateway", "%s, UDP port %" PRId64, field_text(s, "gateway.endpoint"), field_number(s, "gateway.port"));
+    if (field_text(s, "gateway.warning")[0]) {
+        SHOW("WARNING", "%s", field_text(s, "gateway.warning"));
+    }
     SHOW("public key", "%s", field_text(s, "gateway.public_key"));
     SHOW("hub", "%s%s%s; pool %s, %s of %s addresses free", field_text(s, "gateway.hub_address"), hub6[0] ? ", " : "",
          hub6, field_text(s, "gateway.pool"), field_count(field_number(s, "pool.addresses_free"), a),
