@@ -4,13 +4,11 @@
  *     hub 10.0.0.1/8 ...                     the hub's addresses, with the length of the pool
  *     tenant UUID [egress] [bits=N] [packets=N]
  *     forget UUID                            removes a tenant
- *     peer NAME UUID ADDRESS... [LAN/LENGTH]...     what the peer has now; NAME is any word
- *     unpeer NAME
- *     attach | destroy | fence | unfence | flush
- *     owner ADDRESS                          answers with a UUID
- *     check                                  reconciles the maps with the peers told in this process
- *     tenants | counters                     one line each
- *     fill N                                 N tenants with one router each, from 10.128.0.0 and fd80:: upwards
+ *     peer NAME UUID ADDRESS... [LAN/LENGTH]...     what the peer has now; the first 4 letters of its NAME tell peers
+ * apart unpeer NAME attach | destroy | fence | unfence | flush owner ADDRESS                          answers with a
+ * UUID check                                  reconciles the maps with the peers told in this process tenants |
+ * counters                     one line each fill N                                 N tenants with one router each,
+ * from 10.128.0.0 and fd80:: upwards
  *
  * Each command is answered by any number of lines and then "ok TOUCHED" or "error ERRNO WORDS". */
 #include <errno.h>

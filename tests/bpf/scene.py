@@ -1,0 +1,205 @@
+"""A host whose routers are a file descriptor: raw packets go in and come out where WireGuard would decrypt and encrypt.
+
+      routers (we)                     namespace                          the world (we)
+        Tun wgt  <==>  wgt [from_router, to_router]  IP forwarding  out  <==>  Tun out
+                       10.0.0.1/8 fd00::1/48         a UDP socket        203.0.113.1/24 2001:db8:113::1/64, default routes
+
+`gate` (gate.c) drives the programs; several may live one after the other, the pins stay in a mount namespace of our own.
+"""
+import fcntl
+import os
+import pathlib
+import select
+import shutil
+import socket
+import struct
+import subprocess
+import time
+
+import lab
+import packets
+from harness.netns import die_with_parent
+
+BUILD = pathlib.Path(os.environ.get("SALLYPORT_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build"))
+GATE = BUILD / "tests" / "bpf" / "gate"
+INTERFACE = "wgt"
+HUB4, HUB6 = "10.0.0.1", "fd00::1"
+HUB_PORT = 4000
+OUT4, OUT6 = "203.0.113.7", "2001:db8:113::7"  # somebody in the world
+QUIET = 0.25  # seconds after which nothing more will come
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
+
+
+def missing():
+    reason = lab.missing()
+    if reason:
+        return reason
+    for tool in ("tc", "nft", "nsenter", "unshare"):
+        if not shutil.which(tool):
+            return f"no {tool}"
+    return None
+
+
+class GateError(Exception):
+    def __init__(self, errno, words):
+        super().__init__(words)
+        self.errno = errno
+
+
+class Gate:
+    """One process that drives the programs."""
+
+    def __init__(self, scene):
+        self.process = subprocess.Popen(["nsenter", f"--mount=/proc/{scene.holder.pid}/ns/mnt",
+                                         f"--net=/proc/{scene.holder.pid}/ns/net", str(GATE), INTERFACE],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=die_with_parent)
+        self.answer()
+
+    def answer(self):
+        """(what was mended, lines)."""
+        lines = []
+        for line in self.process.stdout:
+            words = line.split(maxsplit=2)
+            if words[0] == "ok":
+                return int(words[1]), lines
+            if words[0] == "error":
+                raise GateError(int(words[1]), words[2].strip())
+            lines.append(line.strip())
+        raise AssertionError(f"the gate ended: {self.process.wait()}")
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def do(self, *words):
+        """How much was mended."""
+        return self.ask(*words)[0]
+
+    def tenants(self):
+        found = {}
+        for line in self.ask("tenants")[1]:
+            uuid, *pairs = line.split()
+            found[uuid] = {key: int(value) for key, value in (pair.split("=") for pair in pairs)}
+        return found
+
+    def counters(self):
+        return {name: int(value) for name, value in (line.split() for line in self.ask("counters")[1])}
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        """Ends by itself, and well."""
+        self.process.stdin.close()
+        assert self.process.wait(timeout=60) == 0
+
+
+class Tun:
+    def __init__(self, space, name):
+        self.name = name
+        with space.inside():
+            self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+
+    def send(self, packet):
+        while True:
+            try:
+                os.write(self.fd, packet)
+                return
+            except BlockingIOError:
+                time.sleep(0.001)
+
+    def read_all(self):
+        found = []
+        while True:
+            try:
+                found.append(os.read(self.fd, 65536))
+            except BlockingIOError:
+                return found
+
+    def close(self):
+        os.close(self.fd)
+
+
+class Scene:
+    def __init__(self, world):
+        self.space = world.space("gate")
+        for name, value in (("net.ipv4.ip_forward", 1), ("net.ipv6.conf.all.forwarding", 1),
+                            ("net.ipv4.conf.all.rp_filter", 0), ("net.ipv4.conf.default.rp_filter", 0),
+                            ("net.ipv4.conf.all.send_redirects", 0), ("net.ipv4.conf.default.send_redirects", 0),
+                            ("net.ipv6.conf.default.router_solicitations", 0)):
+            self.space.sysctl(name, value)
+        self.routers, self.world = Tun(self.space, INTERFACE), Tun(self.space, "out")
+        self.space.ip(f"link set {INTERFACE} mtu 1420 up", f"addr add {HUB4}/8 dev {INTERFACE}",
+                      f"addr add {HUB6}/48 dev {INTERFACE} nodad", "link set out up", "addr add 203.0.113.1/24 dev out",
+                      "addr add 2001:db8:113::1/64 dev out nodad", "route add default dev out",
+                      "route add ::/0 dev out", f"route add 192.168.0.0/16 dev {INTERFACE}",
+                      f"route add fd77::/32 dev {INTERFACE}")
+        self.hub = [self.space.udp(address, HUB_PORT) for address in (HUB4, HUB6)]
+        for s in self.hub:
+            s.setblocking(False)
+        self.holder = self.space.start("unshare", "--mount", "sh", "-c",
+                                       "mount -t bpf bpf /sys/fs/bpf && echo ready && exec sleep infinity",
+                                       stdout=subprocess.PIPE)
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.gates = []
+
+    def gate(self):
+        gate = Gate(self)
+        self.gates.append(gate)
+        return gate
+
+    def run(self, *command, **options):
+        """In both namespaces, where the pins are."""
+        return self.space.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", *command, **options)
+
+    def listen(self, seconds=QUIET):
+        """Everything that comes out anywhere until it is quiet: a list of (where, bytes)."""
+        sources = {self.routers.fd: "routers", self.world.fd: "world", **{s: "hub" for s in self.hub}}
+        seen = []
+        while ready := select.select(list(sources), [], [], seconds)[0]:
+            for source in ready:
+                raw = source.recv(65536) if isinstance(source, socket.socket) else os.read(source, 65536)
+                if sources[source] == "hub" or not is_chatter(raw):
+                    seen.append((sources[source], raw))
+        return seen
+
+    def fate(self, packet, through="routers"):
+        """What becomes of a packet: 'hub', 'routers' (out again to a router), 'world', 'prohibited' (an ICMP error came
+        back to the sender, nothing else), 'nothing'; or what happened instead."""
+        self.listen(0)
+        (self.routers if through == "routers" else self.world).send(packet)
+        seen = self.listen()
+        if not seen:
+            return "nothing"
+        if len(seen) > 1:
+            return [(where, packets.Packet(raw) if where != "hub" else raw) for where, raw in seen]
+        where, raw = seen[0]
+        if where == through and is_prohibited(packets.Packet(raw)):
+            return "prohibited"
+        return where
+
+    def close(self):
+        for gate in self.gates:
+            gate.kill()
+        self.routers.close()
+        self.world.close()
+        for s in self.hub:
+            s.close()
+
+
+def is_chatter(raw):
+    """What IPv6 says by itself: multicast."""
+    return raw[0] >> 4 == 6 and raw[24] == 0xFF
+
+
+def is_prohibited(packet):
+    return (packet.version, getattr(packet, "icmp_type", None), getattr(packet, "icmp_code", None)) in ((4, 3, 13), (6, 1, 1))
+
+
+def udp(source, target, data=b"sallyport", **options):
+    return packets.ip_udp(source, 5000, target, HUB_PORT, data, **options)
