@@ -12,21 +12,6 @@
 
 /* --- the socket --- */
 
-static int connect_kernel(void *context) {
-    struct sockaddr_nl address = {.nl_family = AF_NETLINK};
-    (void)context;
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
-    if (fd < 0) {
-        return errno == EPROTONOSUPPORT ? -EOPNOTSUPP : -errno;
-    }
-    if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
-        int error = errno;
-        close(fd);
-        return -error;
-    }
-    return fd;
-}
-
 static void disconnect(struct wireguard *w) {
     if (w->fd >= 0) {
         close(w->fd);
@@ -220,10 +205,6 @@ int wireguard_open_through(const char *interface_name, wireguard_connect_fn *con
     }
     *ret_wireguard = w;
     return 0;
-}
-
-int wireguard_open(const char *interface_name, struct wireguard **ret_wireguard) {
-    return wireguard_open_through(interface_name, connect_kernel, NULL, ret_wireguard);
 }
 
 void wireguard_free(struct wireguard *wireguard) {
