@@ -95,6 +95,9 @@ void answer_empty(struct answer *answer, int status) {
 void answer_problem(struct answer *answer, const struct problem *p) {
     int status = problem_status(p->kind);
     answer_json(answer, status, view_problem(status, p->type, p->field, p->detail));
+    answer->store = strcmp(p->type, PROBLEM_STORE_AWAY) == 0    ? ANSWER_STORE_AWAY
+                    : strcmp(p->type, PROBLEM_STORE_AGAIN) == 0 ? ANSWER_STORE_AGAIN
+                                                                : ANSWER_STORE_FINE;
 }
 
 void answer_refuse(struct answer *answer, int status, const char *type, const char *field, const char *format, ...) {

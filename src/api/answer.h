@@ -20,6 +20,13 @@ struct answer {
     const char *attachment; /* NULL, or the suffix of the file a browser should save */
     char location[96];
     char allow[64];
+    bool stale; /* read earlier, while the database still was there: `age_s` seconds ago */
+    uint64_t age_s;
+    enum answer_store {
+        ANSWER_STORE_FINE,
+        ANSWER_STORE_AWAY,  /* nothing was changed: the connection was lost, or there is none */
+        ANSWER_STORE_AGAIN, /* nothing was changed, and the same may succeed now */
+    } store;
     bool replayed; /* kept from an earlier request with the same Idempotency-Key */
 };
 

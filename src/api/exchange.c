@@ -276,6 +276,28 @@ static void make_id_seed(const struct request *r, const char *key, const uint8_t
     crypto_generichash_final(&state, seed, 32);
 }
 
+/* The handler, again where the database lost the connection or broke the transaction off: it then changed nothing. */
+static void serve(struct exchange *e) {
+    struct request *r = &e->request;
+    for (int attempt = 1;; attempt++) {
+        r->route->handle(r, &e->answer);
+        int most = e->answer.store == ANSWER_STORE_AGAIN  ? SERVER_ATTEMPTS
+                   : e->answer.store == ANSWER_STORE_AWAY ? 2
+                                                          : 1;
+        if (attempt >= most || server_stopping(e->api)) {
+            break;
+        }
+        answer_free(&e->answer);
+    }
+    if (r->route->may_be_stale && service_store_may_leave(r->service)) {
+        if (e->answer.status == 200) {
+            stale_keep(&e->api->stale, &r->caller, e->uri, &e->answer);
+        } else if (e->answer.store == ANSWER_STORE_AWAY) {
+            (void)stale_find(&e->api->stale, &r->caller, e->uri, &e->answer);
+        }
+    }
+}
+
 static void handle(struct exchange *e, struct MHD_Connection *mhd) {
     struct request *r = &e->request;
     json_t *body = parse_body(e, mhd);
@@ -291,12 +313,12 @@ static void handle(struct exchange *e, struct MHD_Connection *mhd) {
         make_id_seed(r, key, hash, seed);
         r->id_seed = seed;
         if (!keep_begin(e->api, &r->caller, key, hash, &claim, &e->answer)) {
-            r->route->handle(r, &e->answer);
+            serve(e);
             keep_end(e->api, &r->caller, hash, &claim, &e->answer);
         }
         r->id_seed = NULL;
     } else if (e->answer.status == 0) {
-        r->route->handle(r, &e->answer);
+        serve(e);
     }
     r->body = NULL;
     json_decref(body);
@@ -342,6 +364,12 @@ static enum MHD_Result send_answer(struct exchange *e, struct MHD_Connection *mh
     }
     if (a->replayed) {
         MHD_add_response_header(response, "Idempotency-Replayed", "true");
+    }
+    if (a->stale) {
+        char age[24];
+        snprintf(age, sizeof age, "%" PRIu64, a->age_s);
+        MHD_add_response_header(response, "Age", age);
+        MHD_add_response_header(response, "Warning", "110 sallyport \"Response is Stale\"");
     }
     if (status == 401) {
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"sallyport\"");

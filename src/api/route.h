@@ -39,6 +39,7 @@ struct route {
     void (*handle)(const struct request *request, struct answer *answer);
     enum route_body body;
     bool keeps_answer; /* honours Idempotency-Key */
+    bool may_be_stale; /* a read that is answered from memory while the database is away */
     const struct field *query;
     size_t query_count;
 };

@@ -110,6 +110,7 @@ int api_start(const struct api_config *config, struct api **ret_api) {
     pthread_cond_init(&api->changed, NULL);
     LIST_INIT(&api->connections);
     LIST_INIT(&api->claims);
+    stale_open(&api->stale);
     view_setup();
     if (config->unix_fd >= 0) {
         api->unix_daemon = daemon_start(api, config->unix_fd, false);
@@ -182,6 +183,7 @@ void api_stop(struct api *api) {
     if (api->tcp_daemon) {
         MHD_stop_daemon(api->tcp_daemon);
     }
+    stale_close(&api->stale);
     pthread_cond_destroy(&api->changed);
     pthread_mutex_destroy(&api->mutex);
     free(api);

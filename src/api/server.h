@@ -2,6 +2,7 @@
  *
  * server.c    sockets, connections and their deadlines
  * exchange.c  one request: head, body, handler, answer
+ * stale.c     answers to reads, for while the database is away
  * keep.c      answers kept under an Idempotency-Key */
 #pragma once
 
@@ -14,11 +15,13 @@
 #include "api/api.h"
 #include "api/auth.h"
 #include "api/request.h"
+#include "api/stale.h"
 #include "base/buf.h"
 
 #define SERVER_IDLE_S 30           /* silence that ends a connection */
 #define SERVER_REQUEST_S 120       /* to send a whole request, however busily */
 #define SERVER_ANSWER_S 300        /* to take a whole answer */
+#define SERVER_ATTEMPTS 5          /* of a handler whose transaction the database broke off */
 #define SERVER_BODY_MAX (8u << 20) /* bytes */
 
 struct connection {
@@ -43,6 +46,7 @@ struct api {
     struct MHD_Daemon *unix_daemon;
     struct MHD_Daemon *tcp_daemon;
     uint32_t id_base; /* of request ids */
+    struct stale stale;
 
     atomic_bool stopping;
     atomic_uint id_next;

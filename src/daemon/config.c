@@ -155,15 +155,18 @@ static const char *read_log_level(const struct row *row, const char *value, void
 
 static const char *read_store(const struct row *row, const char *value, void *at) {
     static const char *const schemes[] = {"sqlite:", "postgresql:", "postgres:"};
-    bool known = false;
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t size = strlen(schemes[i]);
-        known = known || (strncmp(value, schemes[i], size) == 0 && value[size]);
+        if (strncmp(value, schemes[i], size) == 0 && value[size]) {
+            return read_text(row, value, at);
+        }
     }
-    if (!known) {
-        return "must be sqlite:PATH or postgresql://USER@HOST/DATABASE";
-    }
-    return read_text(row, value, at);
+    return "must be sqlite:PATH or postgresql://USER@HOST/DATABASE";
+}
+
+/* What may be shown of a value that is wrong. */
+static const char *shown(const struct row *row, const char *value) {
+    return row->read == read_store ? "(hidden, it may hold a password)" : value;
 }
 
 /* --- the table --- */
@@ -266,7 +269,7 @@ static int take_line(void *context, const char *section, const char *name, const
     const struct row *row = row_find(section, name);
     if (row) {
         const char *fault = row->read(row, value, (char *)r->config + row->offset);
-        snprintf(what, sizeof what, "%s: \"%.80s\" %s", name, value, fault ? fault : "");
+        snprintf(what, sizeof what, "%s: \"%.80s\" %s", name, shown(row, value), fault ? fault : "");
         if (fault) {
             fault_at(r, what);
         }
@@ -312,7 +315,7 @@ static void take_variable(const char *variable, const struct row *row, struct co
     }
     const char *fault = row->read(row, value, (char *)config + row->offset);
     if (fault) {
-        buf_printf(faults, "environment variable %s: \"%.80s\" %s\n", variable, value, fault);
+        buf_printf(faults, "environment variable %s: \"%.80s\" %s\n", variable, shown(row, value), fault);
     }
 }
 

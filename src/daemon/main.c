@@ -415,18 +415,36 @@ static void data_plane_watch(struct gateway *g, bool *was_well, char was[256]) {
     memcpy(was, status.trouble, sizeof status.trouble);
 }
 
-static void gateway_run(struct gateway *g, const sigset_t *signals) {
+/* The same for the database. False: it came late, and what we would do about it had we known, a new start does. */
+static bool store_watch(struct gateway *g, bool *was_well) {
+    struct service_status status = {0};
+    service_status(g->service, &status);
+    if (status.store_ok && !*was_well) {
+        log_info("the database (%s) answers", status.store_kind);
+    } else if (!status.store_ok && (*was_well || status.store_refused)) {
+        log_error("%s%s", status.store_trouble[0] ? status.store_trouble : "The database does not answer.",
+                  status.store_refused ? "" : " Packets flow on; changes are refused until it is back");
+    }
+    *was_well = status.store_ok;
+    return !status.store_refused;
+}
+
+/* False: it cannot go on. */
+static bool gateway_run(struct gateway *g, const sigset_t *signals) {
     const struct timespec second = {.tv_sec = 1};
-    bool well = false;
+    bool well = false, store_well = true;
     char trouble[256] = "?";
     for (unsigned turn = 0;; turn++) {
         if (turn % LOOK_EVERY_S == 1) {
+            if (!store_watch(g, &store_well)) {
+                return false;
+            }
             data_plane_watch(g, &well, trouble);
         }
         int number = sigtimedwait(signals, NULL, &second);
         if (number == SIGTERM || number == SIGINT) {
             log_info("told to stop; tunnels go on");
-            return;
+            return true;
         }
         api_tend(g->api);
     }
@@ -476,8 +494,8 @@ int main(int argc, char **argv) {
         return EXIT_MACHINE;
     }
     notify_send("READY=1");
-    gateway_run(&gateway, &signals);
+    bool told = gateway_run(&gateway, &signals);
     notify_send("STOPPING=1");
     gateway_close(&gateway);
-    return EXIT_DONE;
+    return told ? EXIT_DONE : EXIT_MACHINE;
 }

@@ -12,8 +12,8 @@ int secret_claim_folder(const char *path, struct problem *ret_problem);
  * refused. */
 int secret_read_key(const char *path, bool may_make, bool *ret_made, struct key *ret_private_key,
                     struct problem *ret_problem);
-/* Who this installation is, whatever it is called: made once, kept in the state folder, and bound to the machine, so that
- * a copy of the folder elsewhere is another one. */
+/* Who this installation is, whatever it is called: made once, kept in the state folder, and bound to the machine, so
+ * that a copy of the folder elsewhere is another one. */
 int secret_read_identity(const char *folder, struct uuid *ret_identity, struct problem *ret_problem);
 /* A small text file (PEM), the caller's to wipe and free. */
 int secret_read_text(const char *path, char **ret_text, struct problem *ret_problem);

@@ -14,6 +14,10 @@ enum problem_kind {
     PROBLEM_INTERNAL,    /* ours: 500 */
 };
 
+/* Types that rooms beyond the one that made them act on. */
+#define PROBLEM_STORE_AWAY "store-away"   /* the database is not there; nothing was changed */
+#define PROBLEM_STORE_AGAIN "store-again" /* nothing was changed, and the same call may succeed now */
+
 struct problem {
     enum problem_kind kind;
     char type[48];    /* stable slug, e.g. "duplicate-public-key"; becomes urn:sallyport:problem:<slug> */

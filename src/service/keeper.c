@@ -2,6 +2,7 @@
  * sees to the store's files and stands guard while the database is away, the follower brings other gateways' changes
  * into force, the herald says that we are here. */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -55,13 +56,17 @@ static void attend(struct service *s, struct watch *watch) {
     bool due = now - watch->last_run >= s->reconcile_s * NSEC_PER_SEC || !s->in_sync || watch->touched ||
                (r == 0 && state.generation != s->generation);
     pthread_mutex_unlock(&s->mutex);
+    if (!attach_is_there(s, NULL)) {
+        return; /* what should be is not known: what is stays */
+    }
     if (!due || now - watch->failed_at < back_off_ns(watch->failures)) {
         return;
     }
     watch->touched = false;
     r = reconcile_run(s, &problem);
     watch->last_run = clock_mono_ns();
-    watch->failures = r < 0 ? watch->failures + 1 : 0;
+    bool plane_failed = r < 0 && strcmp(problem.type, PROBLEM_STORE_AWAY) != 0;
+    watch->failures = plane_failed ? watch->failures + 1 : 0;
     watch->failed_at = watch->last_run;
     if (r == 0) {
         (void)plane_look(s, &state);
@@ -151,6 +156,24 @@ static void *clerk_main(void *context) {
     return NULL;
 }
 
+/* Asks the database whether it is there; the only thread that may hang on it without anybody's waiting. */
+static void *scout_main(void *context) {
+    struct service *s = context;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->closing) {
+        struct timespec until = after_s(1);
+        int timeout = 0;
+        while (!s->closing && timeout == 0) {
+            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
+        }
+        pthread_mutex_unlock(&s->mutex);
+        attach_look(s);
+        pthread_mutex_lock(&s->mutex);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
 static void *herald_main(void *context) {
     struct service *s = context;
     pthread_mutex_lock(&s->mutex);
@@ -190,6 +213,10 @@ int keeper_start(struct service *s) {
         r = pthread_create(&s->follower, NULL, follow_main, s);
         s->follower_runs = r == 0;
     }
+    if (r == 0 && s->shared) {
+        r = pthread_create(&s->scout, NULL, scout_main, s);
+        s->scout_runs = r == 0;
+    }
     return -r;
 }
 
@@ -213,5 +240,8 @@ void keeper_stop(struct service *s) {
     }
     if (s->follower_runs) {
         pthread_join(s->follower, NULL);
+    }
+    if (s->scout_runs) {
+        pthread_join(s->scout, NULL);
     }
 }

@@ -424,7 +424,7 @@ static int attempt(struct service *s, uint64_t *mended, struct problem *ret_prob
         r = plane_revive(s, ret_problem);
     }
     r = r < 0 ? r : run(&c);
-    if (r < 0) {
+    if (r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) != 0) {
         plane_trouble(s, r, ret_problem);
     }
     *mended += c.mended;

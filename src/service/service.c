@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "service/state.h"
-#include "store/settings.h"
 
 /* "host", "host:port", "[v6]:port" or a bare IPv6 address. */
 static void split_endpoint(const char *endpoint, uint16_t port, struct service_gateway *gateway) {
@@ -61,144 +60,6 @@ static int check_config(const struct service_config *config, struct problem *ret
                            "The gateway has no private key.");
     }
     return 0;
-}
-
-/* A setting that the rows depend on: kept as it was first, unless nothing depends on it yet. */
-static int settle(struct write *w, const char *name, const char *value, bool empty, const char *slug, const char *field,
-                  const char *what, struct problem *ret_problem) {
-    char kept[128] = "";
-    int r = settings_get(w->conn, name, kept, sizeof kept);
-    if (r < 0 && r != -ENOENT) {
-        return store_problem(w->conn, r, ret_problem);
-    }
-    if (r == 0 && strcmp(kept, value) == 0) {
-        return 0;
-    }
-    if (r == 0 && !empty) {
-        return problem_set(ret_problem, PROBLEM_CONFLICT, slug, field,
-                           "The database was made with %s %s, but %s is configured now. Put the former back, or use "
-                           "another database.",
-                           what, kept, value);
-    }
-    r = settings_set(w->conn, name, value);
-    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
-}
-
-static int settle_pool(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
-    char text[PREFIX_TEXT_SIZE], kept[PREFIX_TEXT_SIZE] = "";
-    struct prefix before = {0};
-    const struct prefix *pool = &s->gateway.pool;
-    int r = settings_get(w->conn, "pool", kept, sizeof kept);
-    if (r < 0 && r != -ENOENT) {
-        return store_problem(w->conn, r, ret_problem);
-    }
-    bool known = r == 0 && prefix_parse(kept, &before, NULL) == 0;
-    prefix_format(pool, text);
-    if (known && prefix_equal(&before, pool) && !empty) {
-        return 0;
-    }
-    if (known && !empty && !prefix_covers(pool, &before)) {
-        return problem_set(ret_problem, PROBLEM_CONFLICT, "pool-changed", "gateway.pool",
-                           "The database has tenants in the pool %s, and %s does not cover it. A pool may grow (to a "
-                           "shorter prefix around it), not move or shrink.",
-                           kept, text);
-    }
-    r = known && !empty ? pool_widen(&w->pool, &before, pool) : pool_init(&w->pool, pool, &s->gateway.hub_address);
-    r = r < 0 ? r : settings_set(w->conn, "pool", text);
-    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
-}
-
-/* RFC 4193: 40 random bits behind fd. */
-static void make_ula(struct prefix *ret_ula) {
-    *ret_ula = (struct prefix){.addr = {.family = AF_INET6}, .length = 48};
-    randombytes_buf(ret_ula->addr.bytes, 6);
-    ret_ula->addr.bytes[0] = 0xfd;
-}
-
-static int settle_ula(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
-    char text[PREFIX_TEXT_SIZE];
-    struct prefix *ula = &s->gateway.ula;
-    if (!ula->addr.family) {
-        int r = settings_get(w->conn, "ula", text, sizeof text);
-        if (r < 0 && r != -ENOENT) {
-            return store_problem(w->conn, r, ret_problem);
-        }
-        if (r < 0 || prefix_parse(text, ula, NULL) < 0) {
-            make_ula(ula);
-        }
-    }
-    int r = settle(w, "ula", prefix_format(ula, text), empty, "ula-changed", "gateway.ula", "the ULA", ret_problem);
-    s->gateway.hub_address6 = ula->addr;
-    s->gateway.hub_address6.bytes[15] = 1;
-    return r;
-}
-
-static int settle_all(struct service *s, struct problem *ret_problem) {
-    struct write w;
-    char hub[IP_TEXT_SIZE];
-    int r = write_begin(s, "gateway", &w, ret_problem);
-    if (r < 0) {
-        return r;
-    }
-    r = tenants_count(w.conn, &s->tenants);
-    r = r < 0 ? r : routers_count(w.conn, &s->routers);
-    r = r < 0 ? r : changes_revision(w.conn, &s->revision);
-    if (r < 0) {
-        r = store_problem(w.conn, r, ret_problem);
-        goto fail;
-    }
-    bool alone = false;
-    r = gateways_enter(s, &w, &alone, ret_problem);
-    if (r < 0) {
-        goto fail;
-    }
-    s->applied = s->revision;
-    s->seen_ns = clock_mono_ns();
-    bool empty = s->tenants == 0 && alone;
-    r = settle(&w, "gateway_public_key", s->columns.public_key, empty, "gateway-key-changed",
-               "gateway.private_key_file", "the gateway key", ret_problem);
-    r = r < 0 ? r
-              : settle(&w, "hub_address", ip_format(&s->gateway.hub_address, hub), empty, "hub-address-changed",
-                       "gateway.hub_address", "the hub address", ret_problem);
-    r = r < 0 ? r : settle_pool(s, &w, empty, ret_problem);
-    r = r < 0 ? r : settle_ula(s, &w, empty, ret_problem);
-    if (r < 0) {
-        goto fail;
-    }
-    /* Beside others, each writes its endpoint into the rows that it makes. */
-    r = alone ? routers_set_gateway(w.conn, &s->columns) : 0;
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
-    if (r == 0) {
-        return 0;
-    }
-fail:
-    write_abort(&w);
-    return r;
-}
-
-/* What the store holds must be something the data plane can carry. */
-static int check_backend(struct service *s, struct problem *ret_problem) {
-    static const struct tenants_filter private_ones = {.has_addressing = true, .addressing = ADDRESSING_PRIVATE};
-    struct tenant_row row;
-    struct store_conn *conn;
-    size_t count = 0;
-    if (s->ops->private_tenants) {
-        return 0;
-    }
-    int r = store_reader_take(s->store, &conn, ret_problem);
-    if (r < 0) {
-        return r;
-    }
-    r = tenants_list(conn, &private_ones, 0, 1, &row, &count);
-    r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
-    store_reader_put(s->store, conn);
-    if (r == 0 && count) {
-        r = problem_set(ret_problem, PROBLEM_CONFLICT, SERVICE_PRIVATE_TENANTS, "backend.kind",
-                        "Tenant \"%.100s\" has private addressing, which WireGuard in the kernel cannot carry. Set "
-                        "[backend] kind = engine, or auto.",
-                        row.tenant.name);
-    }
-    return r;
 }
 
 static char *copy(const char *text, bool *failed) {
@@ -269,6 +130,7 @@ static void locks_open(struct service *s) {
 }
 
 int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem) {
+    static const struct store_options waits = {.waits = true};
     struct problem away = {0};
     int r = check_config(config, ret_problem);
     if (r < 0) {
@@ -285,11 +147,12 @@ int service_open(const struct service_config *config, struct service **ret_servi
         r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
         goto fail;
     }
-    r = store_open(config->store_url, NULL, &s->store, ret_problem);
+    r = store_open(config->store_url, &waits, &s->store, ret_problem);
     s->shared = r == 0 && store_is_shared(s->store);
-    r = r < 0 ? r : check_backend(s, ret_problem);
-    r = r < 0 ? r : settle_all(s, ret_problem);
-    if (r < 0) {
+    s->seen_ns = clock_mono_ns();
+    r = r < 0 ? r : attach(s, ret_problem);
+    bool waiting = r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) == 0;
+    if (r < 0 && !waiting) {
         goto fail;
     }
     s->away = true;
@@ -301,7 +164,7 @@ int service_open(const struct service_config *config, struct service **ret_servi
         (void)plane_look(s, &s->state);
     }
     r = usage_open(s);
-    if (r < 0) {
+    if (r < 0 && !waiting) {
         r = store_problem(store_writer(s->store), r, ret_problem);
         goto fail;
     }

@@ -44,7 +44,8 @@ struct service_config {
 #define SERVICE_PRIVATE_TENANTS "private-tenants"
 
 /* Opens the store (migrating it), takes the pool, starts reconciliation in a thread of its own. The data plane being
- * away is no error here. */
+ * away is no error here, and no more is a PostgreSQL that is away: until it comes, reads and writes are refused with
+ * PROBLEM_STORE_AWAY. */
 int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem);
 /* Flushes usage, stops; the data plane goes on. Accepts NULL. */
 void service_close(struct service *service);
@@ -217,7 +218,8 @@ int service_token_create(struct service *s, const struct caller *c, const char *
 int service_token_list(struct service *s, const struct caller *c, struct token **ret_tokens, size_t *ret_count,
                        struct problem *ret_problem); /* free() the array */
 int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem);
-/* Who a bearer token speaks for. -EACCES for an unknown, revoked or expired one. */
+/* Who a bearer token speaks for. -EACCES for an unknown, revoked or expired one. While the database is away, one that
+ * was looked up in the last ten minutes is believed: it can only be used for what needs no database. */
 int service_token_check(struct service *s, const char *text, struct caller *ret_caller);
 
 /* An answer kept for 24 h under the caller's Idempotency-Key, sealed with a key derived from it: only who knows the key
@@ -266,6 +268,8 @@ struct service_status {
     int64_t started_at;
     bool store_ok;
     char store_kind[16];
+    bool store_refused;      /* it came later than we, and is not the one that we can work on: begin anew */
+    char store_trouble[256]; /* why it is not ok, as far as known */
     uint64_t revision;
     struct backend_state backend;
     const char *backend_why;
@@ -283,6 +287,8 @@ struct service_status {
     char trouble[256];     /* last failure of the data plane or reconciliation, "" if none since */
     uint64_t memory_bytes; /* this process */
 };
+/* Whether the database is another process, which may go and come back. */
+bool service_store_may_leave(const struct service *s);
 void service_status(struct service *s, struct service_status *ret_status);
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *ret_problem);
 /* Compare and mend now (also runs by itself). */

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "service/live.h"
 #include "service/pool.h"
@@ -24,10 +25,19 @@
 
 #define PLANE_BATCH 1000
 #define TOKEN_USES_MAX 64
+#define TOKENS_KNOWN 256 /* a power of two */
 
 struct token_use {
     struct uuid id;
     int64_t at;
+};
+
+/* A token that was looked up, by its hash: good for reads from memory while the database is away. */
+struct token_known {
+    uint8_t hash[32];
+    struct uuid id;
+    struct caller caller;
+    int64_t expires_at, checked_at; /* checked_at 0: none */
 };
 
 struct service {
@@ -56,7 +66,13 @@ struct service {
     pthread_mutex_t watch_mutex;
     struct backend *watch; /* watch_mutex: looks on without holding up deltas */
 
+    atomic_bool ready; /* the database was reached, and it is the right one (attach.c) */
+
     pthread_mutex_t mutex; /* all that follows */
+    bool store_ok;         /* it answered when it was last asked */
+    uint64_t store_asked;  /* monotonic, ns: it is being asked since; 0: nobody waits for it */
+    bool store_refused;    /* it answers, but it is not ours */
+    char store_trouble[256];
     pthread_cond_t committed;
     pthread_cond_t attention; /* the keeper has something to do */
     uint64_t revision, tenants, routers;
@@ -82,10 +98,11 @@ struct service {
     bool closing, attention_due;
     struct token_use used[TOKEN_USES_MAX]; /* to be written; more in one second wait for their next use */
     size_t used_count;
+    struct token_known known[TOKENS_KNOWN]; /* by the first bits of the hash */
 
     struct usage *usage;
-    pthread_t keeper, counter, clerk, follower, herald;
-    bool keeper_runs, counter_runs, clerk_runs, follower_runs, herald_runs;
+    pthread_t keeper, counter, clerk, follower, herald, scout;
+    bool keeper_runs, counter_runs, clerk_runs, follower_runs, herald_runs, scout_runs;
 };
 
 /* --- writes (write.c) --- */
@@ -105,6 +122,8 @@ struct write {
 };
 
 int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem);
+/* Lets this thread write before the database is known to be the right one: it is finding that out. */
+void write_allow_early(bool allow);
 /* `gone` may be NULL. -ENOMEM. */
 int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
                const struct key *gone);
@@ -189,6 +208,16 @@ int router_make(struct write *w, const struct caller *c, struct tenant_row *tena
 int router_room(const struct tenant_row *tenant, uint64_t more, struct problem *ret_problem);
 /* The IPv6 address that goes with a hub address. */
 struct ip_addr router_address6(const struct service *s, const struct ip_addr *hub_address);
+
+/* --- the database (attach.c) --- */
+
+/* Reaches the database and holds the configuration against it; from then on it may be read and written. To be repeated
+ * while it is away. */
+int attach(struct service *s, struct problem *ret_problem);
+/* Asks the database whether it is there: and reaches for it while it never was. */
+void attach_look(struct service *s);
+/* Whether it answered lately; never waits. `ret_trouble` (may be NULL): its words. */
+bool attach_is_there(struct service *s, char ret_trouble[256]);
 
 /* --- threads --- */
 

@@ -23,7 +23,8 @@ void service_status(struct service *s, struct service_status *ret_status) {
     uint64_t revision;
     snprintf(status.store_kind, sizeof status.store_kind, "%s", store_kind(s->store));
     status.pool_total = pool_capacity(&s->gateway.pool);
-    if (store_reader_take(s->store, &conn, &problem) == 0) {
+    bool ask = attach_is_there(s, status.store_trouble); /* who asks for the status should not wait for a hung one */
+    if (ask && store_reader_take(s->store, &conn, &problem) == 0) {
         status.store_ok = changes_revision(conn, &revision) == 0 && blocks_free_size(conn, &status.pool_free) == 0;
         store_reader_put(s->store, conn);
     }
@@ -32,6 +33,7 @@ void service_status(struct service *s, struct service_status *ret_status) {
     snprintf(status.gateway_region, sizeof status.gateway_region, "%s", s->self.region);
     status.memory_bytes = memory_bytes();
     pthread_mutex_lock(&s->mutex);
+    status.store_refused = s->store_refused;
     status.revision = s->revision;
     status.backend = s->state;
     status.tenants = s->tenants;
@@ -49,6 +51,10 @@ void service_status(struct service *s, struct service_status *ret_status) {
     *ret_status = status;
 }
 
+bool service_store_may_leave(const struct service *s) {
+    return s->shared;
+}
+
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *ret_problem) {
     pthread_mutex_lock(&s->watch_mutex);
     int r = s->watch ? s->ops->each_counter(s->watch, fn, context) : -ENOTCONN;
@@ -59,5 +65,7 @@ int service_counters(struct service *s, backend_counter_fn *fn, void *context, s
 }
 
 void service_gateway(struct service *s, struct service_gateway *ret_gateway) {
+    pthread_mutex_lock(&s->mutex);
     *ret_gateway = s->gateway;
+    pthread_mutex_unlock(&s->mutex);
 }

@@ -139,6 +139,16 @@ int service_token_list(struct service *s, const struct caller *c, struct token *
     return r;
 }
 
+static void forget_known(struct service *s, const struct uuid *id) {
+    pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < TOKENS_KNOWN; i++) {
+        if (s->known[i].checked_at && uuid_equal(&s->known[i].id, id)) {
+            s->known[i] = (struct token_known){0};
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
 int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id,
                          struct problem *ret_problem) {
     static const struct uuid none;
@@ -158,6 +168,7 @@ int service_token_revoke(struct service *s, const struct caller *c, const struct
     if (r < 0) {
         write_abort(&w);
     }
+    forget_known(s, id);
     return r;
 }
 
@@ -176,6 +187,33 @@ static void note_used(struct service *s, const struct uuid *id, int64_t now) {
     pthread_mutex_unlock(&s->mutex);
 }
 
+/* For how long a token is taken for good that nobody can look up. */
+#define KNOWN_US (INT64_C(600) * USEC_PER_SEC)
+
+static void know(struct service *s, const uint8_t hash[TOKEN_HASH_SIZE], const struct token *token,
+                 const struct caller *caller, int64_t now) {
+    struct token_known *known = &s->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
+    pthread_mutex_lock(&s->mutex);
+    *known =
+        (struct token_known){.id = token->id, .caller = *caller, .expires_at = token->expires_at, .checked_at = now};
+    memcpy(known->hash, hash, sizeof known->hash);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static int recall(struct service *s, const uint8_t hash[TOKEN_HASH_SIZE], int64_t now, struct caller *ret_caller) {
+    const struct token_known *known = &s->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
+    int r = -EAGAIN;
+    pthread_mutex_lock(&s->mutex);
+    if (known->checked_at && sodium_memcmp(known->hash, hash, sizeof known->hash) == 0) {
+        r = known->expires_at && known->expires_at <= now ? -EACCES : now - known->checked_at < KNOWN_US ? 0 : -EAGAIN;
+    }
+    if (r == 0) {
+        *ret_caller = known->caller;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return r;
+}
+
 int service_token_check(struct service *s, const char *text, struct caller *ret_caller) {
     struct store_conn *conn;
     struct token_row row;
@@ -190,12 +228,12 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     hash_of(text, hash);
     int r = store_reader_take(s->store, &conn, &problem);
     if (r < 0) {
-        return r;
+        return recall(s, hash, now, ret_caller);
     }
     r = tokens_get_by_hash(conn, hash, &row);
     store_reader_put(s->store, conn);
     if (r < 0) {
-        return r == -ENOENT ? -EACCES : r;
+        return r == -ENOENT ? -EACCES : r == -ENOTCONN ? recall(s, hash, now, ret_caller) : r;
     }
     if (sodium_memcmp(row.hash, hash, sizeof hash) != 0 || (row.expires_at && row.expires_at <= now)) {
         return -EACCES;
@@ -203,6 +241,9 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     token_from(&row, &token);
     *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id};
     snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%.57s", token.name);
+    if (s->shared) {
+        know(s, hash, &token, ret_caller, now);
+    }
     if (now - row.last_used_at >= 60 * USEC_PER_SEC) {
         note_used(s, &row.id, now);
     }

@@ -4,7 +4,18 @@
 #include "base/clock.h"
 #include "service/state.h"
 
+static _Thread_local bool early;
+
+void write_allow_early(bool allow) {
+    early = allow;
+}
+
 int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem) {
+    if (!s->ready && !early) {
+        char trouble[256];
+        (void)attach_is_there(s, trouble);
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AWAY, NULL, "%s", trouble);
+    }
     turn_wait(&s->writing, turn_take(&s->writing));
     struct store_conn *conn = store_writer(s->store);
     int r = store_begin(conn, true);
@@ -66,11 +77,15 @@ static int commit(struct write *w, bool aside, struct problem *ret_problem) {
     }
     r = r < 0 ? r : store_commit(w->conn);
     if (r < 0) {
+        bool unknown = r == -EINPROGRESS;
         r = store_problem(w->conn, r, ret_problem);
         if (!aside) {
             expect(s, false);
         }
         write_abort(w);
+        if (unknown && !aside) {
+            plane_trouble(s, r, ret_problem); /* it may have become true: compare as soon as there is an answer */
+        }
         return r;
     }
     pthread_mutex_lock(&s->mutex);

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 
 #define PAUSE_FIRST_NS (100 * NSEC_PER_MSEC)
-#define PAUSE_DOUBLINGS 6 /* to 6.4 s */
+#define PAUSE_DOUBLINGS 4 /* to 1.6 s: one attempt a gateway is nothing to a database that comes back */
 
 void away_open(struct away *away) {
     *away = (struct away){0};

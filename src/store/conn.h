@@ -26,7 +26,10 @@ struct store_conn {
     unsigned statement_count;
 };
 
-/* `where` must live as long as the connection. */
+/* What conn_revive() will open. `where` and `away` (may be NULL) must live as long as the connection. */
+void conn_plan(struct store_conn *conn, const struct driver *driver, const char *where,
+               const struct driver_options *options, struct away *away);
+/* Both. */
 int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
               struct store_conn *ret_conn);
 void conn_close(struct store_conn *conn);

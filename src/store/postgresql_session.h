@@ -9,8 +9,8 @@
 /* PostgreSQL 13: pg_current_xact_id(), and the oldest that is still looked after. */
 #define SESSION_SERVER_LEAST 130000
 /* How long a statement, and one side's silence, may last. */
-#define SESSION_STATEMENT_MS 30000
-#define SESSION_SILENCE_MS 40000
+#define SESSION_STATEMENT_MS 10000
+#define SESSION_SILENCE_MS 12000
 
 /* `where` is the URL behind "postgresql:". -ENOTCONN: away; -EACCES, -ENOENT, -EPROTO: it answered, and why it is of
  * no use is in `ret_fault`. */

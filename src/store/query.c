@@ -8,11 +8,16 @@
 #include "store/conn.h"
 #include "store/store.h"
 
+void conn_plan(struct store_conn *conn, const struct driver *driver, const char *where,
+               const struct driver_options *options, struct away *away) {
+    *conn = (struct store_conn){.driver = driver, .url = where, .options = *options, .away = away};
+    driver->describe(where, conn->where, sizeof conn->where);
+}
+
 int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
               struct store_conn *ret_conn) {
-    *ret_conn = (struct store_conn){.driver = driver, .url = where, .options = *options};
-    driver->describe(where, ret_conn->where, sizeof ret_conn->where);
-    return driver->open(where, options, &ret_conn->conn, &ret_conn->open_failure);
+    conn_plan(ret_conn, driver, where, options, NULL);
+    return conn_revive(ret_conn);
 }
 
 static void forget_statements(struct store_conn *conn) {
@@ -92,12 +97,17 @@ static int find(struct store_conn *conn, const char *sql, struct driver_statemen
 int query_begin(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
                 struct query *ret_query) {
     struct query query = {.conn = conn};
-    int r = conn->in_transaction || conn->open_queries ? 0 : conn_revive(conn);
-    r = r < 0 ? r : find(conn, sql, &query.statement);
-    if (r < 0) {
-        return r;
+    bool free_standing = !conn->in_transaction && !conn->open_queries;
+    int r;
+    /* A reader whose connection turns out to be lost asks again on a new one: nobody has seen anything of it yet. */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        r = free_standing ? conn_revive(conn) : 0;
+        r = r < 0 ? r : find(conn, sql, &query.statement);
+        r = r < 0 ? r : conn->driver->start(query.statement, values, count);
+        if (r != -ENOTCONN || !free_standing || !conn->options.read_only || !conn->conn) {
+            break;
+        }
     }
-    r = conn->driver->start(query.statement, values, count);
     if (r < 0) {
         return r;
     }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@ struct store {
     struct away away;
     struct store_conn writer;
     struct driver_listener *listener; /* store_await()'s thread only; NULL: not needed yet, or lost */
+    bool migrated;                    /* whoever wakes it */
+    atomic_bool admitted;             /* readers may come */
     struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
     /* under `mutex` */
     pthread_mutex_t mutex;
@@ -100,22 +103,36 @@ int store_open(const char *url, const struct store_options *options, struct stor
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->returned, NULL);
     away_open(&store->away);
-    int r = conn_open(driver, store->where, &store->options, &store->writer);
-    if (r < 0) {
-        r = store_problem(&store->writer, r, ret_problem);
-        goto fail;
-    }
-    r = migrations_run(&store->writer, ret_problem);
-    if (r < 0) {
-        goto fail;
-    }
-    store->writer.away = &store->away;
+    conn_plan(&store->writer, driver, store->where, &store->options, NULL);
     store->options.read_only = true;
+    if (!options->waits) {
+        int r = store_wake(store, ret_problem);
+        if (r < 0) {
+            store_close(store);
+            return r;
+        }
+        store_admit(store);
+    }
     *ret_store = store;
     return 0;
-fail:
-    store_close(store);
+}
+
+int store_wake(struct store *store, struct problem *ret_problem) {
+    struct store_conn *writer = &store->writer;
+    int r = conn_revive(writer);
+    if (r < 0) {
+        return store_problem(writer, r, ret_problem);
+    }
+    writer->away = &store->away;
+    if (!store->migrated) {
+        r = migrations_run(writer, ret_problem);
+        store->migrated = r == 0;
+    }
     return r;
+}
+
+void store_admit(struct store *store) {
+    store->admitted = true;
 }
 
 const char *store_kind(const struct store *store) {
@@ -142,14 +159,8 @@ static int pick_reader(struct store *store, struct store_conn **ret_conn) {
     if (!conn) {
         return -ENOMEM;
     }
-    *conn = (struct store_conn){
-        .driver = store->driver,
-        .url = store->where,
-        .options = store->options,
-        .away = &store->away,
-        .taken = true,
-    };
-    store->driver->describe(store->where, conn->where, sizeof conn->where);
+    conn_plan(conn, store->driver, store->where, &store->options, &store->away);
+    conn->taken = true;
     store->readers[store->reader_count++] = conn;
     *ret_conn = conn;
     return 0;
@@ -157,6 +168,10 @@ static int pick_reader(struct store *store, struct store_conn **ret_conn) {
 
 int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
     struct store_conn *conn = NULL;
+    if (!store->admitted) {
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AWAY, NULL,
+                           "The database %s has not answered yet. It is tried again and again.", store->writer.where);
+    }
     pthread_mutex_lock(&store->mutex);
     int r = pick_reader(store, &conn);
     while (r == -EAGAIN) {
@@ -288,7 +303,7 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
             "works on it.",
             at, words);
     case EAGAIN:
-        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, STORE_AGAIN, NULL,
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AGAIN, NULL,
                            "The database %s broke the change off in favour of another (%s); nothing was changed. Try "
                            "again.",
                            at, words);
@@ -314,7 +329,7 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
             "an empty one.",
             at, words);
     case ENOTCONN:
-        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, STORE_AWAY, NULL,
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AWAY, NULL,
                            "The database %s does not answer (%s); nothing was changed. It is tried again and again. %s",
                            at, words, conn->driver->remedy);
     case ENOENT:

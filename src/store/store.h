@@ -21,11 +21,8 @@ struct store_conn;
 struct store_options {
     unsigned busy_ms; /* 0: 5,000 */
     unsigned readers; /* most connections for reading; 0: 4 */
+    bool waits;       /* the database may be away: see store_wake() */
 };
-
-/* Problems a caller may want to tell apart. */
-#define STORE_AWAY "store-away"   /* the database is not there; it is asked again when somebody wants it */
-#define STORE_AGAIN "store-again" /* nothing was changed, and the same call may succeed now */
 
 /* Opens "sqlite:/path/to/file", creating it, or "postgresql://user@host/database" (docs/sallyportd.md), and migrates
  * it. `options` may be NULL. A database that goes away later is opened again by whoever wants it next. */
@@ -34,6 +31,10 @@ int store_open(const char *url, const struct store_options *options, struct stor
 /* Every reader must have been put back. Accepts NULL. */
 void store_close(struct store *store);
 const char *store_kind(const struct store *store); /* "sqlite", "postgresql" */
+/* A store that was opened with `waits` is not connected yet, and readers hear that it is away. store_wake() connects
+ * the writer and migrates; the caller looks whether it is the right database; store_admit() lets readers in. */
+int store_wake(struct store *store, struct problem *ret_problem);
+void store_admit(struct store *store);
 
 struct store_conn *store_writer(struct store *store);
 /* A connection for reading; waits while all are taken. */
@@ -44,7 +45,7 @@ void store_reader_put(struct store *store, struct store_conn *conn); /* accepts 
  * when there is nothing to do. */
 int store_tidy(struct store *store);
 
-/* Whether other processes may write into it too. */
+/* Whether it is a server of its own: other processes may write into it too, and it may go and come back. */
 bool store_is_shared(const struct store *store);
 /* Waits until somebody committed a change, as far as the database tells, at most so long. Always from the same thread.
  * A hint: who must know looks himself. */

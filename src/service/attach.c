@@ -1,0 +1,210 @@
+/* The way to the database: reached when the service opens or, if it is away, as soon as it comes; held against the
+ * configuration before anything is read or written; and watched from then on.
+ *
+ *   waiting -- it answers, and it is ours --> ready <--> away (what was lost is opened again by whoever needs it) */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "service/state.h"
+#include "store/settings.h"
+
+#define SILENCE_NS (2 * NSEC_PER_SEC) /* of a database that was asked: it hangs */
+
+/* A setting that the rows depend on: kept as it was first, unless nothing depends on it yet. */
+static int settle(struct write *w, const char *name, const char *value, bool empty, const char *slug, const char *field,
+                  const char *what, struct problem *ret_problem) {
+    char kept[128] = "";
+    int r = settings_get(w->conn, name, kept, sizeof kept);
+    if (r < 0 && r != -ENOENT) {
+        return store_problem(w->conn, r, ret_problem);
+    }
+    if (r == 0 && strcmp(kept, value) == 0) {
+        return 0;
+    }
+    if (r == 0 && !empty) {
+        return problem_set(ret_problem, PROBLEM_CONFLICT, slug, field,
+                           "The database was made with %s %s, but %s is configured now. Put the former back, or use "
+                           "another database.",
+                           what, kept, value);
+    }
+    r = settings_set(w->conn, name, value);
+    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
+}
+
+static int settle_pool(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
+    char text[PREFIX_TEXT_SIZE], kept[PREFIX_TEXT_SIZE] = "";
+    struct prefix before = {0};
+    const struct prefix *pool = &s->gateway.pool;
+    int r = settings_get(w->conn, "pool", kept, sizeof kept);
+    if (r < 0 && r != -ENOENT) {
+        return store_problem(w->conn, r, ret_problem);
+    }
+    bool known = r == 0 && prefix_parse(kept, &before, NULL) == 0;
+    prefix_format(pool, text);
+    if (known && prefix_equal(&before, pool) && !empty) {
+        return 0;
+    }
+    if (known && !empty && !prefix_covers(pool, &before)) {
+        return problem_set(ret_problem, PROBLEM_CONFLICT, "pool-changed", "gateway.pool",
+                           "The database has tenants in the pool %s, and %s does not cover it. A pool may grow (to a "
+                           "shorter prefix around it), not move or shrink.",
+                           kept, text);
+    }
+    r = known && !empty ? pool_widen(&w->pool, &before, pool) : pool_init(&w->pool, pool, &s->gateway.hub_address);
+    r = r < 0 ? r : settings_set(w->conn, "pool", text);
+    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
+}
+
+/* RFC 4193: 40 random bits behind fd. */
+static void make_ula(struct prefix *ret_ula) {
+    *ret_ula = (struct prefix){.addr = {.family = AF_INET6}, .length = 48};
+    randombytes_buf(ret_ula->addr.bytes, 6);
+    ret_ula->addr.bytes[0] = 0xfd;
+}
+
+static int settle_ula(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
+    char text[PREFIX_TEXT_SIZE];
+    struct prefix settled = s->gateway.ula, *ula = &settled;
+    if (!ula->addr.family) {
+        int r = settings_get(w->conn, "ula", text, sizeof text);
+        if (r < 0 && r != -ENOENT) {
+            return store_problem(w->conn, r, ret_problem);
+        }
+        if (r < 0 || prefix_parse(text, ula, NULL) < 0) {
+            make_ula(ula);
+        }
+    }
+    int r = settle(w, "ula", prefix_format(ula, text), empty, "ula-changed", "gateway.ula", "the ULA", ret_problem);
+    pthread_mutex_lock(&s->mutex); /* the API may show the gateway while it waits for the database */
+    s->gateway.ula = *ula;
+    s->gateway.hub_address6 = ula->addr;
+    s->gateway.hub_address6.bytes[15] = 1;
+    pthread_mutex_unlock(&s->mutex);
+    return r;
+}
+
+/* What the store holds must be something the data plane can carry. */
+static int check_backend(struct service *s, struct store_conn *conn, struct problem *ret_problem) {
+    static const struct tenants_filter private_ones = {.has_addressing = true, .addressing = ADDRESSING_PRIVATE};
+    struct tenant_row row;
+    size_t count = 0;
+    if (s->ops->private_tenants) {
+        return 0;
+    }
+    int r = tenants_list(conn, &private_ones, 0, 1, &row, &count);
+    r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
+    if (r == 0 && count) {
+        r = problem_set(ret_problem, PROBLEM_CONFLICT, SERVICE_PRIVATE_TENANTS, "backend.kind",
+                        "Tenant \"%.100s\" has private addressing, which WireGuard in the kernel cannot carry. Set "
+                        "[backend] kind = engine, or auto.",
+                        row.tenant.name);
+    }
+    return r;
+}
+
+static int settle_all(struct service *s, struct problem *ret_problem) {
+    struct write w;
+    char hub[IP_TEXT_SIZE];
+    uint64_t tenants = 0, routers = 0, revision = 0;
+    int r = write_begin(s, "gateway", &w, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tenants_count(w.conn, &tenants);
+    r = r < 0 ? r : routers_count(w.conn, &routers);
+    r = r < 0 ? r : changes_revision(w.conn, &revision);
+    if (r < 0) {
+        r = store_problem(w.conn, r, ret_problem);
+        goto fail;
+    }
+    bool alone = false;
+    r = check_backend(s, w.conn, ret_problem);
+    r = r < 0 ? r : gateways_enter(s, &w, &alone, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->tenants = tenants;
+    s->routers = routers;
+    s->revision = s->applied = revision;
+    s->seen_ns = clock_mono_ns();
+    pthread_mutex_unlock(&s->mutex);
+    bool empty = tenants == 0 && alone;
+    r = settle(&w, "gateway_public_key", s->columns.public_key, empty, "gateway-key-changed",
+               "gateway.private_key_file", "the gateway key", ret_problem);
+    r = r < 0 ? r
+              : settle(&w, "hub_address", ip_format(&s->gateway.hub_address, hub), empty, "hub-address-changed",
+                       "gateway.hub_address", "the hub address", ret_problem);
+    r = r < 0 ? r : settle_pool(s, &w, empty, ret_problem);
+    r = r < 0 ? r : settle_ula(s, &w, empty, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    /* Beside others, each writes its endpoint into the rows that it makes. */
+    r = alone ? routers_set_gateway(w.conn, &s->columns) : 0;
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    if (r == 0) {
+        return 0;
+    }
+fail:
+    write_abort(&w);
+    return r;
+}
+
+int attach(struct service *s, struct problem *ret_problem) {
+    write_allow_early(true);
+    int r = store_wake(s->store, ret_problem);
+    r = r < 0 ? r : settle_all(s, ret_problem);
+    if (r == 0) {
+        store_admit(s->store);
+    }
+    write_allow_early(false);
+    s->ready = r == 0;
+    pthread_mutex_lock(&s->mutex);
+    s->store_ok = r == 0;
+    s->store_refused = r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) != 0;
+    snprintf(s->store_trouble, sizeof s->store_trouble, "%.255s", r < 0 ? ret_problem->detail : "");
+    s->attention_due = true;
+    pthread_cond_signal(&s->attention);
+    pthread_mutex_unlock(&s->mutex);
+    return r;
+}
+
+void attach_look(struct service *s) {
+    struct problem problem = {0};
+    struct store_conn *conn;
+    uint64_t revision;
+    if (!s->ready) {
+        (void)attach(s, &problem);
+        return;
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->store_asked = clock_mono_ns();
+    pthread_mutex_unlock(&s->mutex);
+    int r = store_reader_take(s->store, &conn, &problem);
+    if (r == 0) {
+        r = changes_revision(conn, &revision);
+        r = r < 0 ? store_problem(conn, r, &problem) : 0;
+        store_reader_put(s->store, conn);
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->store_asked = 0;
+    s->store_ok = r == 0;
+    snprintf(s->store_trouble, sizeof s->store_trouble, "%.255s", problem.detail);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+bool attach_is_there(struct service *s, char ret_trouble[256]) {
+    uint64_t now = clock_mono_ns();
+    pthread_mutex_lock(&s->mutex);
+    bool hangs = s->store_asked && now - s->store_asked > SILENCE_NS;
+    bool there = s->store_ok && !hangs;
+    if (ret_trouble) {
+        snprintf(ret_trouble, 256, "%s", hangs ? "The database does not answer." : s->store_trouble);
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return there;
+}
