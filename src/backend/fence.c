@@ -23,8 +23,7 @@ struct fence {
 
 /* As nft(8) shows it, so that what we set can be compared with what is there. Before connection tracking (-200) and
  * before the first place an operator would pick (raw, -300). */
-static const char table_text[] = "table inet %1$s {" MARK "\n"
-                                 "\tchain prerouting {\n"
+static const char table_text[] = "table inet %1$s {" MARK "\tchain prerouting {\n"
                                  "\t\ttype filter hook prerouting priority raw - 10; policy accept;\n"
                                  "\t\tiifname \"%2$s\" meta priority != %3$x:%4$x drop\n"
                                  "\t}\n"
