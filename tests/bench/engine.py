@@ -5,7 +5,7 @@ usage: tests/bench/engine.py [--build FOLDER] [--only NAME[,NAME]...] [--quick]
 
 Prints a table and merges the figures into FOLDER/bench.json. RIVAL= names the userspace WireGuard to compare with
 (started with -f); default: wireguard-go. Both run in turns, on the same topology; figures are medians. NAME is a part
-(tcp, latency, sites, small, hairpin, load, handshakes, storm, flood) or the name of a figure.
+(tcp, latency, sites, small, hairpin, load, handshakes, storm, storm6, flood) or the name of a figure.
 
 Needs root: everything runs in network namespaces of its own. Both ends, the routers and their gateway share the
 machine, and whatever else runs there makes every figure worse; those per CPU second least.
@@ -37,6 +37,7 @@ PARTS = {
     "load": (crowds.load, ("load_", "bytes_per_idle_peer", "idle_cpu_percent_1m")),
     "handshakes": (storms.handshakes, ("handshake", "x25519", "idle_cpu_percent_100k", "bytes_per_connected")),
     "storm": (storms.storm, ("storm_",)),
+    "storm6": (storms.storm6, ("storm6_",)),
     "flood": (storms.flood, ("flood_",)),
 }
 
@@ -80,8 +81,10 @@ class Bench:
 
     def note_engine(self, log):
         """What the engine said of itself when it started."""
-        self.about["bench_engine"] = next((line.partition("ready on ")[2].partition("; ")[2]
-                                           for line in log.splitlines() if "ready on" in line), "")
+        lines = log.splitlines()
+        ready = [line.partition("ready on ")[2].partition("; ")[2] for line in lines if "ready on " in line]
+        offloads = [line[line.index("offloads on: "):] for line in lines if "offloads on: " in line]
+        self.about["bench_engine"] = "; ".join(ready[:1] + offloads[-1:])
 
     def scaled(self, figures, parts):
         """Times of a smaller run, stretched to the size that their names tell. Only a quick run does so."""

@@ -1,6 +1,5 @@
 #include "swarm.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -21,7 +20,8 @@ static const char usage[] =
     "  --peers N            routers, at most 1048576; default: 1000\n"
     "  --seed TEXT          what all keys follow from; default: swarm\n"
     "  --server ADDR:PORT   the gateway; default: 192.0.2.1:51820\n"
-    "  --sources PREFIX     IPv4 addresses to send from, local to this namespace; default: 198.18.0.0/16\n"
+    "  --sources PREFIX     addresses to send from, local to this namespace; default: 198.18.0.0/16. Of IPv6, with an\n"
+    "                       IPv6 gateway, a prefix of /40 to /64, of which each source has a /64\n"
     "  --sockets N          source ports, at most 8192; default: 16\n"
     "  --share N            so many neighbours send from one address and port; default: 1\n"
     "  --crypto NAME        as of sallyport-wg; default: auto\n"
@@ -43,7 +43,14 @@ static const char usage[] =
     "                                     neighbours that share an address\n"
     "  {\"do\": \"echo\", \"count\": 1000, \"peers\": N, \"rate\": 1000}                   pings of the hub, 10.0.0.1\n"
     "  {\"do\": \"flood\", \"rate\": 200000, \"seconds\": 10}                            forged initiations\n"
-    "  {\"do\": \"x25519\", \"seconds\": 1}                                           multiplications of one CPU\n";
+    "  {\"do\": \"x25519\", \"seconds\": 1}                                           multiplications of one CPU\n"
+    "\n"
+    "Every answer tells whether the swarm itself was what limited (own_limit): it used or waited for more than 90 % "
+    "of\n"
+    "a CPU (own_cpu_percent, own_cpu_waited_percent), or its sockets were full (own_drops).\n";
+
+#define SOURCE_BITS_MAX 24
+#define LIMITED_PERCENT 90 /* of one CPU, used or waited for: then the swarm is what limits */
 
 static const struct {
     const char *name;
@@ -125,6 +132,48 @@ static void add_tally(const struct swarm *swarm, json_t *result) {
     }
 }
 
+/* What this process itself was short of: figures taken while it was say nothing of the gateway. */
+struct strain {
+    uint64_t at_ns;
+    double cpu_s, waited_s;
+    uint64_t dropped;
+};
+
+/* Time that this thread was ready and got no CPU. */
+static double waited_s(void) {
+    unsigned long long run = 0;
+    unsigned long long waited = 0;
+    FILE *file = fopen("/proc/thread-self/schedstat", "r");
+    if (file) {
+        if (fscanf(file, "%llu %llu", &run, &waited) != 2) {
+            waited = 0;
+        }
+        fclose(file);
+    }
+    return (double)waited / (double)NSEC_PER_SEC;
+}
+
+static struct strain take_strain(const struct swarm *swarm) {
+    return (struct strain){
+        .at_ns = clock_mono_ns(),
+        .cpu_s = swarm_cpu_s(),
+        .waited_s = waited_s(),
+        .dropped = swarm->net ? net_dropped(swarm->net) : 0,
+    };
+}
+
+static void add_strain(const struct swarm *swarm, const struct strain *before, json_t *result) {
+    const struct strain now = take_strain(swarm);
+    double elapsed = (double)(now.at_ns - before->at_ns) / (double)NSEC_PER_SEC;
+    double busy = (now.cpu_s - before->cpu_s) / elapsed * 100;
+    double waited = (now.waited_s - before->waited_s) / elapsed * 100;
+    uint64_t dropped = now.dropped - before->dropped;
+    json_object_set_new(result, "own_cpu_percent", json_real(busy));
+    json_object_set_new(result, "own_cpu_waited_percent", json_real(waited));
+    json_object_set_new(result, "own_drops", json_integer((json_int_t)dropped));
+    json_object_set_new(result, "own_limit", json_boolean(dropped > 0 || busy + waited > LIMITED_PERCENT));
+}
+
 static int dispatch(struct swarm *swarm, json_t *request, json_t *result) {
     const char *name = json_string_value(json_object_get(request, "do"));
     for (size_t i = 0; name && i < sizeof commands / sizeof *commands; i++) {
@@ -132,8 +181,10 @@ static int dispatch(struct swarm *swarm, json_t *request, json_t *result) {
             json_object_set_new(result, "do", json_string(commands[i].name));
             json_object_del(request, "do");
             memset(&swarm->tally, 0, sizeof swarm->tally);
+            const struct strain before = take_strain(swarm);
             int error = commands[i].run(swarm, request, result);
             add_tally(swarm, result);
+            add_strain(swarm, &before, result);
             return error;
         }
     }
@@ -234,15 +285,19 @@ static int swarm_create(const struct arguments *a, struct swarm *ret_swarm) {
     struct prefix sources;
     if (a->peers < 1 || a->peers > SWARM_ROUTERS_MAX || a->sockets < 1 || a->sockets > NET_SOCKETS_MAX ||
         a->share < 1 || a->share > SWARM_ROUTERS_MAX || endpoint_parse(a->server, &server) < 0 ||
-        server.sa.sa_family != AF_INET || prefix_parse(a->sources, &sources, NULL) < 0 ||
-        sources.addr.family != AF_INET || sources.length < 8) {
+        prefix_parse(a->sources, &sources, NULL) < 0 || sources.addr.family != server.sa.sa_family) {
+        return -EINVAL;
+    }
+    /* Of IPv6, a prefix of /64s. */
+    unsigned bits = sources.addr.family == AF_INET ? 32 : 64;
+    if (sources.length > bits || bits - sources.length > SOURCE_BITS_MAX) {
         return -EINVAL;
     }
     struct swarm swarm = {.count = (uint32_t)a->peers, .share = (uint32_t)a->share, .random.fill = fill_random};
     swarm.net_options = (struct net_options){
-        .server = server.in,
-        .first_address = ip_to_v4(&sources.addr),
-        .addresses = 1u << (32 - sources.length),
+        .server = server,
+        .first_address = sources.addr,
+        .addresses = 1u << (bits - sources.length),
         .sockets = (unsigned)a->sockets,
     };
     swarm.aead_ops = aead_choose(a->crypto);

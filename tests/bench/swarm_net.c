@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -10,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/bytes.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -56,30 +59,52 @@ struct net {
     uint64_t failed;
 };
 
+/* An IPv4 address, or the first of an IPv6 /64. */
+static struct ip_addr numbered(const struct net_options *options, uint32_t number) {
+    struct ip_addr addr = options->first_address;
+    uint8_t *counted = addr.family == AF_INET ? addr.bytes : addr.bytes + 4;
+    be32_put(counted, be32_get(counted) + number);
+    return addr;
+}
+
 /* The source address of a message goes into its control data. */
-static size_t put_source(struct msghdr *header, uint32_t address) {
-    struct in_pktinfo info = {.ipi_spec_dst.s_addr = address};
+static size_t put_source(const struct net_options *options, struct msghdr *header, uint32_t number) {
+    const struct ip_addr source = numbered(options, number);
     struct cmsghdr *control = CMSG_FIRSTHDR(header);
-    control->cmsg_level = IPPROTO_IP;
-    control->cmsg_type = IP_PKTINFO;
-    control->cmsg_len = CMSG_LEN(sizeof info);
-    memcpy(CMSG_DATA(control), &info, sizeof info);
-    return CMSG_SPACE(sizeof info);
+    struct in_pktinfo info4 = {0};
+    struct in6_pktinfo info6 = {0};
+    bool v4 = source.family == AF_INET;
+    size_t size = v4 ? sizeof info4 : sizeof info6;
+    memcpy(&info4.ipi_spec_dst, source.bytes, sizeof info4.ipi_spec_dst);
+    memcpy(&info6.ipi6_addr, source.bytes, sizeof info6.ipi6_addr);
+    control->cmsg_level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+    control->cmsg_type = v4 ? IP_PKTINFO : IPV6_PKTINFO;
+    control->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(control), v4 ? (void *)&info4 : (void *)&info6, size);
+    return CMSG_SPACE(size);
 }
 
 static int open_socket(const struct net_options *options, unsigned number, int *ret_fd) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(options->server.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -errno;
     }
     int on = 1;
     int size = BUFFER_BYTES;
-    struct sockaddr_in any = {.sin_family = AF_INET};
-    any.sin_port = htons((uint16_t)(options->first_port ? options->first_port + number : 0));
+    union endpoint any = {0};
+    uint16_t port = htons((uint16_t)(options->first_port ? options->first_port + number : 0));
+    any.sa.sa_family = options->server.sa.sa_family;
+    if (any.sa.sa_family == AF_INET) {
+        any.in.sin_port = port;
+    } else {
+        any.in6.sin6_port = port;
+    }
     setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
     setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
     setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&any, sizeof any) < 0) {
+    /* Unlike IPv4, a local route makes an IPv6 address ours to receive at, not to send from. */
+    setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
+    if (bind(fd, &any.sa, endpoint_size(&any)) < 0) {
         int error = -errno;
         close(fd);
         return error;
@@ -150,13 +175,13 @@ uint8_t *net_slot(struct net *net, struct net_source source, size_t size) {
     box->vectors[i] = (struct iovec){.iov_base = box->slots[i], .iov_len = size};
     *header = (struct msghdr){
         .msg_name = &net->options.server,
-        .msg_namelen = sizeof net->options.server,
+        .msg_namelen = endpoint_size(&net->options.server),
         .msg_iov = &box->vectors[i],
         .msg_iovlen = 1,
         .msg_control = box->controls[i].bytes,
         .msg_controllen = CONTROL_SIZE,
     };
-    header->msg_controllen = put_source(header, source.address);
+    header->msg_controllen = put_source(&net->options, header, source.address);
     return box->slots[i];
 }
 
@@ -203,13 +228,13 @@ int net_burst(struct net *net, struct net_source source, uint8_t *bytes, size_t 
     struct iovec vector = {.iov_base = bytes, .iov_len = size};
     struct msghdr header = {
         .msg_name = &net->options.server,
-        .msg_namelen = sizeof net->options.server,
+        .msg_namelen = endpoint_size(&net->options.server),
         .msg_iov = &vector,
         .msg_iovlen = 1,
         .msg_control = control.bytes,
         .msg_controllen = sizeof control.bytes,
     };
-    size_t used = put_source(&header, source.address);
+    size_t used = put_source(&net->options, &header, source.address);
     if (size > segment) {
         uint16_t value = (uint16_t)segment;
         struct cmsghdr *second = (struct cmsghdr *)(control.bytes + used);
@@ -291,4 +316,16 @@ unsigned net_receive(struct net *net, int timeout_ms, net_take_fn *take, void *c
 
 uint64_t net_failed(const struct net *net) {
     return net->failed;
+}
+
+uint64_t net_dropped(const struct net *net) {
+    uint64_t dropped = 0;
+    for (unsigned i = 0; i < net->options.sockets; i++) {
+        uint32_t memory[SK_MEMINFO_VARS] = {0};
+        socklen_t size = sizeof memory;
+        if (getsockopt(net->fds[i], SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) {
+            dropped += memory[SK_MEMINFO_DROPS];
+        }
+    }
+    return dropped;
 }

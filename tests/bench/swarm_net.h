@@ -1,26 +1,28 @@
 /* The swarm's side of the wire: a few UDP sockets, each sending from as many local addresses as are wanted
  * (IP_PKTINFO), in batches. The addresses must be local to the namespace: `ip route add local 198.18.0.0/15 dev lo`.
- * IPv4 only. */
+ * One family, the server's. Of IPv6 each source has a /64 of its own, as a site has. */
 #pragma once
 
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/prefix.h"
+
 #define NET_SOCKETS_MAX 8192
 #define NET_SLOTS 64 /* datagrams a socket sends at once */
 #define NET_SLOT_SIZE 1536
 
 struct net_options {
-    struct sockaddr_in server;
-    uint32_t first_address; /* host order */
+    union endpoint server;
+    struct ip_addr first_address;
     uint32_t addresses;
     unsigned sockets;
     uint16_t first_port; /* 0: any */
 };
 
 struct net_source {
-    uint32_t address; /* network order */
+    uint32_t address; /* its number, from 0 */
     unsigned socket;
 };
 
@@ -44,3 +46,5 @@ int net_burst(struct net *net, struct net_source source, uint8_t *bytes, size_t 
 unsigned net_receive(struct net *net, int timeout_ms, net_take_fn *take, void *context);
 /* Datagrams that could not be sent. */
 uint64_t net_failed(const struct net *net);
+/* Datagrams that came and found a full socket, since it was opened: the swarm was too slow. */
+uint64_t net_dropped(const struct net *net);

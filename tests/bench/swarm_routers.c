@@ -1,5 +1,4 @@
 /* The routers' keys and sessions, and what comes from the gateway. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -48,7 +47,7 @@ struct net_source swarm_source(const struct swarm *swarm, uint32_t number) {
     const struct net_options *options = &swarm->net_options;
     uint32_t group = number / swarm->share;
     return (struct net_source){
-        .address = htonl(options->first_address + group % options->addresses),
+        .address = group % options->addresses,
         .socket = (group + group / options->addresses) % options->sockets,
     };
 }

@@ -19,6 +19,8 @@ from harness.netns import Namespace, die_with_parent, run, short_name
 SOCKETS = pathlib.Path("/var/run/wireguard")
 PORT = 51820
 HUB = "10.0.0.1"
+HUB6_OUTER = "2001:db8::1"
+SOURCES6 = "2001:db8:5600::/40"  # 2^24 sites
 ROUTERS = "10.16.0.0/12"
 CPUS = sorted(os.sched_getaffinity(0))
 # One core for the gateway, the others for whoever talks to it; on a machine with a single core both share it.
@@ -160,6 +162,7 @@ class Swarm:
     def __init__(self, lab, namespace, peers, sources="198.18.0.0/16", share=1, sockets=16, cpus=None):
         command = [str(lab.swarm_path), "--peers", str(peers), "--sources", sources, "--share", str(share),
                    "--sockets", str(sockets)]
+        command += ["--server", f"[{HUB6_OUTER}]:{PORT}"] if ":" in sources else []
         if cpus:
             command = ["taskset", "-c", ",".join(map(str, cpus)), *command]
         self.process = subprocess.Popen(namespace.command(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -230,9 +233,13 @@ class Lab:
         return name, first, second
 
     def crowd(self, command, peers, cpus=None, swarm_cpus=None, split=False, **swarm_options):
-        """A gateway and a namespace of routers that can send from all of 198.18.0.0/15: (endpoint, swarm). With `split`
-        the veth does not pass on what the swarm sends in one piece: the gateway's kernel gets it packet by packet."""
+        """A gateway and a namespace of routers that can send from all of 198.18.0.0/15 and SOURCES6: (endpoint, swarm).
+        With `split` the veth does not pass on what the swarm sends in one piece: the gateway's kernel gets it packet by
+        packet."""
         hub, far = self.namespace("hub"), self.namespace("far")
+        for namespace in (hub, far):
+            namespace.sysctl("net.ipv6.conf.default.disable_ipv6", 0)
+            namespace.sysctl("net.ipv6.conf.default.accept_dad", 0)
         run("ip", "-n", hub.name, "link", "add", "e0", "type", "veth", "peer", "name", "e0", "netns", far.name)
         hub.ip_batch(["addr add 192.0.2.1/24 dev e0", "link set e0 up"])
         far.ip_batch(["addr add 192.0.2.2/24 dev e0", "link set e0 up", "route add local 198.18.0.0/15 dev lo",
@@ -241,6 +248,10 @@ class Lab:
             far.ip_batch(["link set dev e0 gso_max_segs 1"])
         hub.ip_batch(["route add 198.18.0.0/15 via 192.0.2.2",
                       "neigh replace 192.0.2.2 dev e0 lladdr " + mac_of(far, "e0") + " nud permanent"])
+        far.ip_batch(["addr add 2001:db8::2/64 dev e0 nodad", f"route add local {SOURCES6} dev lo",
+                      f"neigh replace {HUB6_OUTER} dev e0 lladdr " + mac_of(hub, "e0") + " nud permanent"])
+        hub.ip_batch([f"addr add {HUB6_OUTER}/64 dev e0 nodad", f"route add {SOURCES6} via 2001:db8::2",
+                      "neigh replace 2001:db8::2 dev e0 lladdr " + mac_of(far, "e0") + " nud permanent"])
         endpoint = Endpoint(self, hub, command, cpus).start()
         endpoint.far = far
         endpoint.up([f"{HUB}/32"], [ROUTERS])
