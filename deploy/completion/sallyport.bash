@@ -11,7 +11,7 @@ _sallyport() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ $word != -* ]] || continue
     case "${words:+$words }$word" in
-    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"help"|"completion") words="${words:+$words }$word" ;;
+    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"export"|"help"|"completion") words="${words:+$words }$word" ;;
     esac
   done
   case "$words $prev" in
@@ -20,6 +20,9 @@ _sallyport() {
     "init --interface") COMPREPLY=(); return ;;
     "init --pool") COMPREPLY=(); return ;;
     "init --api-listen") COMPREPLY=(); return ;;
+    "init --from-interface") COMPREPLY=(); return ;;
+    "init --from") compopt -o default; COMPREPLY=(); return ;;
+    "init --state-dir") compopt -o default; COMPREPLY=(); return ;;
     "init --config") compopt -o default; COMPREPLY=(); return ;;
     "tenant add --addressing") mapfile -t COMPREPLY < <(compgen -W "unique private" -- "$cur"); return ;;
     "tenant add --subnet") COMPREPLY=(); return ;;
@@ -62,14 +65,21 @@ _sallyport() {
     "token add --expires") COMPREPLY=(); return ;;
     "token add --output") compopt -o default; COMPREPLY=(); return ;;
     "events --after") COMPREPLY=(); return ;;
-    "import --format") mapfile -t COMPREPLY < <(compgen -W "csv jsonl" -- "$cur"); return ;;
+    "import --format") mapfile -t COMPREPLY < <(compgen -W "csv jsonl wg" -- "$cur"); return ;;
     "import --configs") compopt -o default; COMPREPLY=(); return ;;
+    "import --interface") COMPREPLY=(); return ;;
+    "import --tenant") _sallyport_names tenant; return ;;
+    "import --addressing") mapfile -t COMPREPLY < <(compgen -W "unique private" -- "$cur"); return ;;
+    "import --subnet") COMPREPLY=(); return ;;
+    "export --tenant") _sallyport_names tenant; return ;;
+    "export --private-key-file") compopt -o default; COMPREPLY=(); return ;;
+    "export --output") compopt -o default; COMPREPLY=(); return ;;
     "* --socket") compopt -o default; COMPREPLY=(); return ;;
     "* --url") COMPREPLY=(); return ;;
     "* --token-file") compopt -o default; COMPREPLY=(); return ;;
   esac
   case "$words" in
-    "init") options=" --endpoint --listen-port --interface --pool --api-listen --config"; [[ $cur == -* ]] || : ;;
+    "init") options=" --endpoint --listen-port --interface --pool --api-listen --from-interface --from --state-dir --config"; [[ $cur == -* ]] || : ;;
     "status") options=""; [[ $cur == -* ]] || : ;;
     "top") options=" --routers --once"; [[ $cur == -* ]] || : ;;
     "doctor") options=""; [[ $cur == -* ]] || : ;;
@@ -94,11 +104,12 @@ _sallyport() {
     "token revoke") options=""; [[ $cur == -* ]] || : ;;
     "gateway list") options=""; [[ $cur == -* ]] || : ;;
     "events") options=" --follow --after"; [[ $cur == -* ]] || : ;;
-    "import") options=" --format --into-existing --configs --check"; [[ $cur == -* ]] || compopt -o default ;;
+    "import") options=" --format --into-existing --configs --check --interface --tenant --dry-run --skip-conflicts --adopt --other-key --addressing --subnet"; [[ $cur == -* ]] || compopt -o default ;;
+    "export") options=" --tenant --private-key-file --output"; [[ $cur == -* ]] || : ;;
     "help") options=" --markdown"; [[ $cur == -* ]] || : ;;
     "completion") options=""; [[ $cur == -* ]] || : ;;
     *) local next
-      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "help" "completion" |
+      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "export" "help" "completion" |
         sed -n "s/^${words:+$words }\([^ ]*\).*/\1/p" | sort -u)
       mapfile -t COMPREPLY < <(compgen -W "$next" -- "$cur") ;;
   esac

@@ -111,6 +111,9 @@ void answer_refuse(struct answer *answer, int status, const char *type, const ch
 
 void answer_free(struct answer *answer) {
     if (answer) {
+        if (answer->more_end) {
+            answer->more_end(answer->more_context);
+        }
         buf_free(&answer->body);
         memset(answer, 0, sizeof *answer);
     }

@@ -27,6 +27,11 @@ struct answer {
         ANSWER_STORE_AWAY,  /* nothing was changed: the connection was lost, or there is none */
         ANSWER_STORE_AGAIN, /* nothing was changed, and the same may succeed now */
     } store;
+    /* NULL, or what makes the rest of a long body piece by piece while it is being sent: appends to `out`; 1: there may
+     * be more, 0: that was all, -errno: the answer breaks off, so that nobody takes it for whole. */
+    int (*more)(void *context, struct buf *out);
+    void (*more_end)(void *context); /* frees */
+    void *more_context;
     bool replayed; /* kept from an earlier request with the same Idempotency-Key */
 };
 

@@ -331,7 +331,63 @@ static void free_body(void *context) {
     free(context);
 }
 
+/* A body that is made while it is sent. Owns what the answer had. */
+struct stream {
+    struct answer answer;
+    size_t sent; /* of the answer's body, which holds the current piece */
+    bool ended;
+};
+
+static ssize_t stream_read(void *context, uint64_t position, char *room, size_t size) {
+    struct stream *stream = context;
+    struct buf *piece = &stream->answer.body;
+    (void)position;
+    while (stream->sent == piece->size && !stream->ended) {
+        buf_clear(piece);
+        stream->sent = 0;
+        int more = stream->answer.more(stream->answer.more_context, piece);
+        if (more < 0 || piece->failed) {
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+        stream->ended = more == 0;
+    }
+    size_t left = piece->size - stream->sent;
+    if (left == 0) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    size = left < size ? left : size;
+    memcpy(room, piece->data + stream->sent, size);
+    stream->sent += size;
+    return (ssize_t)size;
+}
+
+static void stream_free(void *context) {
+    struct stream *stream = context;
+    answer_free(&stream->answer);
+    free(stream);
+}
+
+static struct MHD_Response *make_stream(struct answer *answer) {
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (!stream) {
+        return NULL;
+    }
+    stream->answer = *answer;
+    answer->body = (struct buf){0};
+    answer->more = NULL;
+    answer->more_end = NULL;
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 64 * 1024, stream_read, stream, stream_free);
+    if (!response) {
+        stream_free(stream);
+    }
+    return response;
+}
+
 static struct MHD_Response *make_response(struct answer *answer) {
+    if (answer->more) {
+        return make_stream(answer);
+    }
     struct buf *body = malloc(sizeof *body);
     if (!body) {
         return NULL;

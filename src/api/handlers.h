@@ -45,6 +45,14 @@ void serve_bulk_routers_of_tenant(const struct request *request, struct answer *
 /* gateways.c */
 void serve_gateways_list(const struct request *request, struct answer *answer);
 
+/* adoption.c */
+void serve_adoption(const struct request *request, struct answer *answer);
+
+/* export.c */
+#define EXPORT_QUERY_COUNT 1
+extern const struct field export_query[EXPORT_QUERY_COUNT];
+void serve_export(const struct request *request, struct answer *answer);
+
 /* tokens.c */
 void serve_tokens_create(const struct request *request, struct answer *answer);
 void serve_tokens_list(const struct request *request, struct answer *answer);

@@ -1,9 +1,6 @@
 #include "backend/foreign.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +9,7 @@
 
 #include "backend/link.h"
 #include "backend/uapi_client.h"
+#include "backend/wireguard.h"
 #include "base/clock.h"
 #include "engine/uapi_text.h"
 
@@ -166,6 +164,49 @@ static int read_userspace(const char *interface_name, struct foreign *f, struct 
     return rc < 0 && rc != -ENOTCONN ? refuse(problem, rc, interface_name, "its program's socket: ") : rc;
 }
 
+/* --- the kernel --- */
+
+static void forget(void *context) {
+    struct foreign *f = context;
+    for (size_t i = 0; i < f->peer_count; i++) {
+        free(f->peers[i].allowed_ips);
+        sodium_memzero(&f->peers[i], sizeof f->peers[i]);
+    }
+    f->peer_count = 0;
+    if (f->peers) {
+        free(f->peers);
+        f->peers = NULL;
+    }
+}
+
+static int take_peer(void *context, const struct wireguard_peer *from) {
+    struct foreign_peer *peer = peer_add(context);
+    int rc = peer ? 0 : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < from->allowed_count; i++) {
+        rc = allowed_ip_add(peer, &from->allowed[i]);
+    }
+    if (rc == 0) {
+        peer->public_key = from->public_key;
+        peer->preshared_key = from->preshared_key;
+        peer->endpoint = from->endpoint;
+        peer->last_handshake_at = from->last_handshake_at_us;
+    }
+    return rc;
+}
+
+static int read_kernel(const char *interface_name, struct foreign *f, struct problem *problem) {
+    struct wireguard *wireguard = NULL;
+    struct wireguard_device device = {0};
+    int rc = wireguard_open(interface_name, &wireguard);
+    rc = rc < 0 ? rc : wireguard_dump_whole(wireguard, &device, forget, take_peer, f);
+    wireguard_free(wireguard);
+    f->kind = FOREIGN_KERNEL;
+    f->private_key = device.private_key;
+    f->listen_port = device.listen_port;
+    sodium_memzero(&device, sizeof device);
+    return rc < 0 ? refuse(problem, rc, interface_name, "") : 0;
+}
+
 /* --- the interface's own side --- */
 
 static int take_address(void *context, const struct prefix *address) {
@@ -176,7 +217,7 @@ static int take_address(void *context, const struct prefix *address) {
     return 0;
 }
 
-static int read_link(const char *interface_name, struct foreign *f, struct problem *problem) {
+static int read_link(const char *interface_name, struct foreign *f, bool *ret_kernel, struct problem *problem) {
     struct link *link = NULL;
     struct link_state state = {0};
     int rc = link_open(interface_name, &link);
@@ -190,6 +231,8 @@ static int read_link(const char *interface_name, struct foreign *f, struct probl
     rc = rc < 0 ? rc : link_get(link, &state);
     rc = rc < 0 ? rc : link_each_address(link, take_address, f);
     f->mtu = state.mtu;
+    *ret_kernel = strcmp(state.kind, "wireguard") == 0;
+    f->ours = *ret_kernel && strncmp(state.alias, FOREIGN_OUR_ALIAS, strlen(FOREIGN_OUR_ALIAS)) == 0;
     link_free(link);
     return rc < 0 ? refuse(problem, rc, interface_name, "") : 0;
 }
@@ -199,8 +242,11 @@ int foreign_read(const char *interface_name, struct foreign **ret_foreign, struc
     if (!f) {
         return out_of_memory(ret_problem);
     }
-    int rc = read_link(interface_name, f, ret_problem);
-    rc = rc < 0 ? rc : read_userspace(interface_name, f, ret_problem);
+    bool kernel = false;
+    int rc = read_link(interface_name, f, &kernel, ret_problem);
+    if (rc == 0) {
+        rc = kernel ? read_kernel(interface_name, f, ret_problem) : read_userspace(interface_name, f, ret_problem);
+    }
     if (rc == -ENOTCONN) {
         problem_set(ret_problem, PROBLEM_INVALID, "not-wireguard", "interface",
                     "%s is no WireGuard interface: neither the kernel nor a program behind %s/%s.sock says so.",
@@ -217,32 +263,11 @@ int foreign_read(const char *interface_name, struct foreign **ret_foreign, struc
 
 /* --- taking over --- */
 
-static int change_link(const char *interface_name, uint16_t type, const char *alias) {
-    char room[256];
-    struct mnl_socket *netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    struct nlmsghdr *message = mnl_nlmsg_put_header(room);
-    message->nlmsg_type = type;
-    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-    message->nlmsg_seq = 1;
-    struct ifinfomsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
-    info->ifi_family = AF_UNSPEC;
-    mnl_attr_put_strz(message, IFLA_IFNAME, interface_name);
-    if (alias) {
-        mnl_attr_put_str(message, IFLA_IFALIAS, alias);
-    }
-    int rc = -errno;
-    if (netlink && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) == 0 &&
-        mnl_socket_sendto(netlink, message, message->nlmsg_len) >= 0) {
-        char answer[8192];
-        ssize_t size = mnl_socket_recvfrom(netlink, answer, sizeof answer);
-        rc = size < 0 || mnl_cb_run(answer, (size_t)size, 1, mnl_socket_get_portid(netlink), NULL, NULL) < 0 ? -errno
-                                                                                                             : 0;
-    } else if (netlink) {
-        rc = -errno;
-    }
-    if (netlink) {
-        mnl_socket_close(netlink);
-    }
+static int mark(const char *interface_name) {
+    struct link *link = NULL;
+    int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : link_set_alias(link, FOREIGN_OUR_ALIAS);
+    link_free(link);
     return rc;
 }
 
@@ -261,8 +286,8 @@ static bool is_served(const char *interface_name) {
 /* Its interface gone, the program ends by itself, and with it its UDP socket. */
 static int end_userspace(const char *interface_name, struct problem *problem) {
     const struct timespec step = {.tv_nsec = GOING_STEP_MS * (long)NSEC_PER_MSEC};
-    int rc = change_link(interface_name, RTM_DELLINK, NULL);
-    if (rc < 0 && rc != -ENODEV) {
+    int rc = link_delete(interface_name);
+    if (rc < 0) {
         return refuse(problem, rc, interface_name, "it cannot be deleted: ");
     }
     for (unsigned waited = 0; is_served(interface_name); waited += GOING_STEP_MS) {
@@ -278,6 +303,16 @@ static int end_userspace(const char *interface_name, struct problem *problem) {
     return 0;
 }
 
+int foreign_refuse_kernel(const char *interface_name, struct problem *ret_problem) {
+    problem_set(
+        ret_problem, PROBLEM_CONFLICT, "kernel-interface", "interface",
+        "%s is an interface of the kernel, and this gateway's data plane is the engine, which makes its own. Set "
+        "kind = kernel in section [backend] and restart sallyportd; or delete the interface (ip link del %s): "
+        "the engine then takes its place, and routers connect anew within seconds.",
+        interface_name, interface_name);
+    return -EOPNOTSUPP;
+}
+
 int foreign_take_over(const char *interface_name, bool for_kernel, struct problem *ret_problem) {
     struct foreign *f = NULL;
     int rc = foreign_read(interface_name, &f, ret_problem);
@@ -285,19 +320,17 @@ int foreign_take_over(const char *interface_name, bool for_kernel, struct proble
         return rc;
     }
     enum foreign_kind kind = f->kind;
+    bool ours = f->ours;
     foreign_free(f);
     switch (kind) {
     case FOREIGN_KERNEL:
         if (!for_kernel) {
-            problem_set(
-                ret_problem, PROBLEM_CONFLICT, "kernel-interface", "interface",
-                "%s is an interface of the kernel, and this gateway's data plane is the engine, which makes its "
-                "own. Set kind = kernel in section [backend] and restart sallyportd; or delete the interface "
-                "(ip link del %s): the engine then takes its place, and routers connect anew within seconds.",
-                interface_name, interface_name);
-            return -EOPNOTSUPP;
+            return foreign_refuse_kernel(interface_name, ret_problem);
         }
-        rc = change_link(interface_name, RTM_NEWLINK, FOREIGN_OUR_ALIAS);
+        if (ours) {
+            return 0;
+        }
+        rc = mark(interface_name);
         return rc < 0 ? refuse(ret_problem, rc, interface_name, "it cannot be marked: ") : 0;
     case FOREIGN_USERSPACE:
         return end_userspace(interface_name, ret_problem);

@@ -14,7 +14,7 @@
 #include "model/problem.h"
 
 #define FOREIGN_ADDRESSES_MAX 16
-/* What marks a kernel interface as ours: its alias (IFLA_IFALIAS; ip link shows it). */
+/* What marks a kernel interface as ours: its alias, as kernel.h has it (IFLA_IFALIAS; ip link shows it). */
 #define FOREIGN_OUR_ALIAS "sallyport"
 
 enum foreign_kind {
@@ -34,6 +34,7 @@ struct foreign_peer {
 
 struct foreign {
     enum foreign_kind kind;
+    bool ours;              /* a kernel interface with our mark */
     struct key private_key; /* zero: none. A secret */
     uint16_t listen_port;
     unsigned mtu;
@@ -53,3 +54,5 @@ void foreign_free(struct foreign *foreign); /* accepts NULL */
  * it is, if the data plane is the kernel's. A userspace one is deleted, on which the program that made it ends, so that
  * the data plane can make its own. -EOPNOTSUPP: a kernel interface, for an engine. */
 int foreign_take_over(const char *interface_name, bool for_kernel, struct problem *ret_problem);
+/* Says that an engine cannot take a kernel interface, and the ways out. -EOPNOTSUPP. */
+int foreign_refuse_kernel(const char *interface_name, struct problem *ret_problem);

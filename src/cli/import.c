@@ -1,4 +1,4 @@
-/* sallyport import FILE: tenants and routers in bulk.
+/* sallyport import: tenants and routers in bulk; import_server.c has the peers of a WireGuard server.
  *
  * The file is read twice: once to find every fault of form before anything is changed, once to send it in batches.
  * Batches, their Idempotency-Keys and the identifiers of the items follow from the file's content alone, so an import
@@ -19,6 +19,7 @@
 #include "cli/client.h"
 #include "cli/field.h"
 #include "cli/import_read.h"
+#include "cli/import_server.h"
 #include "cli/lookup.h"
 #include "cli/print.h"
 #include "cli/progress.h"
@@ -293,10 +294,14 @@ static FILE *source_open(const char *path) {
     return copy;
 }
 
-static enum import_format format_of(const struct cli *cli) {
+/* Whether --format says so, or else the file's name does. */
+static bool is_format(const struct cli *cli, const char *format, const char *suffix) {
     const char *given = cli_value(cli, "format"), *dot = strrchr(cli->arguments[0], '.');
-    bool csv = given ? strcmp(given, "csv") == 0 : dot && strcmp(dot, ".csv") == 0;
-    return csv ? IMPORT_CSV : IMPORT_JSON_LINES;
+    return given ? strcmp(given, format) == 0 : dot && strcmp(dot, suffix) == 0;
+}
+
+static enum import_format format_of(const struct cli *cli) {
+    return is_format(cli, "csv", ".csv") ? IMPORT_CSV : IMPORT_JSON_LINES;
 }
 
 static enum cli_exit summary(const struct import *im, int error) {
@@ -342,7 +347,7 @@ static enum cli_exit send_all(struct cli *cli, FILE *file, struct totals *totals
     return done;
 }
 
-static enum cli_exit import(struct cli *cli) {
+static enum cli_exit import_list(struct cli *cli) {
     const char *configs = cli_value(cli, "configs");
     struct totals totals = {0};
     enum cli_exit done = CLI_REFUSED;
@@ -369,31 +374,104 @@ static enum cli_exit import(struct cli *cli) {
     return done;
 }
 
+/* Options that only one kind of source takes; NULL: none was given with the other. */
+static const char *misplaced(const struct cli *cli, bool server) {
+    static const char *const of_server[] = {"tenant",    "dry-run",    "skip-conflicts", "adopt",
+                                            "other-key", "addressing", "subnet",         "interface"};
+    static const char *const of_lists[] = {"into-existing", "configs", "check"};
+    const char *const *options = server ? of_lists : of_server;
+    size_t count = server ? sizeof of_lists / sizeof *of_lists : sizeof of_server / sizeof *of_server;
+    for (size_t i = 0; i < count; i++) {
+        if (cli_flag(cli, options[i])) {
+            return options[i];
+        }
+    }
+    return NULL;
+}
+
+static enum cli_exit import_from_server(struct cli *cli) {
+    bool live = cli_flag(cli, "interface");
+    if (live == (cli->argument_count == 1)) {
+        cli_error(live ? "give a file or --interface, not both" : "say what to import: a file, or --interface NAME");
+        return CLI_USAGE;
+    }
+    if (!cli_flag(cli, "tenant")) {
+        cli_error("say with --tenant NAME whose routers the peers become");
+        return CLI_USAGE;
+    }
+    if (cli_flag(cli, "adopt") && !live) {
+        cli_error("--adopt takes over a live interface; it goes with --interface");
+        return CLI_USAGE;
+    }
+    FILE *file = live ? NULL : source_open(cli->arguments[0]);
+    if (!live && !file) {
+        return CLI_REFUSED;
+    }
+    if (file) {
+        rewind(file);
+    }
+    enum cli_exit done = import_server(cli, file, live ? NULL : cli->arguments[0]);
+    if (file) {
+        fclose(file);
+    }
+    return done;
+}
+
+static enum cli_exit import(struct cli *cli) {
+    bool server = cli->argument_count == 0 || cli_flag(cli, "interface") || is_format(cli, "wg", ".conf");
+    const char *other = misplaced(cli, server);
+    if (other) {
+        cli_error(server ? "--%s is for lists of tenants and routers, not for a WireGuard server"
+                         : "--%s is for a WireGuard server; say --format wg if this file is one's configuration",
+                  other);
+        return CLI_USAGE;
+    }
+    return server ? import_from_server(cli) : import_list(cli);
+}
+
 static const struct cli_option import_options[] = {
-    {"format", 0, "FORMAT", "default: by the file's name, .csv or anything else for JSON Lines", CLI_VALUE_WORDS,
-     "csv|jsonl"},
+    {"format", 0, "FORMAT", "default: by the file's name, .csv, .conf (wg), or anything else for JSON Lines",
+     CLI_VALUE_WORDS, "csv|jsonl|wg"},
     {"into-existing", 0, NULL, "CSV: the tenants exist already; add routers to them", CLI_VALUE_FREE, NULL},
     {"configs", 0, "FOLDER",
      "where to write configurations of routers without a public key of their own, one file each", CLI_VALUE_FILE, NULL},
-    {"check", 0, NULL, "check the file's form and change nothing", CLI_VALUE_FREE, NULL},
+    {"check", 0, NULL, "lists: check the file's form and change nothing", CLI_VALUE_FREE, NULL},
+    {"interface", 0, "NAME", "a live WireGuard interface of the gateway's host instead of a file", CLI_VALUE_FREE,
+     NULL},
+    {"tenant", 0, "TENANT", "server: whose routers the peers become; made if there is none of that name",
+     CLI_VALUE_TENANT, NULL},
+    {"dry-run", 0, NULL, "server: list what would happen, a line a peer, and change nothing", CLI_VALUE_FREE, NULL},
+    {"skip-conflicts", 0, NULL, "server: leave out peers that conflict and import the others", CLI_VALUE_FREE, NULL},
+    {"adopt", 0, NULL, "interface: the gateway takes it over, with its key, port and sessions", CLI_VALUE_FREE, NULL},
+    {"other-key", 0, NULL, "server: its key is not the gateway's; every router will be given the gateway's",
+     CLI_VALUE_FREE, NULL},
+    {"addressing", 0, "unique|private", "server: of a new tenant (default: unique)", CLI_VALUE_WORDS, "unique|private"},
+    {"subnet", 0, "CIDR", "server: of a new tenant (default: what suits the peers)", CLI_VALUE_FREE, NULL},
     {NULL, 0, NULL, NULL, CLI_VALUE_FREE, NULL},
 };
 
 const struct cli_command import_commands[] = {
-    {"import", "FILE", CLI_VALUE_FILE, 1, 1, "create tenants and routers from a file",
-     "JSON Lines: an object a line. A tenant as the API takes it, with its routers:\n\n"
+    {"import", "[FILE]", CLI_VALUE_FILE, 0, 1, "create tenants and routers from a file or a WireGuard server",
+     "From a list. JSON Lines: an object a line. A tenant as the API takes it, with its routers:\n\n"
      "    {\"name\": \"Acme\", \"addressing\": \"private\", \"routers\": [{\"name\": \"roof\", \"public_key\": "
      "\"...\"}]}\n\n"
      "or a router for a tenant that exists:\n\n"
      "    {\"tenant\": \"Acme\", \"name\": \"cellar\", \"public_key\": \"...\", \"lans\": [\"192.168.88.0/24\"]}\n\n"
      "CSV: the first row names the columns: tenant, tenant_id, addressing, subnet, egress, router, router_id, "
-     "public_key, "
-     "preshared_key, address, lans (separated by \";\"). Rows of one tenant that follow each other make one tenant.\n\n"
+     "public_key, preshared_key, address, lans (separated by \";\"). Rows of one tenant that follow each other make "
+     "one "
+     "tenant.\n\n"
      "The whole file is checked before anything is created. Each item succeeds or fails by itself; failures are named "
-     "by "
-     "line, and the exit status is then 1. An import that was interrupted is run again as it is: what exists already "
-     "is "
-     "recognized and left alone. FILE \"-\" is standard input.",
+     "by line, and the exit status is then 1. An import that was interrupted is run again as it is: what exists "
+     "already "
+     "is recognized and left alone. FILE \"-\" is standard input.\n\n"
+     "From a WireGuard server: its wg0.conf (wg-quick's, or that of a container: linuxserver/wireguard, wg-easy), or "
+     "with --interface the live interface. Its peers become routers of one tenant with their keys and addresses: the "
+     "/32 among the AllowedIPs is the address, the others are LANs; comments name them. A conflict stops everything "
+     "before anything is made. Routers go on without being touched if the gateway has the server's key, address and "
+     "port: \"sallyport init --from-interface wg0\" makes it so.\n\n"
+     "    sallyport import wg0.conf --tenant Acme --dry-run\n\n"
+     "    sallyport import --interface wg0 --tenant Acme --adopt",
      import_options, import},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/event.h"
+#include "cli/export.h"
 #include "cli/gateway.h"
 #include "cli/help.h"
 #include "cli/import.h"
@@ -16,5 +17,6 @@
 
 const struct cli_command *const cli_tables[] = {
     init_commands,  status_commands,  top_commands,   doctor_commands, tenant_commands, router_commands,
-    token_commands, gateway_commands, event_commands, import_commands, help_commands,   NULL,
+    token_commands, gateway_commands, event_commands, import_commands, export_commands, help_commands,
+    NULL,
 };

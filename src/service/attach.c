@@ -55,6 +55,7 @@ static int settle_pool(struct service *s, struct write *w, bool empty, struct pr
     }
     r = known && !empty ? pool_widen(&w->pool, &before, pool) : pool_init(&w->pool, pool, &s->gateway.hub_address);
     r = r < 0 ? r : settings_set(w->conn, "pool", text);
+    r = r < 0 || !empty ? r : settings_set(w->conn, POOL_RESERVE_SETTING, "0");
     return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
 }
 

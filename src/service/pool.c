@@ -15,15 +15,13 @@ static uint64_t reserve_size(const struct prefix *pool) {
     return quarter < 4 ? 4 : quarter > POOL_FIRST_SIZE ? POOL_FIRST_SIZE : quarter;
 }
 
-uint64_t pool_capacity(const struct prefix *prefix) {
-    return prefix_size(prefix) - reserve_size(prefix);
+uint64_t pool_capacity(const struct prefix *prefix, bool open_reserve) {
+    return prefix_size(prefix) - (open_reserve ? 1 : reserve_size(prefix));
 }
 
-int pool_init(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub) {
-    uint64_t least = reserve_size(prefix);
-    uint32_t at = ip_to_v4(hub);
-    struct block whole = {.first = ip_to_v4(&prefix->addr), .size = prefix_size(prefix)};
-    int r = blocks_clear(pool->conn);
+/* Frees all of `whole` but the block of size `least` around an address. */
+static int free_around(struct pool *pool, struct block whole, uint32_t at, uint64_t least) {
+    int r = 0;
     while (r == 0 && whole.size > least) {
         whole.size /= 2;
         uint32_t upper = whole.first + (uint32_t)whole.size;
@@ -32,6 +30,19 @@ int pool_init(struct pool *pool, const struct prefix *prefix, const struct ip_ad
         r = blocks_insert(pool->conn, &other);
     }
     return r;
+}
+
+int pool_init(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub) {
+    struct block whole = {.first = ip_to_v4(&prefix->addr), .size = prefix_size(prefix)};
+    int r = blocks_clear(pool->conn);
+    return r < 0 ? r : free_around(pool, whole, ip_to_v4(hub), reserve_size(prefix));
+}
+
+int pool_open_reserve(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub) {
+    uint64_t size = reserve_size(prefix);
+    uint32_t at = ip_to_v4(hub);
+    struct block reserve = {.first = at & ~(uint32_t)(size - 1), .size = size};
+    return free_around(pool, reserve, at, 1);
 }
 
 /* Puts a block among the free ones, merged with its buddy as often as that is free too. */
@@ -143,16 +154,29 @@ int pool_block_take_at(struct pool *pool, const struct block *block) {
     return around.size < block->size ? -EEXIST : split(pool, around, block->first, block->size);
 }
 
+int pool_block_around(struct pool *pool, uint32_t address, struct block *ret_block) {
+    struct block around;
+    int r = blocks_find_address(pool->conn, address, &around);
+    uint64_t size = r == 0 && around.size < POOL_FIRST_SIZE ? around.size : POOL_FIRST_SIZE;
+    if (r < 0 || size < POOL_BLOCK_MIN) {
+        return r < 0 ? r : -ENOENT;
+    }
+    *ret_block = (struct block){.first = address & ~(uint32_t)(size - 1), .size = size};
+    return 0;
+}
+
 int pool_tenant_free(struct pool *pool, int64_t tunnel_id) {
-    struct range_block blocks[64]; /* more than the doublings from /30 to 65,536 addresses can make */
-    size_t count = 0;
+    struct range_block blocks[64]; /* more than the doublings from /30 to 65,536 addresses can make; adoption may */
+    size_t count = sizeof blocks / sizeof *blocks;
     int r = pool_flush(pool);
     pool_forget(pool);
-    r = r < 0 ? r : ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        const struct block block = {.first = blocks[i].first, .size = blocks[i].size};
-        r = ranges_delete_block(pool->conn, tunnel_id, block.first);
-        r = r < 0 ? r : blocks_rest(pool->conn, &block, pool->now + POOL_REST_US);
+    while (r == 0 && count == sizeof blocks / sizeof *blocks) {
+        r = ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            const struct block block = {.first = blocks[i].first, .size = blocks[i].size};
+            r = ranges_delete_block(pool->conn, tunnel_id, block.first);
+            r = r < 0 ? r : blocks_rest(pool->conn, &block, pool->now + POOL_REST_US);
+        }
     }
     return r;
 }

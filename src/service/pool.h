@@ -21,11 +21,12 @@
 
 struct store_conn;
 
-#define POOL_FIRST_SIZE 32              /* a tenant's first block: /27 */
-#define POOL_BLOCK_MAX 32768            /* and its largest further one: /17 */
-#define POOL_BLOCK_MIN 4                /* a /30 has two addresses */
-#define POOL_ROUTERS_MAX 65534          /* of a tenant */
-#define POOL_REST_US INT64_C(600000000) /* how long a block rests: 10 minutes */
+#define POOL_FIRST_SIZE 32                    /* a tenant's first block: /27 */
+#define POOL_BLOCK_MAX 32768                  /* and its largest further one: /17 */
+#define POOL_BLOCK_MIN 4                      /* a /30 has two addresses */
+#define POOL_ROUTERS_MAX 65534                /* of a tenant */
+#define POOL_RESERVE_SETTING "hub_block_open" /* the setting that is "1" once pool_open_reserve() was done */
+#define POOL_REST_US INT64_C(600000000)       /* how long a block rests: 10 minutes */
 
 struct pool {
     struct store_conn *conn;
@@ -39,15 +40,20 @@ struct pool {
 
 /* Cuts the pool into free blocks, all but those around the hub's address. */
 int pool_init(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub);
+/* Frees what pool_init() kept back around the hub's address, in blocks down to a single address: servers that are
+ * adopted number their first routers right behind the hub. Once a pool. */
+int pool_open_reserve(struct pool *pool, const struct prefix *prefix, const struct ip_addr *hub);
 /* Adds what `wider` has beyond `prefix`. */
 int pool_widen(struct pool *pool, const struct prefix *prefix, const struct prefix *wider);
 /* Addresses that tenants may get at most. */
-uint64_t pool_capacity(const struct prefix *prefix);
+uint64_t pool_capacity(const struct prefix *prefix, bool open_reserve);
 
 /* A block for a new tenant: POOL_FIRST_SIZE, or less where that is not to be had. -ENOSPC. */
 int pool_block_take(struct pool *pool, uint64_t size, struct block *ret_block);
 /* Exactly this one. -EEXIST: not free. */
 int pool_block_take_at(struct pool *pool, const struct block *block);
+/* The largest free block of at most POOL_FIRST_SIZE around an address. -ENOENT: none of at least POOL_BLOCK_MIN. */
+int pool_block_around(struct pool *pool, uint32_t address, struct block *ret_block);
 /* Makes the block's addresses the tenant's. */
 int pool_block_give_to(struct pool *pool, int64_t tunnel_id, const struct block *block);
 /* The first stretch of a new private tenant's prefix; its row says next_offset = pool_subnet_start(subnet). */
@@ -62,6 +68,10 @@ int pool_wake_all(struct pool *pool);
 int pool_address_take(struct pool *pool, struct tenant_row *tenant, enum range_space space, uint32_t *ret_address);
 /* This one. -EEXIST: in use or reserved; -ERANGE: not the tenant's. */
 int pool_address_take_at(struct pool *pool, struct tenant_row *tenant, enum range_space space, uint32_t address);
+/* Makes an address of the pool the tenant's if it is nobody's, the first and last of a block included, so that
+ * pool_address_take_at() can give it to a router that has it already. The neighbours come along where they are free.
+ * -EEXIST: in another tenant's block, or the hub's. */
+int pool_address_claim(struct pool *pool, const struct tenant_row *tenant, uint32_t address);
 int pool_address_free(struct pool *pool, const struct tenant_row *tenant, enum range_space space, uint32_t address);
 
 int pool_flush(struct pool *pool);

@@ -292,6 +292,38 @@ int pool_address_take_at(struct pool *pool, struct tenant_row *tenant, enum rang
     return 0;
 }
 
+/* The smallest piece of the pool that brings the address in, with its neighbours as far as they are free together. */
+static int claim_block(struct pool *pool, const struct tenant_row *tenant, uint32_t address) {
+    int r = -EEXIST;
+    for (uint64_t size = POOL_FIRST_SIZE; r == -EEXIST && size >= 1; size /= 2) {
+        const struct block block = {.first = address & ~(uint32_t)(size - 1), .size = size};
+        r = pool_block_take_at(pool, &block);
+        r = r < 0 ? r : pool_block_give_to(pool, tenant->id, &block);
+    }
+    return r;
+}
+
+int pool_address_claim(struct pool *pool, const struct tenant_row *tenant, uint32_t address) {
+    int r = find_address(pool, tenant, RANGE_HUB, address);
+    if (r == -ENOENT) {
+        r = claim_block(pool, tenant, address);
+        r = r < 0 ? r : find_address(pool, tenant, RANGE_HUB, address);
+    }
+    if (r < 0) {
+        return r;
+    }
+    struct range *range = &pool->hands[RANGE_HUB].range;
+    uint32_t at = address - range->first;
+    bool edge = address == range->block_first || address == range->block_first + (uint32_t)(range->block_size - 1);
+    /* Kept back, or a router's already: then the database refuses the second one. */
+    if (edge && bit_get(range->taken, at)) {
+        bit_clear(range->taken, at);
+        range->free++;
+        pool->hands[RANGE_HUB].dirty = true;
+    }
+    return 0;
+}
+
 /* A block whose last router went goes back to the pool, unless it is the tenant's first or only one. */
 static int shrink(struct pool *pool, const struct tenant_row *tenant, const struct range *range) {
     bool used = true;

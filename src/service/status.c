@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "service/state.h"
+#include "store/settings.h"
 
 static uint64_t memory_bytes(void) {
     unsigned long pages = 0;
@@ -22,12 +23,16 @@ void service_status(struct service *s, struct service_status *ret_status) {
     struct problem problem;
     uint64_t revision;
     snprintf(status.store_kind, sizeof status.store_kind, "%s", store_kind(s->store));
-    status.pool_total = pool_capacity(&s->gateway.pool);
     bool ask = attach_is_there(s, status.store_trouble); /* who asks for the status should not wait for a hung one */
+    bool open_reserve = false;
     if (ask && store_reader_take(s->store, &conn, &problem) == 0) {
+        char text[8] = "";
+        (void)settings_get(conn, POOL_RESERVE_SETTING, text, sizeof text);
+        open_reserve = text[0] == '1';
         status.store_ok = changes_revision(conn, &revision) == 0 && blocks_free_size(conn, &status.pool_free) == 0;
         store_reader_put(s->store, conn);
     }
+    status.pool_total = pool_capacity(&s->gateway.pool, open_reserve);
     status.connected_routers = usage_connected(s) + gateways_connected(s);
     snprintf(status.gateway_name, sizeof status.gateway_name, "%s", s->self.name);
     snprintf(status.gateway_region, sizeof status.gateway_region, "%s", s->self.region);

@@ -16,6 +16,7 @@ MAY = {
     "listEvents": {"admin", "tenant-write", "tenant-read"},
     "createTenant": {"admin"}, "createTenants": {"admin"}, "updateTenant": {"admin"}, "deleteTenant": {"admin"},
     "disableTenant": {"admin"}, "enableTenant": {"admin"},
+    "adoptServer": {"admin"}, "exportRouters": {"admin"},
     "createToken": {"admin"}, "listTokens": {"admin"}, "revokeToken": {"admin"},
     **dict.fromkeys(("listTenants", "getTenant", "listRoutersOfTenant", "listRouters", "getRouter", "getRouterConfig"),
                     {"admin", "tenant-write", "tenant-read"}),
@@ -56,6 +57,7 @@ def body_for(operation, tenant_id):
             "updateTenant": {}, "updateRouter": {}, "rotateRouter": {},
             "createRouter": {"name": "by token"}, "createRoutersOfTenant": {"routers": [{"name": "by token"}]},
             "createRouters": {"routers": [{"name": "by token", "tenant_id": tenant_id}]},
+            "adoptServer": {"tenant": {"name": "by token"}, "peers": []},
             "createToken": {"name": "by token", "scope": "metrics"}}.get(operation)
 
 

@@ -6,6 +6,7 @@ allowed prefix.
 """
 import functools
 import pathlib
+import socket
 import subprocess
 import time
 
@@ -68,11 +69,16 @@ class Client:
     def _uapi(self):
         return pathlib.Path(f"/var/run/wireguard/{self.interface}.sock")
 
+    def _listens(self):
+        """wg(8) removes a socket that refuses it: it must not meet one that is bound and does not listen yet."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return probe.connect_ex(str(self._uapi())) == 0
+
     def _start_userspace(self):
         command = [self.implementation, "-f", self.interface]
         self.process = self.namespace.popen(*command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         until = time.monotonic() + 10
-        while not self._uapi().exists():
+        while not self._listens():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.process.kill()
                 said = self.process.stderr.read().decode(errors="replace")

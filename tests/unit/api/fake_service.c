@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "service/adoption.h"
+#include "service/export.h"
 
 #define TENANTS_MAX 256
 #define ROUTERS_MAX 12000
@@ -42,6 +44,7 @@ static size_t event_count;
 static struct problem next_problem;
 static bool store_ok, backend_up;
 static unsigned creations, delay_ms;
+int64_t fake_exported, fake_exported_broken;
 
 void fake_reset(void) {
     pthread_mutex_lock(&mutex);
@@ -50,6 +53,8 @@ void fake_reset(void) {
     }
     tenant_count = router_count = kept_count = token_count = event_count = 0;
     creations = delay_ms = 0;
+    fake_exported = 0;
+    fake_exported_broken = INT64_MAX;
     next_problem = (struct problem){0};
     store_ok = backend_up = true;
     pthread_mutex_unlock(&mutex);
@@ -555,4 +560,66 @@ int service_counters(struct service *s, backend_counter_fn *fn, void *context, s
     (void)s;
     (void)p;
     return fn(context, "udp_received", 5) < 0 ? -EIO : 0;
+}
+
+/* --- adoption and export --- */
+
+int service_adopt(struct service *s, const struct caller *c, struct adoption *a, struct problem *p) {
+    (void)s;
+    (void)c;
+    (void)p;
+    for (size_t i = 0; i < a->count; i++) {
+        a->peers[i].result = ADOPTION_MADE;
+        a->made++;
+    }
+    a->committed = !a->dry_run;
+    return 0;
+}
+
+void adoption_free(struct adoption *adoption) {
+    (void)adoption;
+}
+
+int service_foreign_read(struct service *s, const struct caller *c, const char *name, struct foreign **ret,
+                         struct problem *p) {
+    (void)s;
+    (void)c;
+    (void)name;
+    (void)ret;
+    return problem_set(p, PROBLEM_NOT_FOUND, "no-interface", "interface", "There is none here.");
+}
+
+int service_take_over_check(struct service *s, const struct caller *c, const char *name, const struct foreign *foreign,
+                            struct problem *p) {
+    (void)s;
+    (void)c;
+    (void)name;
+    (void)foreign;
+    (void)p;
+    return 0;
+}
+
+int service_take_over(struct service *s, const struct caller *c, const char *name, struct problem *p) {
+    return service_take_over_check(s, c, name, NULL, p);
+}
+
+int service_export_list(struct service *s, const struct caller *c, const struct uuid *tenant_id, int64_t *after,
+                        size_t limit, struct exported_router *ret_routers, size_t *ret_count, struct problem *p) {
+    (void)s;
+    (void)c;
+    (void)tenant_id;
+    (void)p;
+    size_t count = 0;
+    for (; count < limit && *after < fake_exported; ++*after) {
+        struct exported_router *to = &ret_routers[count++];
+        memset(to, 0, sizeof *to);
+        snprintf(to->router.name, sizeof to->router.name, "r%d", (int)*after);
+        to->router.address = ip_from_v4(0x0a000000u + (uint32_t)*after);
+        to->router.address6 = (struct ip_addr){.family = AF_INET6};
+    }
+    if (*after >= fake_exported_broken) {
+        return problem_set(p, PROBLEM_UNAVAILABLE, "store", NULL, "The database went away.");
+    }
+    *ret_count = count;
+    return 0;
 }

@@ -495,6 +495,60 @@ static void a_request_that_never_ends_is_ended(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static size_t count_of(const char *text, const char *piece) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, piece)); at++) {
+        count++;
+    }
+    return count;
+}
+
+static void an_export_longer_than_any_page_is_sent_whole(void **state) {
+    (void)state;
+    fake_exported = 12345;
+    struct http_reply reply = expect(200, "", "GET", "/v1/export", "", NULL);
+    assert_int_equal(count_of(reply.body, "\n[Peer]\n"), 12345);
+    assert_non_null(strstr(reply.body, "\n# Name = r12344\n"));
+    assert_non_null(strstr(reply.body, "# End: 12345 peers;"));
+    http_free(&reply);
+}
+
+static void an_export_that_breaks_off_does_not_look_whole(void **state) {
+    (void)state;
+    fake_exported = 3000;
+    fake_exported_broken = 2000;
+    struct http_reply reply = http_call(&server, "GET", "/v1/export", "", NULL);
+    assert_true(!reply.body || !strstr(reply.body, "# End:"));
+    http_free(&reply);
+    fake_exported_broken = 0;
+    check(503, "store", "GET", "/v1/export", "", NULL);
+}
+
+static void an_adoption_says_what_it_wants(void **state) {
+    (void)state;
+#define PEER "{\"public_key\":\"" KEY "\",\"allowed_ips\":[\"10.0.0.2/32\"]}"
+    check_field("tenant-or-id", "tenant", "/v1/adoption", "{\"peers\":[]}");
+    check_field("tenant-or-id", "tenant", "/v1/adoption",
+                "{\"peers\":[],\"tenant_id\":\"" ID "\",\"tenant\":{\"name\":\"a\"}}");
+    check_field("interface-or-peers", "peers", "/v1/adoption", "{\"tenant_id\":\"" ID "\"}");
+    check_field("nothing-to-take-over", "take_over", "/v1/adoption",
+                "{\"tenant_id\":\"" ID "\",\"peers\":[],\"take_over\":true}");
+    check_field("wrong-form", "server_address", "/v1/adoption",
+                "{\"tenant_id\":\"" ID "\",\"peers\":[],\"server_address\":\"ten\"}");
+    check_field("unknown-field", "peers[0].mtu", "/v1/adoption", "{\"tenant_id\":\"" ID "\",\"peers\":[{\"mtu\":1}]}");
+    check_field("wrong-form", "peers[1].endpoint", "/v1/adoption",
+                "{\"tenant_id\":\"" ID "\",\"peers\":[" PEER ",{\"public_key\":\"" KEY
+                "\",\"allowed_ips\":[],\"endpoint\":\"a\"}]}");
+    struct http_reply reply = expect(200, "", "POST", "/v1/adoption", "",
+                                     "{\"tenant\":{\"name\":\"Acme\"},\"peers\":[" PEER "],\"dry_run\":true}");
+    assert_int_equal(json_integer_value(http_member(&reply, "imported")), 1);
+    assert_true(json_is_false(http_member(&reply, "committed")));
+    assert_string_equal(http_text(&reply, "items.0.result"), "imported");
+    http_free(&reply);
+    check(404, "no-interface", "POST", "/v1/adoption", "", "{\"tenant_id\":\"" ID "\",\"interface\":\"wg9\"}");
+#undef PEER
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         TEST(create_answers_201_with_location_and_what_was_made),
@@ -521,6 +575,9 @@ int main(void) {
         TEST(a_long_poll_ends_when_something_happens),
         TEST(stopping_lets_requests_finish_and_ends_polls),
         TEST(a_request_that_never_ends_is_ended),
+        TEST(an_export_longer_than_any_page_is_sent_whole),
+        TEST(an_export_that_breaks_off_does_not_look_whole),
+        TEST(an_adoption_says_what_it_wants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

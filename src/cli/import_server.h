@@ -1,0 +1,9 @@
+/* The peers of a WireGuard server become routers of a tenant: "sallyport import" of its file or of a live interface. */
+#pragma once
+
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+/* `file` NULL: of the interface that --interface names. */
+enum cli_exit import_server(struct cli *cli, FILE *file, const char *file_name);
