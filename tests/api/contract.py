@@ -138,8 +138,8 @@ class Contract:
                 raise Undocumented(f"{what}: this status is not documented; body {body[:300]!r}")
             response = self._resolve(response)
             self.seen.add((operation["operationId"], status))
-        for header in response.get("headers", {}):
-            if header not in headers and header not in ("Idempotency-Replayed",):
+        for header, documented in response.get("headers", {}).items():
+            if header not in headers and self._resolve(documented).get("required"):
                 raise Undocumented(f"{what}: lacks the header {header}")
         self._content(response, headers, body, method, what)
 

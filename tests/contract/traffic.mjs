@@ -62,7 +62,7 @@ function judge(exchange) {
   for (const [name, header] of Object.entries(response.headers ?? {})) {
     const value = exchange.headers[name.toLowerCase()];
     if (value === undefined) {
-      if (name !== "Idempotency-Replayed") return `lacks the header ${name}`;
+      if (resolve(header).required) return `lacks the header ${name}`;
     } else if (resolve(header).schema.type === "integer" && !/^\d+$/.test(value)) return `header ${name} is ${value}`;
   }
   if (exchange.method === "HEAD") return null;

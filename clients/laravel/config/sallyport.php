@@ -3,7 +3,6 @@
 declare(strict_types=1);
 
 return [
-
     /*
     |--------------------------------------------------------------------------
     | The gateway's API
@@ -97,5 +96,4 @@ return [
         'server_port' => env('VPN_SERVER_PORT'),
         'mode' => env('VPN_MODE'),
     ],
-
 ];

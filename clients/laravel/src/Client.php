@@ -68,8 +68,9 @@ class Client
     /** @return Collection<int, Gateway>  all that use the gateway's database */
     public function gateways(): Collection
     {
-        return (new Collection($this->get('/v1/gateways')['items']))
-            ->map(static fn (array $item): Gateway => new Gateway($item));
+        return (new Collection($this->get('/v1/gateways')['items']))->map(
+            static fn(array $item): Gateway => new Gateway($item),
+        );
     }
 
     /** @return array<string, int>  what the data plane counted since it was started, by name */
@@ -144,7 +145,7 @@ class Client
                 }
             } catch (ConnectionException $error) {
             }
-            if (! $this->retries->again($try, $response)) {
+            if (!$this->retries->again($try, $response)) {
                 throw $error ?? $this->refusal($response);
             }
             $this->retries->wait($try, $response);

@@ -53,37 +53,51 @@ final class SallyportServiceProvider extends ServiceProvider
                 (int) $retry['max_sleep_milliseconds'],
             );
         });
-        $this->app->singleton(Client::class, static fn (Application $app): Client => new Client(
-            $app->make(Transport::class),
-            $app->make(RetryPolicy::class),
-        ));
+        $this->app->singleton(
+            Client::class,
+            static fn(Application $app): Client => new Client(
+                $app->make(Transport::class),
+                $app->make(RetryPolicy::class),
+            ),
+        );
         $this->app->bind(Tables::class, static function (Application $app): Tables {
             $mode = (string) $app['config']['sallyport.database.mode'];
 
-            return $app->make(match (DatabaseMode::tryFrom($mode)) {
+            $class = match (DatabaseMode::tryFrom($mode)) {
                 DatabaseMode::Shared => SharedTables::class,
                 DatabaseMode::Mirror => MirroredTables::class,
                 DatabaseMode::None => DetachedTables::class,
                 null => throw new InvalidArgumentException(
                     "SALLYPORT_DATABASE is \"{$mode}\"; it must be \"shared\", \"mirror\" or \"none\".",
                 ),
-            });
+            };
+
+            return $app->make($class);
         });
     }
 
     public function boot(): void
     {
-        if (! $this->app->runningInConsole()) {
+        if (!$this->app->runningInConsole()) {
             return;
         }
-        $this->publishes([__DIR__ . '/../config/sallyport.php' => $this->app->configPath('sallyport.php')], 'sallyport-config');
-        $this->publishes([__DIR__ . '/../database/migrations' => $this->app->databasePath('migrations')], 'sallyport-migrations');
+        $this->publishes(
+            [__DIR__ . '/../config/sallyport.php' => $this->app->configPath('sallyport.php')],
+            'sallyport-config',
+        );
+        $this->publishes(
+            [__DIR__ . '/../database/migrations' => $this->app->databasePath('migrations')],
+            'sallyport-migrations',
+        );
         $this->commands([DoctorCommand::class, InstallCommand::class, ListenCommand::class, SyncCommand::class]);
         if (class_exists(AboutCommand::class)) {
-            AboutCommand::add('Sallyport', fn (): array => [
-                'Gateway' => $this->app['config']['sallyport.url'] ?: $this->app['config']['sallyport.socket'],
-                'Tables' => $this->app['config']['sallyport.database.mode'],
-            ]);
+            AboutCommand::add(
+                'Sallyport',
+                fn(): array => [
+                    'Gateway' => $this->app['config']['sallyport.url'] ?: $this->app['config']['sallyport.socket'],
+                    'Tables' => $this->app['config']['sallyport.database.mode'],
+                ],
+            );
         }
     }
 }

@@ -22,15 +22,13 @@ use SensitiveParameter;
 
 /**
  * What code that ran `wg set` in a shell calls instead. Each method does at the gateway what its name says, and then
- * brings the model in line with it. When a method returns, the change is durable and the data plane has it, or will have
- * it as soon as it is back.
+ * brings the model in line with it. When a method returns, the change is durable and the data plane has it, or will
+ * have it as soon as it is back.
  */
 class TenantVpnTunnelService
 {
-    public function __construct(
-        protected readonly Client $sallyport,
-        protected readonly Tables $tables,
-    ) {
+    public function __construct(protected readonly Client $sallyport, protected readonly Tables $tables)
+    {
     }
 
     /**
@@ -56,7 +54,7 @@ class TenantVpnTunnelService
     /** Final: its routers and their keys go too. */
     public function removeTunnel(TenantVpnTunnel $tunnel): void
     {
-        $this->ignoringGone(fn () => $this->sallyport->tenants()->delete($tunnel->tenant_id));
+        $this->ignoringGone(fn() => $this->sallyport->tenants()->delete($tunnel->tenant_id));
         $this->tables->forgetTunnel($tunnel->tenant_id);
         $tunnel->exists = false;
     }
@@ -79,9 +77,9 @@ class TenantVpnTunnelService
     }
 
     /**
-     * Lets a router connect, as `wg set wg0 peer KEY allowed-ips ...` did. The configuration is a wish (router_id, name,
-     * client_public_key, client_ip: each may be left out) and becomes the row that the gateway made. Called again for a
-     * router that is there, it only makes sure that it may connect.
+     * Lets a router connect, as `wg set wg0 peer KEY allowed-ips ...` did. The configuration is a wish (router_id,
+     * name, client_public_key, client_ip: each may be left out) and becomes the row that the gateway made. Called again
+     * for a router that is there, it only makes sure that it may connect.
      *
      * @param  list<string>|null  $lans  prefixes behind the router
      * @param  string|null  $presharedKey  a key, or NewRouter::GENERATE
@@ -98,7 +96,9 @@ class TenantVpnTunnelService
             publicKey: $configuration->client_public_key,
             presharedKey: $presharedKey,
             // a host prefix is how wg writes an address
-            address: $configuration->client_ip === null ? null : preg_replace('#/(32|128)$#', '', $configuration->client_ip),
+            address: $configuration->client_ip === null
+                ? null
+                : preg_replace('#/(32|128)$#', '', $configuration->client_ip),
             lans: $lans,
             id: $id,
         );
@@ -115,7 +115,7 @@ class TenantVpnTunnelService
     /** Ends a router for good, as `wg set wg0 peer KEY remove` did: its address is free again, its key is forgotten. */
     public function removeRouterPeer(VpnConfiguration $configuration): void
     {
-        $this->ignoringGone(fn () => $this->sallyport->routers()->delete($configuration->router_id));
+        $this->ignoringGone(fn() => $this->sallyport->routers()->delete($configuration->router_id));
         $this->tables->forgetConfiguration($configuration->router_id);
         $configuration->exists = false;
     }
@@ -175,9 +175,9 @@ class TenantVpnTunnelService
         // its own address or key may be what collides
         $router = $routers->find((string) $wish->id);
         if (
-            $router === null
-            || $router->tenantId !== strtolower($tunnel->tenant_id)
-            || ($wish->publicKey !== null && $wish->publicKey !== $router->publicKey)
+            $router === null ||
+            $router->tenantId !== strtolower($tunnel->tenant_id) ||
+            ($wish->publicKey !== null && $wish->publicKey !== $router->publicKey)
         ) {
             throw $conflict;
         }

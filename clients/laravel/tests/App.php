@@ -28,7 +28,8 @@ final class App
         foreach (array_replace_recursive(self::config($folder), $config) as $name => $values) {
             $files["config/{$name}.php"] = '<?php return ' . var_export($values, true) . ';';
         }
-        foreach (['app', 'bootstrap/cache', 'database/migrations', 'resources', 'storage/framework/cache', 'storage/logs'] as $each) {
+        $folders = ['app', 'bootstrap/cache', 'database/migrations', 'resources', 'storage/framework/cache'];
+        foreach ($folders as $each) {
             is_dir("{$folder}/{$each}") || mkdir("{$folder}/{$each}", 0700, true);
         }
         foreach ($files as $name => $text) {
@@ -82,17 +83,33 @@ final class App
             'database' => [
                 'default' => 'own',
                 'connections' => [
-                    'own' => ['driver' => 'sqlite', 'database' => ':memory:', 'prefix' => '', 'foreign_key_constraints' => true],
+                    'own' => [
+                        'driver' => 'sqlite',
+                        'database' => ':memory:',
+                        'prefix' => '',
+                        'foreign_key_constraints' => true,
+                    ],
                 ],
                 'migrations' => 'migrations',
             ],
-            'filesystems' => ['default' => 'local', 'disks' => ['local' => ['driver' => 'local', 'root' => "{$folder}/storage"]]],
-            'logging' => ['default' => 'null', 'channels' => ['null' => ['driver' => 'monolog', 'handler' => \Monolog\Handler\NullHandler::class]]],
+            'filesystems' => [
+                'default' => 'local',
+                'disks' => ['local' => ['driver' => 'local', 'root' => "{$folder}/storage"]],
+            ],
+            'logging' => [
+                'default' => 'null',
+                'channels' => ['null' => ['driver' => 'monolog', 'handler' => \Monolog\Handler\NullHandler::class]],
+            ],
             'queue' => [
                 'default' => 'database',
                 'connections' => [
                     'sync' => ['driver' => 'sync'],
-                    'database' => ['driver' => 'database', 'table' => 'jobs', 'queue' => 'default', 'retry_after' => 90],
+                    'database' => [
+                        'driver' => 'database',
+                        'table' => 'jobs',
+                        'queue' => 'default',
+                        'retry_after' => 90,
+                    ],
                 ],
                 'failed' => ['driver' => 'database-uuids', 'database' => 'own', 'table' => 'failed_jobs'],
             ],

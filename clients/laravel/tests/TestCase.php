@@ -66,7 +66,9 @@ abstract class TestCase extends PHPUnitTestCase
     /** The copies of the gateway's tables. */
     protected function migrateMirror(): void
     {
-        (require dirname(__DIR__) . '/database/migrations/2026_01_01_000000_create_sallyport_mirror_tables.php')->up();
+        $folder = dirname(__DIR__) . '/database/migrations';
+        $migration = require "{$folder}/2026_01_01_000000_create_sallyport_mirror_tables.php";
+        $migration->up();
     }
 
     protected function migrateQueue(): void

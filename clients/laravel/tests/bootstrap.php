@@ -13,7 +13,8 @@ if (is_file(__DIR__ . '/../vendor/autoload.php')) {
 } else {
     require_once 'Illuminate/autoload.php';
     spl_autoload_register(static function (string $class): void {
-        foreach (['Sallyport\\Laravel\\Tests\\' => __DIR__, 'Sallyport\\Laravel\\' => dirname(__DIR__) . '/src'] as $prefix => $folder) {
+        $cases = ['Sallyport\\Laravel\\Tests\\' => __DIR__, 'Sallyport\\Laravel\\' => dirname(__DIR__) . '/src'];
+        foreach ($cases as $prefix => $folder) {
             if (str_starts_with($class, $prefix)) {
                 $file = $folder . '/' . str_replace('\\', '/', substr($class, strlen($prefix))) . '.php';
                 if (is_file($file)) {

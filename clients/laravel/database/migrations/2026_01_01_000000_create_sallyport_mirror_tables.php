@@ -6,11 +6,10 @@ use Illuminate\Database\Migrations\Migration;
 use Illuminate\Database\Schema\Blueprint;
 use Illuminate\Support\Facades\Schema;
 
-/**
- * Copies of the gateway's tables, for SALLYPORT_DATABASE=mirror and for tests. Never run it where the gateway keeps its
- * own: it makes them itself.
- */
-return new class () extends Migration {
+return new class extends Migration {
+    // Copies of the gateway's tables, for SALLYPORT_DATABASE=mirror and for tests. Never run it where the gateway keeps
+    // its own: it makes them itself.
+
     public function getConnection(): ?string
     {
         return config('sallyport.database.connection');
@@ -18,7 +17,9 @@ return new class () extends Migration {
 
     public function up(): void
     {
-        Schema::connection($this->getConnection())->create('tenant_vpn_tunnels', static function (Blueprint $table): void {
+        Schema::connection($this->getConnection())->create('tenant_vpn_tunnels', static function (
+            Blueprint $table,
+        ): void {
             $table->id();
             $table->uuid('tenant_id')->unique();
             $table->string('name')->index();
@@ -37,7 +38,9 @@ return new class () extends Migration {
             $table->string('created_at', 32);
             $table->string('updated_at', 32);
         });
-        Schema::connection($this->getConnection())->create('vpn_configurations', static function (Blueprint $table): void {
+        Schema::connection($this->getConnection())->create('vpn_configurations', static function (
+            Blueprint $table,
+        ): void {
             $table->id();
             $table->uuid('tenant_id')->index();
             $table->foreignId('tenant_vpn_tunnel_id')->constrained('tenant_vpn_tunnels')->cascadeOnDelete();

@@ -36,7 +36,10 @@ final class DoctorCommand extends Command
         }
         $this->checkEvents();
         $this->report();
-        $faults = array_filter($this->findings, static fn (Finding $finding): bool => $finding->level === Finding::FAULT);
+        $faults = array_filter(
+            $this->findings,
+            static fn(Finding $finding): bool => $finding->level === Finding::FAULT,
+        );
 
         return $faults === [] ? 0 : 1;
     }
@@ -47,7 +50,7 @@ final class DoctorCommand extends Command
         $url = (string) config('sallyport.url');
         if ($url !== '') {
             $host = (string) parse_url($url, PHP_URL_HOST);
-            if (! str_starts_with($url, 'https://') && ! in_array($host, ['localhost', '127.0.0.1', '[::1]'], true)) {
+            if (!str_starts_with($url, 'https://') && !in_array($host, ['localhost', '127.0.0.1', '[::1]'], true)) {
                 $this->findings[] = Finding::warning(
                     "SALLYPORT_URL is {$url}: the token crosses the network in clear.",
                     'Give sallyportd a certificate (tls_cert, tls_key) and use https, or mount its socket.',
@@ -65,15 +68,15 @@ final class DoctorCommand extends Command
             return true;
         }
         $socket = (string) config('sallyport.socket');
-        if (! file_exists($socket)) {
+        if (!file_exists($socket)) {
             $this->findings[] = Finding::fault(
                 "There is no socket {$socket}.",
-                'Mount the folder of the socket into this container (volumes: /run/sallyport:/run/sallyport), or set SALLYPORT_SOCKET.',
+                'Mount its folder here (volumes: /run/sallyport:/run/sallyport), or set SALLYPORT_SOCKET.',
             );
 
             return false;
         }
-        if (! is_writable($socket)) {
+        if (!is_writable($socket)) {
             $group = (string) filegroup($socket);
             $this->findings[] = Finding::fault(
                 "This user may not open {$socket}; it belongs to group {$group}.",
@@ -103,7 +106,10 @@ final class DoctorCommand extends Command
 
             return null;
         } catch (AuthenticationException $error) {
-            $this->findings[] = Finding::fault($error->getMessage(), 'On the gateway: sallyport token add laravel --scope admin');
+            $this->findings[] = Finding::fault(
+                $error->getMessage(),
+                'On the gateway: sallyport token add laravel --scope admin',
+            );
 
             return null;
         } catch (AuthorizationException) {
@@ -114,16 +120,21 @@ final class DoctorCommand extends Command
 
             return null;
         } catch (Throwable $error) {
-            $this->findings[] = Finding::fault($error->getMessage(), 'Check SALLYPORT_SOCKET, SALLYPORT_URL and SALLYPORT_TOKEN.');
+            $this->findings[] = Finding::fault(
+                $error->getMessage(),
+                'Check SALLYPORT_SOCKET, SALLYPORT_URL and SALLYPORT_TOKEN.',
+            );
 
             return null;
         }
         $this->findings[] = $status->isInSync()
-            ? Finding::good("The data plane \"{$status->backend['name']}\" is up and in sync: " .
-                "{$status->counts['tenants']} tenants, {$status->counts['routers']} routers.")
+            ? Finding::good(
+                "The data plane \"{$status->backend['name']}\" is up and in sync: " .
+                    "{$status->counts['tenants']} tenants, {$status->counts['routers']} routers.",
+            )
             : Finding::fault(
                 'The data plane does not hold what the database says: ' .
-                ($status->reconcile['trouble'] ?? $status->reconcile['state']),
+                    ($status->reconcile['trouble'] ?? $status->reconcile['state']),
                 'On the gateway: sallyport doctor',
             );
 
@@ -139,7 +150,7 @@ final class DoctorCommand extends Command
             'VPN_SERVER_PORT' => [config('sallyport.vpn.server_port'), $status->gateway['port']],
         ];
         foreach ($pairs as $name => [$here, $there]) {
-            if (! in_array((string) $here, ['', (string) $there], true)) {
+            if (!in_array((string) $here, ['', (string) $there], true)) {
                 $this->findings[] = Finding::warning(
                     "{$name} is {$here} here, and {$there} at the gateway, which is what counts.",
                     'Give both the same environment.',
@@ -165,38 +176,47 @@ final class DoctorCommand extends Command
         try {
             $db = DB::connection(config('sallyport.database.connection'));
             $missing = array_filter(
-                ['tenant_vpn_tunnels', 'vpn_configurations', ...($mode === DatabaseMode::Shared ? ['vpn_revision'] : [])],
-                static fn (string $table): bool => ! $db->getSchemaBuilder()->hasTable($table),
+                ['tenant_vpn_tunnels', 'vpn_configurations', ...$mode === DatabaseMode::Shared ? ['vpn_revision'] : []],
+                static fn(string $table): bool => !$db->getSchemaBuilder()->hasTable($table),
             );
             if ($missing !== []) {
                 $this->findings[] = Finding::fault(
                     "The database \"{$db->getName()}\" has no table " . implode(', ', $missing) . '.',
                     $mode === DatabaseMode::Shared
-                        ? 'Point SALLYPORT_DB_CONNECTION at the gateway\'s database, or set SALLYPORT_DATABASE to mirror or none.'
-                        : 'php artisan vendor:publish --tag=sallyport-migrations && php artisan migrate && php artisan sallyport:sync',
+                        ? "Set SALLYPORT_DB_CONNECTION to the gateway's database, or SALLYPORT_DATABASE to mirror."
+                        : 'php artisan vendor:publish --tag=sallyport-migrations && php artisan migrate && ' .
+                            'php artisan sallyport:sync',
                 );
 
                 return;
             }
             $mode === DatabaseMode::Shared
                 ? $this->checkShared((int) $db->table('vpn_revision')->value('value'), $status)
-                : $this->checkMirror($db->table('tenant_vpn_tunnels')->count(), $db->table('vpn_configurations')->count(), $status);
+                : $this->checkMirror(
+                    $db->table('tenant_vpn_tunnels')->count(),
+                    $db->table('vpn_configurations')->count(),
+                    $status,
+                );
         } catch (SallyportException $error) {
             throw $error;
         } catch (Throwable $error) {
-            $this->findings[] = Finding::fault("The database cannot be read: {$error->getMessage()}", 'Check SALLYPORT_DB_CONNECTION.');
+            $this->findings[] = Finding::fault(
+                "The database cannot be read: {$error->getMessage()}",
+                'Check SALLYPORT_DB_CONNECTION.',
+            );
         }
     }
 
     private function checkShared(int $revision, Status $status): void
     {
         // changes may have happened since the status was read
-        $this->findings[] = $revision >= $status->store['revision']
-            ? Finding::good("The tables are the gateway's own, at revision {$revision}.")
-            : Finding::fault(
-                "The tables are at revision {$revision}, the gateway is at {$status->store['revision']}.",
-                'This is another database than the gateway\'s, or a replica that lags: set SALLYPORT_DB_CONNECTION.',
-            );
+        $this->findings[] =
+            $revision >= $status->store['revision']
+                ? Finding::good("The tables are the gateway's own, at revision {$revision}.")
+                : Finding::fault(
+                    "The tables are at revision {$revision}, the gateway is at {$status->store['revision']}.",
+                    "This is another database than the gateway's, or a replica that lags: set SALLYPORT_DB_CONNECTION.",
+                );
     }
 
     private function checkMirror(int $tenants, int $routers, Status $status): void
@@ -204,8 +224,8 @@ final class DoctorCommand extends Command
         $this->findings[] = [$tenants, $routers] === [$status->counts['tenants'], $status->counts['routers']]
             ? Finding::good("The copies have all {$tenants} tenants and {$routers} routers.")
             : Finding::warning(
-                "The copies have {$tenants} tenants and {$routers} routers, the gateway {$status->counts['tenants']} and " .
-                "{$status->counts['routers']}.",
+                "The copies have {$tenants} tenants and {$routers} routers, " .
+                    "the gateway {$status->counts['tenants']} and {$status->counts['routers']}.",
                 'php artisan sallyport:sync, and keep sallyport:listen running',
             );
     }
@@ -229,7 +249,11 @@ final class DoctorCommand extends Command
 
             return;
         }
-        $marks = [Finding::GOOD => '<info>ok</info>     ', Finding::WARNING => '<comment>warning</comment>', Finding::FAULT => '<error>fault</error>  '];
+        $marks = [
+            Finding::GOOD => '<info>ok</info>     ',
+            Finding::WARNING => '<comment>warning</comment>',
+            Finding::FAULT => '<error>fault</error>  ',
+        ];
         foreach ($this->findings as $finding) {
             $this->line("{$marks[$finding->level]}  {$finding->what}");
             if ($finding->mend !== null) {

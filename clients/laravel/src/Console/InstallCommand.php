@@ -15,7 +15,7 @@ final class InstallCommand extends Command
         {--database= : what the two tables are here: shared, mirror or none}
         {--force : overwrite a configuration that was published before}';
 
-    protected $description = 'Publish Sallyport\'s configuration, write what you give into .env, and check the connection';
+    protected $description = 'Publish the configuration, write what you give into .env, and check the connection';
 
     public function handle(): int
     {
@@ -30,7 +30,8 @@ final class InstallCommand extends Command
             $this->call('vendor:publish', ['--tag' => 'sallyport-migrations']);
             $this->line('Run "php artisan migrate", then "php artisan sallyport:sync".');
         }
-        foreach (['socket' => 'sallyport.socket', 'url' => 'sallyport.url', 'database' => 'sallyport.database.mode'] as $option => $key) {
+        $options = ['socket' => 'sallyport.socket', 'url' => 'sallyport.url', 'database' => 'sallyport.database.mode'];
+        foreach ($options as $option => $key) {
             $value = $this->option($option);
             if ($value !== null) {
                 $this->remember('SALLYPORT_' . strtoupper($option), $value);
@@ -46,17 +47,21 @@ final class InstallCommand extends Command
     private function remember(string $name, string $value): void
     {
         $file = $this->laravel->environmentFilePath();
-        $line = $name . '=' . (preg_match('/^[\w.\/:-]*$/', $value) === 1 ? $value : '"' . addcslashes($value, '"\\$') . '"');
-        if (! is_file($file)) {
+        $line =
+            $name .
+            '=' .
+            (preg_match('/^[\w.\/:-]*$/', $value) === 1 ? $value : '"' . addcslashes($value, '"\\$') . '"');
+        if (!is_file($file)) {
             $this->warn("There is no {$file}; set {$line} in the environment.");
 
             return;
         }
         $text = (string) file_get_contents($file);
         $pattern = '/^' . preg_quote($name, '/') . '=.*$/m';
-        $text = preg_match($pattern, $text) === 1
-            ? preg_replace_callback($pattern, static fn (): string => $line, $text)
-            : rtrim($text, "\n") . "\n{$line}\n";
+        $text =
+            preg_match($pattern, $text) === 1
+                ? preg_replace_callback($pattern, static fn(): string => $line, $text)
+                : rtrim($text, "\n") . "\n{$line}\n";
         file_put_contents($file, $text);
         $this->info("{$file}: {$line}");
     }

@@ -29,7 +29,7 @@ final class ListenCommand extends Command
     public function handle(Client $sallyport, Dispatcher $events, EventPosition $position, Tables $tables): int
     {
         $from = (string) $this->option('from');
-        if (! in_array($from, ['', 'now', 'start'], true) && ! ctype_digit($from)) {
+        if (!in_array($from, ['', 'now', 'start'], true) && !ctype_digit($from)) {
             $this->error("--from={$from}: it must be \"now\", \"start\" or a revision.");
 
             return 2;
@@ -67,7 +67,7 @@ final class ListenCommand extends Command
             if ($page->nextAfter > $after) {
                 $position->put($after = $page->nextAfter);
             }
-        } while (! $this->stopping && microtime(true) < $until && ! ($this->option('once') && $page->events === []));
+        } while (!$this->stopping && microtime(true) < $until && !($this->option('once') && $page->events === []));
 
         return 0;
     }
@@ -106,7 +106,7 @@ final class ListenCommand extends Command
 
     private function stopOnSignals(): void
     {
-        if (! function_exists('pcntl_async_signals')) {
+        if (!function_exists('pcntl_async_signals')) {
             return;
         }
         pcntl_async_signals(true);

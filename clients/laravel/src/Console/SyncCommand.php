@@ -48,22 +48,28 @@ final class SyncCommand extends Command
     {
         $db = DB::connection(config('sallyport.database.connection'));
         $before = $sallyport->status();
-        if (! $db->getSchemaBuilder()->hasTable('vpn_revision')) {
-            $this->error("The database \"{$db->getName()}\" is not the gateway's: it has no table vpn_revision. " .
-                'Set SALLYPORT_DB_CONNECTION, or SALLYPORT_DATABASE to mirror.');
+        if (!$db->getSchemaBuilder()->hasTable('vpn_revision')) {
+            $this->error(
+                "The database \"{$db->getName()}\" is not the gateway's: it has no table vpn_revision. " .
+                    'Set SALLYPORT_DB_CONNECTION, or SALLYPORT_DATABASE to mirror.',
+            );
 
             return 1;
         }
         $revision = (int) $db->table('vpn_revision')->useWritePdo()->value('value');
         $after = $sallyport->status();
         if ($revision < $before->store['revision'] || $revision > $after->store['revision']) {
-            $this->error("The database \"{$db->getName()}\" is at revision {$revision}, the gateway at " .
-                "{$after->store['revision']}: this is not the gateway's database, or it is a replica that lags.");
+            $this->error(
+                "The database \"{$db->getName()}\" is at revision {$revision}, the gateway at " .
+                    "{$after->store['revision']}: this is not the gateway's database, or it is a replica that lags.",
+            );
 
             return 1;
         }
-        $this->info("The tables are the gateway's own, at revision {$revision}: {$after->counts['tenants']} tenants, " .
-            "{$after->counts['routers']} routers.");
+        $this->info(
+            "The tables are the gateway's own, at revision {$revision}: {$after->counts['tenants']} tenants, " .
+                "{$after->counts['routers']} routers.",
+        );
 
         return 0;
     }
@@ -72,34 +78,51 @@ final class SyncCommand extends Command
     {
         $tunnels = (new TenantVpnTunnel())->getTable();
         $configurations = (new VpnConfiguration())->getTable();
-        if (! $mirror->exists($tunnels) || ! $mirror->exists($configurations)) {
-            $this->error('The tables are missing: run "php artisan vendor:publish --tag=sallyport-migrations" and "php artisan migrate".');
+        if (!$mirror->exists($tunnels) || !$mirror->exists($configurations)) {
+            $this->error(
+                'The tables are missing: run "php artisan vendor:publish --tag=sallyport-migrations" ' .
+                    'and "php artisan migrate".',
+            );
 
             return 1;
         }
         // what happens from here on, sallyport:listen will see
         $revision = $sallyport->events()->latest();
-        $write = ! $this->option('dry-run');
+        $write = !$this->option('dry-run');
         $tenantIds = $this->each($sallyport->tenants()->all(), $write ? $mirror->putTunnels(...) : null);
         $routerIds = $this->each($sallyport->routers()->all(), $write ? $mirror->putConfigurations(...) : null);
         $gone = [
-            $this->leftOver($mirror, $configurations, 'router_id', $routerIds, static fn (string $id): bool => $sallyport->routers()->find($id) === null),
-            $this->leftOver($mirror, $tunnels, 'tenant_id', $tenantIds, static fn (string $id): bool => $sallyport->tenants()->find($id) === null),
+            $this->leftOver(
+                $mirror,
+                $configurations,
+                'router_id',
+                $routerIds,
+                static fn(string $id): bool => $sallyport->routers()->find($id) === null,
+            ),
+            $this->leftOver(
+                $mirror,
+                $tunnels,
+                'tenant_id',
+                $tenantIds,
+                static fn(string $id): bool => $sallyport->tenants()->find($id) === null,
+            ),
         ];
         if ($write) {
             array_map($mirror->forgetConfiguration(...), $gone[0]);
             array_map($mirror->forgetTunnel(...), $gone[1]);
             $position->put($revision);
         }
-        $this->info(sprintf(
-            '%d tenants and %d routers %s, %d tenants and %d routers that are gone %s.',
-            count($tenantIds),
-            count($routerIds),
-            $write ? 'taken over' : 'at the gateway',
-            count($gone[1]),
-            count($gone[0]),
-            $write ? 'removed' : 'would be removed',
-        ));
+        $this->info(
+            sprintf(
+                '%d tenants and %d routers %s, %d tenants and %d routers that are gone %s.',
+                count($tenantIds),
+                count($routerIds),
+                $write ? 'taken over' : 'at the gateway',
+                count($gone[1]),
+                count($gone[0]),
+                $write ? 'removed' : 'would be removed',
+            ),
+        );
 
         return 0;
     }
@@ -125,18 +148,23 @@ final class SyncCommand extends Command
     }
 
     /**
-     * Rows whose id was not among those seen, and that the gateway does not know when asked once more: a row may be newer
-     * than the page it would have been on.
+     * Rows whose id was not among those seen, and that the gateway does not know when asked once more: a row may be
+     * newer than the page it would have been on.
      *
      * @param  array<string, true>  $seen
      * @return list<string>
      */
     private function leftOver(MirroredTables $mirror, string $table, string $column, array $seen, callable $gone): array
     {
-        return $mirror->db()->table($table)->select(['id', $column])->lazyById(1000)
-            ->map(static fn (object $row): string => $row->{$column})
-            ->filter(static fn (string $id): bool => ! isset($seen[self::bytes($id)]) && $gone($id))
-            ->values()->all();
+        return $mirror
+            ->db()
+            ->table($table)
+            ->select(['id', $column])
+            ->lazyById(1000)
+            ->map(static fn(object $row): string => $row->{$column})
+            ->filter(static fn(string $id): bool => !isset($seen[self::bytes($id)]) && $gone($id))
+            ->values()
+            ->all();
     }
 
     private static function bytes(string $uuid): string

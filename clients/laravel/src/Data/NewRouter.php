@@ -28,8 +28,7 @@ final class NewRouter implements Arrayable
     public function __construct(
         public readonly string $name,
         public readonly ?string $publicKey = null,
-        #[SensitiveParameter]
-        public readonly ?string $presharedKey = null,
+        #[SensitiveParameter] public readonly ?string $presharedKey = null,
         public readonly ?string $address = null,
         public readonly ?array $lans = null,
         public readonly ?string $id = null,
@@ -50,7 +49,7 @@ final class NewRouter implements Arrayable
             'lans' => $this->lans,
         ];
 
-        return array_filter($fields, static fn (mixed $value): bool => $value !== null);
+        return array_filter($fields, static fn(mixed $value): bool => $value !== null);
     }
 
     /** @return array<string, mixed> */

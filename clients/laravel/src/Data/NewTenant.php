@@ -40,11 +40,12 @@ final class NewTenant implements Arrayable
             'subnet' => $this->subnet,
             'egress' => $this->egress,
             'limits' => $this->limits?->toArray(),
-            'routers' => $this->routers === []
-                ? null
-                : array_map(static fn (NewRouter $router): array => $router->toArray(), $this->routers),
+            'routers' =>
+                $this->routers === []
+                    ? null
+                    : array_map(static fn(NewRouter $router): array => $router->toArray(), $this->routers),
         ];
 
-        return array_filter($fields, static fn (mixed $value): bool => $value !== null);
+        return array_filter($fields, static fn(mixed $value): bool => $value !== null);
     }
 }

@@ -40,7 +40,7 @@ final class Problem implements Arrayable
             (string) ($data['type'] ?? 'about:blank'),
             (string) ($data['title'] ?? ''),
             (int) ($data['status'] ?? 500),
-            (string) ($data['detail'] ?? $data['title'] ?? 'The gateway gave no reason.'),
+            (string) ($data['detail'] ?? ($data['title'] ?? 'The gateway gave no reason.')),
             isset($data['field']) ? (string) $data['field'] : null,
             $messages,
         );
@@ -71,7 +71,7 @@ final class Problem implements Arrayable
                 'detail' => $this->detail,
                 'field' => $this->field,
             ],
-            static fn (mixed $value): bool => $value !== null,
+            static fn(mixed $value): bool => $value !== null,
         );
     }
 

@@ -7,8 +7,9 @@ namespace Sallyport\Laravel\Data;
 use LogicException;
 
 /**
- * A router as it was made, or with new keys: the one answer that holds its private key (if the gateway made the pair) and
- * the configuration to hand to the device. It refuses to be serialized, so that no key ends in a queue, a cache or a log.
+ * A router as it was made, or with new keys: the one answer that holds its private key (if the gateway made the pair)
+ * and the configuration to hand to the device. It refuses to be serialized, so that no key ends in a queue, a cache or
+ * a log.
  */
 final class ProvisionedRouter
 {
@@ -32,15 +33,19 @@ final class ProvisionedRouter
     /** @return array<string, mixed> */
     public function __debugInfo(): array
     {
-        return ['router' => $this->router, 'privateKey' => $this->privateKey === null ? null : '...', 'config' => '...'];
+        return [
+            'router' => $this->router,
+            'privateKey' => $this->privateKey === null ? null : '...',
+            'config' => '...',
+        ];
     }
 
     /** @return array<string, mixed> */
     public function __serialize(): array
     {
         throw new LogicException(
-            'A ProvisionedRouter holds a private key and is not to be stored or queued: hand its configuration over at once, ' .
-            'in a listener that is not queued.',
+            'A ProvisionedRouter holds a private key and is not to be stored or queued: ' .
+                'hand its configuration over at once, in a listener that is not queued.',
         );
     }
 }

@@ -30,7 +30,7 @@ final class MirroredTables implements Tables
     public function tunnel(Tenant $tenant, ?TenantVpnTunnel $into = null): TenantVpnTunnel
     {
         $model = $into ?? $this->newTunnel();
-        if (! $this->exists($model->getTable())) {
+        if (!$this->exists($model->getTable())) {
             return $this->detached->tunnel($tenant, $model);
         }
         $this->putTunnels([$tenant]);
@@ -42,7 +42,7 @@ final class MirroredTables implements Tables
     public function configuration(Router $router, ?VpnConfiguration $into = null): VpnConfiguration
     {
         $model = $into ?? $this->newConfiguration();
-        if (! $this->exists($model->getTable())) {
+        if (!$this->exists($model->getTable())) {
             return $this->detached->configuration($router, $model);
         }
         $this->putConfigurations([$router]);
@@ -54,11 +54,14 @@ final class MirroredTables implements Tables
     public function forgetTunnel(string $tenantId): void
     {
         $tunnel = $this->newTunnel()->getTable();
-        if (! $this->exists($tunnel)) {
+        if (!$this->exists($tunnel)) {
             return;
         }
         $this->db()->transaction(function () use ($tenantId, $tunnel): void {
-            $this->db()->table($this->newConfiguration()->getTable())->where('tenant_id', $tenantId)->delete();
+            $this->db()
+                ->table($this->newConfiguration()->getTable())
+                ->where('tenant_id', $tenantId)
+                ->delete();
             $this->db()->table($tunnel)->where('tenant_id', $tenantId)->delete();
         });
     }
@@ -76,7 +79,8 @@ final class MirroredTables implements Tables
     {
         $rows = array_map($this->rows->ofTenant(...), $tenants);
         if ($rows !== []) {
-            $this->db()->table($this->newTunnel()->getTable())
+            $this->db()
+                ->table($this->newTunnel()->getTable())
                 ->upsert($rows, ['tenant_id'], array_diff(array_keys($rows[0]), ['tenant_id', 'created_at']));
         }
     }
@@ -84,7 +88,9 @@ final class MirroredTables implements Tables
     /** Those whose tenant is not here are left out: it is gone, or comes with a later event. @param  list<Router>  $routers */
     public function putConfigurations(array $routers): void
     {
-        $tenantIds = array_values(array_unique(array_map(static fn (Router $router): string => $router->tenantId, $routers)));
+        $tenantIds = array_values(
+            array_unique(array_map(static fn(Router $router): string => $router->tenantId, $routers)),
+        );
         $known = $this->tunnelIds($tenantIds);
         foreach (array_diff($tenantIds, array_keys($known)) as $missing) {
             $tenant = $this->client->tenants()->find($missing);
@@ -100,7 +106,8 @@ final class MirroredTables implements Tables
             }
         }
         if ($rows !== []) {
-            $this->db()->table($this->newConfiguration()->getTable())
+            $this->db()
+                ->table($this->newConfiguration()->getTable())
                 ->upsert($rows, ['router_id'], array_diff(array_keys($rows[0]), ['router_id', 'created_at']));
         }
     }
@@ -121,7 +128,11 @@ final class MirroredTables implements Tables
      */
     private function tunnelIds(array $tenantIds): array
     {
-        return $this->db()->table($this->newTunnel()->getTable())->useWritePdo()
-            ->whereIn('tenant_id', $tenantIds)->pluck('id', 'tenant_id')->all();
+        return $this->db()
+            ->table($this->newTunnel()->getTable())
+            ->useWritePdo()
+            ->whereIn('tenant_id', $tenantIds)
+            ->pluck('id', 'tenant_id')
+            ->all();
     }
 }

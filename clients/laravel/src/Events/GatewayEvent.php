@@ -7,8 +7,8 @@ namespace Sallyport\Laravel\Events;
 use Sallyport\Laravel\Data\Event;
 
 /**
- * A change at the gateway, whoever made it, as sallyport:listen dispatches it. Listen to this interface for all of them,
- * or to one of the classes. Each arrives at least once, in the order of revisions.
+ * A change at the gateway, whoever made it, as sallyport:listen dispatches it. Listen to this interface for all of
+ * them, or to one of the classes. Each arrives at least once, in the order of revisions.
  */
 interface GatewayEvent
 {

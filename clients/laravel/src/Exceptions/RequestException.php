@@ -24,7 +24,7 @@ class RequestException extends SallyportException
     /** The class that goes with the answer's status. */
     public static function from(Response $response): SallyportException
     {
-        if (! str_starts_with($response->header('Content-Type') ?? '', 'application/problem+json')) {
+        if (!str_starts_with($response->header('Content-Type') ?? '', 'application/problem+json')) {
             return new UnexpectedResponseException($response);
         }
         $after = $response->header('Retry-After');
@@ -84,7 +84,7 @@ class RequestException extends SallyportException
     {
         return array_filter(
             ['problem' => $this->problem->toArray(), 'request_id' => $this->requestId],
-            static fn (mixed $value): bool => $value !== null,
+            static fn(mixed $value): bool => $value !== null,
         );
     }
 }

@@ -13,7 +13,8 @@ final class UnexpectedResponseException extends SallyportException
     {
         $type = $response->header('Content-Type') ?? 'no type';
         parent::__construct(
-            "The answer is not one of Sallyport's (status {$response->status}, {$type}). Is something else at this address?",
+            "The answer is not one of Sallyport's (status {$response->status}, {$type}). " .
+                'Is something else at this address?',
         );
     }
 }

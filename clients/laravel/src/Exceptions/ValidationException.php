@@ -19,7 +19,7 @@ final class ValidationException extends RequestException
         $errors = [];
         foreach ($this->errors() as $field => $messages) {
             [$first, $rest] = explode('.', $field, 2) + [1 => null];
-            $name = $names[$field] ?? (($names[$first] ?? $first) . ($rest === null ? '' : ".{$rest}"));
+            $name = $names[$field] ?? ($names[$first] ?? $first) . ($rest === null ? '' : ".{$rest}");
             $errors[$name] = $messages;
         }
 

@@ -46,11 +46,15 @@ final class CurlTransport implements Transport
         float $timeout = 60.0,
     ): self {
         $parts = parse_url($url);
-        if (! in_array($parts['scheme'] ?? null, ['http', 'https'], true) || ! isset($parts['host'])) {
-            throw new InvalidArgumentException("The gateway's URL must look like https://vpn.example.com:8443, not \"{$url}\".");
+        if (!in_array($parts['scheme'] ?? null, ['http', 'https'], true) || !isset($parts['host'])) {
+            throw new InvalidArgumentException(
+                "The gateway's URL must look like https://vpn.example.com:8443, not \"{$url}\".",
+            );
         }
         if ($token !== null && preg_match('/[^\x21-\x7e]/', $token) === 1) {
-            throw new InvalidArgumentException('The token has characters that no token has; is there a line break in it?');
+            throw new InvalidArgumentException(
+                'The token has characters that no token has; is there a line break in it?',
+            );
         }
 
         return new self(rtrim($url, '/'), null, $token, $ca, $connectTimeout, $timeout);
@@ -60,20 +64,23 @@ final class CurlTransport implements Transport
     {
         $handle = $this->handle();
         $headers = [];
-        curl_setopt_array($handle, $this->options($request) + [
-            CURLOPT_HEADERFUNCTION => static function (CurlHandle $handle, string $line) use (&$headers): int {
-                [$name, $value] = explode(':', $line, 2) + [1 => null];
-                if ($value !== null) {
-                    $headers[strtolower(trim($name))] = trim($value);
-                } elseif (str_starts_with($line, 'HTTP/')) {
-                    $headers = [];
-                }
+        curl_setopt_array(
+            $handle,
+            $this->options($request) + [
+                CURLOPT_HEADERFUNCTION => static function (CurlHandle $handle, string $line) use (&$headers): int {
+                    [$name, $value] = explode(':', $line, 2) + [1 => null];
+                    if ($value !== null) {
+                        $headers[strtolower(trim($name))] = trim($value);
+                    } elseif (str_starts_with($line, 'HTTP/')) {
+                        $headers = [];
+                    }
 
-                return strlen($line);
-            },
-        ]);
+                    return strlen($line);
+                },
+            ],
+        );
         $body = curl_exec($handle);
-        if (! is_string($body)) {
+        if (!is_string($body)) {
             $error = new ConnectionException($this->where(), curl_error($handle), curl_errno($handle));
             $this->handle = null;
 
@@ -124,7 +131,7 @@ final class CurlTransport implements Transport
             CURLOPT_URL => $this->base . $request->target(),
             CURLOPT_CUSTOMREQUEST => $request->method,
             CURLOPT_HTTPHEADER => array_map(
-                static fn (string $name, string $value): string => $value === '' ? "{$name}:" : "{$name}: {$value}",
+                static fn(string $name, string $value): string => $value === '' ? "{$name}:" : "{$name}: {$value}",
                 array_keys($headers),
                 $headers,
             ),

@@ -24,9 +24,11 @@ final class RetryPolicy
         private readonly int $maxSleepMilliseconds = 5000,
         ?Closure $sleep = null,
     ) {
-        $this->sleep = $sleep ?? static function (int $milliseconds): void {
-            usleep($milliseconds * 1000);
-        };
+        $this->sleep =
+            $sleep ??
+            static function (int $milliseconds): void {
+                usleep($milliseconds * 1000);
+            };
     }
 
     public static function never(): self
@@ -43,9 +45,10 @@ final class RetryPolicy
     public function wait(int $try, ?Response $response): void
     {
         $after = $response?->header('Retry-After');
-        $milliseconds = $after !== null && ctype_digit($after)
-            ? (int) $after * 1000
-            : random_int(intdiv($this->sleepMilliseconds, 2), $this->sleepMilliseconds) * 2 ** min($try - 1, 16);
+        $milliseconds =
+            $after !== null && ctype_digit($after)
+                ? (int) $after * 1000
+                : random_int(intdiv($this->sleepMilliseconds, 2), $this->sleepMilliseconds) * 2 ** min($try - 1, 16);
         ($this->sleep)(min($milliseconds, $this->maxSleepMilliseconds));
     }
 }

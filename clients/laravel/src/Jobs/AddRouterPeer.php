@@ -27,7 +27,7 @@ final class AddRouterPeer extends SallyportJob
 
     public function uniqueId(): string
     {
-        return $this->tenantId . '/' . ($this->router->id ?? $this->router->publicKey ?? $this->router->name);
+        return $this->tenantId . '/' . ($this->router->id ?? ($this->router->publicKey ?? $this->router->name));
     }
 
     public function handle(Client $sallyport, Tables $tables, Dispatcher $events): void

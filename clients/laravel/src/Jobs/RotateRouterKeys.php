@@ -19,8 +19,7 @@ final class RotateRouterKeys extends SallyportJob
     public function __construct(
         public readonly string $routerId,
         public readonly ?string $publicKey = null,
-        #[SensitiveParameter]
-        private readonly ?string $presharedKey = null,
+        #[SensitiveParameter] private readonly ?string $presharedKey = null,
         ?string $idempotencyKey = null,
     ) {
         parent::__construct();
@@ -35,7 +34,8 @@ final class RotateRouterKeys extends SallyportJob
     public function handle(Client $sallyport, Tables $tables, Dispatcher $events): void
     {
         $this->attempt(function () use ($sallyport, $tables, $events): void {
-            $made = $sallyport->routers()
+            $made = $sallyport
+                ->routers()
                 ->rotate($this->routerId, $this->publicKey, $this->presharedKey, $this->idempotencyKey);
             $tables->configuration($made->router);
             $events->dispatch(new RouterProvisioned($made, rotated: true));

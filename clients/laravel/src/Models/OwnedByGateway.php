@@ -7,8 +7,8 @@ namespace Sallyport\Laravel\Models;
 use Illuminate\Database\Query\Builder;
 
 /**
- * For models whose rows the gateway keeps. Columns of your own beside its columns may be written as in any model; its own
- * may not, neither through a model nor through a query.
+ * For models whose rows the gateway keeps. Columns of your own beside its columns may be written as in any model; its
+ * own may not, neither through a model nor through a query.
  */
 trait OwnedByGateway
 {

@@ -63,7 +63,10 @@ class TenantVpnTunnel extends Model
     /** @return HasMany<VpnConfiguration> */
     public function vpnConfigurations(): HasMany
     {
-        return $this->hasMany(config('sallyport.models.configuration', VpnConfiguration::class), 'tenant_vpn_tunnel_id');
+        return $this->hasMany(
+            config('sallyport.models.configuration', VpnConfiguration::class),
+            'tenant_vpn_tunnel_id',
+        );
     }
 
     /** @param  Builder<self>  $query */
@@ -91,10 +94,25 @@ class TenantVpnTunnel extends Model
             'limit_packets_per_second' => $update,
             'limit_routers' => $update,
             'status' => $status,
-        ] + array_fill_keys([
-            'id', 'tenant_id', 'addressing', 'server_public_key', 'server_ip', 'subnet_cidr', 'routers',
-            'connected_peers', 'bytes_received', 'bytes_sent', 'next_offset', 'created_at', 'updated_at',
-        ], $gateway);
+        ] +
+            array_fill_keys(
+                [
+                    'id',
+                    'tenant_id',
+                    'addressing',
+                    'server_public_key',
+                    'server_ip',
+                    'subnet_cidr',
+                    'routers',
+                    'connected_peers',
+                    'bytes_received',
+                    'bytes_sent',
+                    'next_offset',
+                    'created_at',
+                    'updated_at',
+                ],
+                $gateway,
+            );
     }
 
     public static function insteadOf(string $verb): string

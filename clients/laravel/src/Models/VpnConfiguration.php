@@ -50,7 +50,11 @@ class VpnConfiguration extends Model
     protected $guarded = [];
 
     protected $hidden = [
-        'client_private_key', 'preshared_key_sealed', 'handshake_stamp', 'counted_received', 'counted_sent',
+        'client_private_key',
+        'preshared_key_sealed',
+        'handshake_stamp',
+        'counted_received',
+        'counted_sent',
         'counted_generation',
     ];
 
@@ -111,12 +115,35 @@ class VpnConfiguration extends Model
             'client_public_key' => $rotate,
             'client_private_key' => 'private keys are never stored; the one answer that makes a key pair holds it.',
             'preshared_key_sealed' => $rotate,
-        ] + array_fill_keys([
-            'id', 'tenant_id', 'tenant_vpn_tunnel_id', 'router_id', 'client_ip', 'hub_address', 'address6', 'server_ip',
-            'server_public_key', 'server_endpoint', 'server_port', 'last_handshake_at', 'handshake_stamp', 'endpoint',
-            'gateway_id', 'connected_since', 'bytes_received', 'bytes_sent', 'counted_received', 'counted_sent', 'counted_generation', 'created_at',
-            'updated_at',
-        ], $gateway);
+        ] +
+            array_fill_keys(
+                [
+                    'id',
+                    'tenant_id',
+                    'tenant_vpn_tunnel_id',
+                    'router_id',
+                    'client_ip',
+                    'hub_address',
+                    'address6',
+                    'server_ip',
+                    'server_public_key',
+                    'server_endpoint',
+                    'server_port',
+                    'last_handshake_at',
+                    'handshake_stamp',
+                    'endpoint',
+                    'gateway_id',
+                    'connected_since',
+                    'bytes_received',
+                    'bytes_sent',
+                    'counted_received',
+                    'counted_sent',
+                    'counted_generation',
+                    'created_at',
+                    'updated_at',
+                ],
+                $gateway,
+            );
     }
 
     public static function insteadOf(string $verb): string

@@ -29,7 +29,17 @@ trait CreatesMany
         $key = $idempotencyKey === null ? (string) Str::uuid() : substr(hash('sha256', $idempotencyKey), 0, 48);
         $made = $chunk = [];
         $weight = $bytes = $requests = 0;
-        $flush = function () use (&$made, &$chunk, &$weight, &$bytes, &$requests, $path, $member, $minimal, $key): void {
+        $flush = function () use (
+            &$made,
+            &$chunk,
+            &$weight,
+            &$bytes,
+            &$requests,
+            $path,
+            $member,
+            $minimal,
+            $key,
+        ): void {
             $query = $minimal ? ['return' => 'minimal'] : [];
             $answer = $this->client->create($path, [$member => $chunk], "{$key}-{$requests}", $query);
             foreach ($answer['items'] as $item) {
@@ -43,7 +53,10 @@ trait CreatesMany
             $fields = $item->toArray();
             $size = strlen(json_encode($fields, JSON_THROW_ON_ERROR)) + 1;
             $routers = 1 + count($fields['routers'] ?? []);
-            if ($chunk !== [] && ($weight + $routers > self::$itemsPerRequest || $bytes + $size > self::$bytesPerRequest)) {
+            if (
+                $chunk !== [] &&
+                ($weight + $routers > self::$itemsPerRequest || $bytes + $size > self::$bytesPerRequest)
+            ) {
                 $flush();
             }
             $chunk[] = $fields;

@@ -25,7 +25,7 @@ final class Events
         );
 
         return new EventPage(
-            array_map(static fn (array $item): Event => new Event($item), $page['items']),
+            array_map(static fn(array $item): Event => new Event($item), $page['items']),
             $page['next_after'],
         );
     }

@@ -50,7 +50,13 @@ final class Routers
         bool $minimal = false,
         ?string $idempotencyKey = null,
     ): BulkResult {
-        return $this->createInChunks($this->ofTenant($tenantId) . '/bulk', 'routers', $routers, $minimal, $idempotencyKey);
+        return $this->createInChunks(
+            $this->ofTenant($tenantId) . '/bulk',
+            'routers',
+            $routers,
+            $minimal,
+            $idempotencyKey,
+        );
     }
 
     public function get(string $id): Router
@@ -96,15 +102,19 @@ final class Routers
         ?string $address = null,
         int $perPage = 500,
     ): LazyCollection {
-        return $this->pages($tenantId === null ? '/v1/routers' : $this->ofTenant($tenantId), [
-            'name' => $name,
-            'q' => $contains,
-            'status' => $status?->value,
-            'connected' => $connected,
-            'public_key' => $publicKey,
-            'address' => $address,
-            'limit' => $perPage,
-        ], static fn (array $item): Router => new Router($item));
+        return $this->pages(
+            $tenantId === null ? '/v1/routers' : $this->ofTenant($tenantId),
+            [
+                'name' => $name,
+                'q' => $contains,
+                'status' => $status?->value,
+                'connected' => $connected,
+                'public_key' => $publicKey,
+                'address' => $address,
+                'limit' => $perPage,
+            ],
+            static fn(array $item): Router => new Router($item),
+        );
     }
 
     /**
@@ -116,10 +126,12 @@ final class Routers
     {
         $fields = ['name' => $name, 'lans' => $lans];
 
-        return new Router($this->client->patch(
-            $this->path($id),
-            array_filter($fields, static fn (mixed $value): bool => $value !== null),
-        ));
+        return new Router(
+            $this->client->patch(
+                $this->path($id),
+                array_filter($fields, static fn(mixed $value): bool => $value !== null),
+            ),
+        );
     }
 
     /** It loses its session and cannot connect until it is enabled. */
@@ -146,7 +158,7 @@ final class Routers
     ): ProvisionedRouter {
         $fields = array_filter(
             ['public_key' => $publicKey, 'preshared_key' => $presharedKey],
-            static fn (?string $value): bool => $value !== null,
+            static fn(?string $value): bool => $value !== null,
         );
 
         return new ProvisionedRouter($this->client->create($this->path($id) . '/rotate', $fields, $idempotencyKey));

@@ -29,7 +29,7 @@ final class Tenants
     }
 
     /**
-     * Makes many with their routers. With $minimal the answer holds ids only, and every router must bring its public key.
+     * Makes many with their routers. With $minimal the answer holds ids only; every router must bring its public key.
      *
      * @param  iterable<NewTenant>  $tenants
      */
@@ -71,13 +71,17 @@ final class Tenants
         ?TenantStatus $status = null,
         int $perPage = 500,
     ): LazyCollection {
-        return $this->pages('/v1/tenants', [
-            'name' => $name,
-            'q' => $contains,
-            'addressing' => $addressing?->value,
-            'status' => $status?->value,
-            'limit' => $perPage,
-        ], static fn (array $item): Tenant => new Tenant($item));
+        return $this->pages(
+            '/v1/tenants',
+            [
+                'name' => $name,
+                'q' => $contains,
+                'addressing' => $addressing?->value,
+                'status' => $status?->value,
+                'limit' => $perPage,
+            ],
+            static fn(array $item): Tenant => new Tenant($item),
+        );
     }
 
     /** Changes what is not null. */
@@ -85,10 +89,12 @@ final class Tenants
     {
         $fields = ['name' => $name, 'egress' => $egress, 'limits' => $limits?->toArray()];
 
-        return new Tenant($this->client->patch(
-            $this->path($id),
-            array_filter($fields, static fn (mixed $value): bool => $value !== null),
-        ));
+        return new Tenant(
+            $this->client->patch(
+                $this->path($id),
+                array_filter($fields, static fn(mixed $value): bool => $value !== null),
+            ),
+        );
     }
 
     /** Its routers lose their sessions and cannot connect until it is enabled. */

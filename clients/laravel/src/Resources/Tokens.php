@@ -31,25 +31,29 @@ final class Tokens
             'name' => $name,
             'scope' => $scope->value,
             'tenant_id' => $tenantId,
-            'expires_at' => $expiresAt === null
-                ? null
-                : DateTimeImmutable::createFromInterface($expiresAt)
-                    ->setTimezone(new DateTimeZone('UTC'))
-                    ->format('Y-m-d\TH:i:s.u\Z'),
+            'expires_at' =>
+                $expiresAt === null
+                    ? null
+                    : DateTimeImmutable::createFromInterface($expiresAt)
+                        ->setTimezone(new DateTimeZone('UTC'))
+                        ->format('Y-m-d\TH:i:s.u\Z'),
         ];
 
-        return new NewToken($this->client->create(
-            '/v1/tokens',
-            array_filter($fields, static fn (?string $value): bool => $value !== null),
-            $idempotencyKey,
-        ));
+        return new NewToken(
+            $this->client->create(
+                '/v1/tokens',
+                array_filter($fields, static fn(?string $value): bool => $value !== null),
+                $idempotencyKey,
+            ),
+        );
     }
 
     /** @return Collection<int, Token> */
     public function all(): Collection
     {
-        return (new Collection($this->client->get('/v1/tokens')['items']))
-            ->map(static fn (array $item): Token => new Token($item));
+        return (new Collection($this->client->get('/v1/tokens')['items']))->map(
+            static fn(array $item): Token => new Token($item),
+        );
     }
 
     public function revoke(string $id): void

@@ -16,35 +16,50 @@ trait AnswersInMemory
     {
         $connected = count(array_filter($this->routers, self::isConnected(...)));
 
-        return [200, [
-            'version' => 'fake',
-            'started_at' => self::now(),
-            'uptime_seconds' => 0,
-            'gateway' => [
-                'name' => 'fake',
-                'region' => '',
-                'warning' => null,
-                'endpoint' => 'vpn.example.com',
-                'port' => 51820,
-                'listen_port' => 51820,
-                'public_key' => $this->publicKey,
-                'hub_address' => '10.0.0.1',
-                'hub_address6' => 'fd00::1',
-                'pool' => '10.0.0.0/8',
-                'ula' => 'fd00::/48',
-                'mtu' => 1420,
+        return [
+            200,
+            [
+                'version' => 'fake',
+                'started_at' => self::now(),
+                'uptime_seconds' => 0,
+                'gateway' => [
+                    'name' => 'fake',
+                    'region' => '',
+                    'warning' => null,
+                    'endpoint' => 'vpn.example.com',
+                    'port' => 51820,
+                    'listen_port' => 51820,
+                    'public_key' => $this->publicKey,
+                    'hub_address' => '10.0.0.1',
+                    'hub_address6' => 'fd00::1',
+                    'pool' => '10.0.0.0/8',
+                    'ula' => 'fd00::/48',
+                    'mtu' => 1420,
+                ],
+                'backend' => [
+                    'name' => 'fake',
+                    'why' => 'Sallyport::fake()',
+                    'up' => true,
+                    'interface' => 'wg0',
+                    'listen_port' => 51820,
+                ],
+                'store' => ['kind' => 'memory', 'ok' => true, 'revision' => count($this->events)],
+                'counts' => [
+                    'tenants' => count($this->tenants),
+                    'routers' => count($this->routers),
+                    'connected_routers' => $connected,
+                ],
+                'pool' => ['addresses_total' => 2 ** 24, 'addresses_free' => 2 ** 24 - $this->hubAddresses],
+                'reconcile' => [
+                    'last_at' => self::now(),
+                    'last_ms' => 0,
+                    'mended' => 0,
+                    'state' => 'in-sync',
+                    'trouble' => null,
+                ],
+                'memory_bytes' => 0,
             ],
-            'backend' => ['name' => 'fake', 'why' => 'Sallyport::fake()', 'up' => true, 'interface' => 'wg0', 'listen_port' => 51820],
-            'store' => ['kind' => 'memory', 'ok' => true, 'revision' => count($this->events)],
-            'counts' => [
-                'tenants' => count($this->tenants),
-                'routers' => count($this->routers),
-                'connected_routers' => $connected,
-            ],
-            'pool' => ['addresses_total' => 2 ** 24, 'addresses_free' => 2 ** 24 - $this->hubAddresses],
-            'reconcile' => ['last_at' => self::now(), 'last_ms' => 0, 'mended' => 0, 'state' => 'in-sync', 'trouble' => null],
-            'memory_bytes' => 0,
-        ]];
+        ];
     }
 
     /** @return array<string, mixed> */
@@ -58,7 +73,11 @@ trait AnswersInMemory
             'name' => $fields['name'],
             'addressing' => $addressing,
             'status' => 'active',
-            'subnet' => $fields['subnet'] ?? ($addressing === 'private' ? '10.100.0.0/16' : long2ip(ip2long('10.0.0.32') + 32 * $this->blocks++) . '/27'),
+            'subnet' =>
+                $fields['subnet'] ??
+                ($addressing === 'private'
+                    ? '10.100.0.0/16'
+                    : long2ip(ip2long('10.0.0.32') + 32 * $this->blocks++) . '/27'),
             'egress' => $fields['egress'] ?? false,
             'limits' => ($fields['limits'] ?? []) + ['bits_per_second' => 0, 'packets_per_second' => 0, 'routers' => 0],
             'given' => 0,
@@ -75,9 +94,13 @@ trait AnswersInMemory
     {
         $tenant = $this->known($this->tenants, $tenantId, 'tenant');
         $fields = $this->fields($body, ['id', 'name', 'public_key', 'preshared_key', 'address', 'lans'], ['name']);
-        $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenantId);
+        $own = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] === $tenantId);
         if ($tenant['limits']['routers'] > 0 && count($own) >= $tenant['limits']['routers']) {
-            throw new Refusal(409, 'router-limit', "The tenant may have {$tenant['limits']['routers']} routers, and has them.");
+            throw new Refusal(
+                409,
+                'router-limit',
+                "The tenant may have {$tenant['limits']['routers']} routers, and has them.",
+            );
         }
         [$private, $public] = $this->keys($fields);
         $hub = 'fd00::' . dechex(++$this->hubAddresses);
@@ -94,7 +117,8 @@ trait AnswersInMemory
             'public_key' => $public,
             'has_preshared_key' => isset($fields['preshared_key']),
             'address' => $address,
-            'hub_address' => $tenant['addressing'] === 'unique' ? $address : long2ip(ip2long('10.128.0.0') + $this->hubAddresses),
+            'hub_address' =>
+                $tenant['addressing'] === 'unique' ? $address : long2ip(ip2long('10.128.0.0') + $this->hubAddresses),
             'address6' => $hub,
             'lans' => $fields['lans'] ?? [],
             'last_handshake_at' => null,
@@ -124,7 +148,7 @@ trait AnswersInMemory
     /** @return array{string|null, string}  private half, if it was made here, and public half */
     private function keys(array $fields, ?string $ofRouter = null): array
     {
-        if (! isset($fields['public_key'])) {
+        if (!isset($fields['public_key'])) {
             return Keys::pair();
         }
         $public = $fields['public_key'];
@@ -145,7 +169,7 @@ trait AnswersInMemory
     /** @return array<string, mixed> */
     private function showTenant(array $tenant): array
     {
-        $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenant['id']);
+        $own = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] === $tenant['id']);
         unset($tenant['given']);
 
         return $tenant + [
@@ -173,9 +197,8 @@ trait AnswersInMemory
     {
         $router = $this->routers[$id];
 
-        return $this->showRouter($router)
-            + ($private === null ? [] : ['private_key' => $private])
-            + ['config' => $this->config($router, $private)];
+        return $this->showRouter($router) +
+            ($private === null ? [] : ['private_key' => $private]) + ['config' => $this->config($router, $private)];
     }
 
     private function config(array $router, ?string $private): string
@@ -189,23 +212,27 @@ trait AnswersInMemory
 
     private static function isConnected(array $router): bool
     {
-        return $router['last_handshake_at'] !== null
-            && $router['status'] !== 'disabled'
-            && CarbonImmutable::parse($router['last_handshake_at'])->gt(CarbonImmutable::now()->subSeconds(180));
+        return $router['last_handshake_at'] !== null &&
+            $router['status'] !== 'disabled' &&
+            CarbonImmutable::parse($router['last_handshake_at'])->gt(CarbonImmutable::now()->subSeconds(180));
     }
 
     /** Each item stands or falls alone. */
     private function bulk(Request $request, string $member, Closure $make): array
     {
         $items = [];
-        foreach ($request->body[$member] ?? throw new Refusal(422, 'missing-field', "\"{$member}\" is missing.", $member) as $fields) {
+        $given = $request->body[$member] ?? null;
+        if ($given === null) {
+            throw new Refusal(422, 'missing-field', "\"{$member}\" is missing.", $member);
+        }
+        foreach ($given as $fields) {
             try {
                 $items[] = ['status' => 201] + $make($fields);
             } catch (Refusal $refusal) {
                 $items[] = ['status' => $refusal->status, 'problem' => $refusal->problem()];
             }
         }
-        $failed = count(array_filter($items, static fn (array $item): bool => isset($item['problem'])));
+        $failed = count(array_filter($items, static fn(array $item): bool => isset($item['problem'])));
 
         return [200, ['created' => count($items) - $failed, 'failed' => $failed, 'items' => $items]];
     }
@@ -219,10 +246,13 @@ trait AnswersInMemory
             throw new Refusal(422, 'out-of-range', '"limit" is from 1 to 1000.', 'limit');
         }
 
-        return [200, [
-            'items' => array_slice($items, $from, $limit),
-            'next_cursor' => $from + $limit < count($items) ? (string) ($from + $limit) : null,
-        ]];
+        return [
+            200,
+            [
+                'items' => array_slice($items, $from, $limit),
+                'next_cursor' => $from + $limit < count($items) ? (string) ($from + $limit) : null,
+            ],
+        ];
     }
 
     private function known(array $things, string $id, string $what): array
@@ -240,22 +270,34 @@ trait AnswersInMemory
             throw new Refusal(422, 'unknown-field', "There is no field \"{$name}\" here.", (string) $name);
         }
         foreach ($required as $name) {
-            if (! isset($body[$name])) {
+            if (!isset($body[$name])) {
                 throw new Refusal(422, 'missing-field', "\"{$name}\" is missing.", $name);
             }
         }
-        if (isset($body['name']) && (trim($body['name']) !== $body['name'] || $body['name'] === '' || strlen($body['name']) > 128)) {
+        if (
+            isset($body['name']) &&
+            (trim($body['name']) !== $body['name'] || $body['name'] === '' || strlen($body['name']) > 128)
+        ) {
             throw new Refusal(422, 'bad-name', 'A name has 1 to 128 bytes, without space at either end.', 'name');
         }
-        if (isset($body['public_key']) && ! Keys::isKey($body['public_key'])) {
+        if (isset($body['public_key']) && !Keys::isKey($body['public_key'])) {
             throw new Refusal(422, 'invalid-key', 'This is not a WireGuard key: 32 bytes in base64.', 'public_key');
         }
-        if (isset($body['preshared_key']) && $body['preshared_key'] !== 'generate' && ! Keys::isKey($body['preshared_key'])) {
+        if (
+            isset($body['preshared_key']) &&
+            $body['preshared_key'] !== 'generate' &&
+            !Keys::isKey($body['preshared_key'])
+        ) {
             throw new Refusal(422, 'invalid-key', 'This is not a preshared key: 32 bytes in base64.', 'preshared_key');
         }
         foreach ($body['lans'] ?? [] as $i => $lan) {
             if (preg_match('#^[0-9a-fA-F.:]+/\d{1,3}$#', (string) $lan) !== 1) {
-                throw new Refusal(422, 'invalid-prefix', "\"{$lan}\" is not a prefix such as 192.168.88.0/24.", "lans[{$i}]");
+                throw new Refusal(
+                    422,
+                    'invalid-prefix',
+                    "\"{$lan}\" is not a prefix such as 192.168.88.0/24.",
+                    "lans[{$i}]",
+                );
             }
         }
 
@@ -265,11 +307,13 @@ trait AnswersInMemory
     private function newId(array $fields, array $things, string $what): string
     {
         $id = strtolower($fields['id'] ?? (string) Str::orderedUuid());
-        if (! Str::isUuid($id)) {
+        if (!Str::isUuid($id)) {
             throw new Refusal(422, 'invalid-id', 'An id is a UUID.', 'id');
         }
 
-        return isset($things[$id]) ? throw new Refusal(409, 'duplicate-id', "There is a {$what} with this id.", 'id') : $id;
+        return isset($things[$id])
+            ? throw new Refusal(409, 'duplicate-id', "There is a {$what} with this id.", 'id')
+            : $id;
     }
 
     private function note(string $kind, ?string $tenantId = null, ?string $routerId = null): void

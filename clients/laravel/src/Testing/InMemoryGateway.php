@@ -83,8 +83,17 @@ final class InMemoryGateway implements Transport
                 [$before, $response] = $this->answers[$key];
 
                 return $before === $meant
-                    ? new Response($response->status, ['idempotency-replayed' => 'true'] + $response->headers, $response->body)
-                    : throw new Refusal(422, 'idempotency-key-reused', 'Another request had this key.', 'Idempotency-Key');
+                    ? new Response(
+                        $response->status,
+                        ['idempotency-replayed' => 'true'] + $response->headers,
+                        $response->body,
+                    )
+                    : throw new Refusal(
+                        422,
+                        'idempotency-key-reused',
+                        'Another request had this key.',
+                        'Idempotency-Key',
+                    );
             }
             [$status, $body, $more] = $this->handle($request);
         } catch (Refusal $refusal) {
@@ -93,7 +102,9 @@ final class InMemoryGateway implements Transport
         $text = is_string($body);
         $response = new Response(
             $status,
-            $more + $headers + ($body === null ? [] : ['content-type' => $text ? 'text/plain; charset=utf-8' : 'application/json']),
+            $more +
+                $headers +
+                ($body === null ? [] : ['content-type' => $text ? 'text/plain; charset=utf-8' : 'application/json']),
             match (true) {
                 $body === null => '',
                 $text => $body,
@@ -146,21 +157,28 @@ final class InMemoryGateway implements Transport
 
     private function gateways(): array
     {
-        return [200, ['items' => [[
-            'name' => 'fake',
-            'self' => true,
-            'alive' => true,
-            'endpoint' => 'vpn.example.com',
-            'region' => '',
-            'version' => 'fake',
-            'backend' => 'fake',
-            'revision' => count($this->events),
-            'connected_routers' => count(array_filter($this->routers, self::isConnected(...))),
-            'load_percent' => 0,
-            'clock_offset_ms' => 0,
-            'started_at' => self::now(),
-            'heartbeat_at' => self::now(),
-        ]]]];
+        return [
+            200,
+            [
+                'items' => [
+                    [
+                        'name' => 'fake',
+                        'self' => true,
+                        'alive' => true,
+                        'endpoint' => 'vpn.example.com',
+                        'region' => '',
+                        'version' => 'fake',
+                        'backend' => 'fake',
+                        'revision' => count($this->events),
+                        'connected_routers' => count(array_filter($this->routers, self::isConnected(...))),
+                        'load_percent' => 0,
+                        'clock_offset_ms' => 0,
+                        'started_at' => self::now(),
+                        'heartbeat_at' => self::now(),
+                    ],
+                ],
+            ],
+        ];
     }
 
     private function counters(): array
@@ -172,7 +190,7 @@ final class InMemoryGateway implements Transport
     {
         $after = (int) ($request->query['after'] ?? 0);
         $items = array_slice(
-            array_values(array_filter($this->events, static fn (array $event): bool => $event['revision'] > $after)),
+            array_values(array_filter($this->events, static fn(array $event): bool => $event['revision'] > $after)),
             0,
             (int) ($request->query['limit'] ?? 100),
         );
@@ -191,11 +209,14 @@ final class InMemoryGateway implements Transport
     {
         $q = $request->query;
 
-        return $this->page($q, array_map($this->showTenant(...), array_values($this->tenants)), static fn (array $tenant): bool =>
-            (! isset($q['name']) || $tenant['name'] === $q['name'])
-            && (! isset($q['q']) || str_contains($tenant['name'], (string) $q['q']))
-            && (! isset($q['addressing']) || $tenant['addressing'] === $q['addressing'])
-            && (! isset($q['status']) || $tenant['status'] === $q['status']));
+        return $this->page(
+            $q,
+            array_map($this->showTenant(...), array_values($this->tenants)),
+            static fn(array $tenant): bool => (!isset($q['name']) || $tenant['name'] === $q['name']) &&
+                (!isset($q['q']) || str_contains($tenant['name'], (string) $q['q'])) &&
+                (!isset($q['addressing']) || $tenant['addressing'] === $q['addressing']) &&
+                (!isset($q['status']) || $tenant['status'] === $q['status']),
+        );
     }
 
     private function getTenant(Request $request, string $id): array
@@ -217,7 +238,7 @@ final class InMemoryGateway implements Transport
     private function deleteTenant(Request $request, string $id): array
     {
         $this->known($this->tenants, $id, 'tenant');
-        $this->routers = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] !== $id);
+        $this->routers = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] !== $id);
         unset($this->tenants[$id]);
         $this->note('tenant.deleted', $id);
 
@@ -252,7 +273,7 @@ final class InMemoryGateway implements Transport
             unset($fields['routers']);
             $tenant = $this->makeTenant($fields);
             try {
-                $made = array_map(fn (array $router): array => $this->makeRouter($tenant['id'], $router), $routers);
+                $made = array_map(fn(array $router): array => $this->makeRouter($tenant['id'], $router), $routers);
             } catch (Refusal $refusal) {
                 $this->deleteTenant($request, $tenant['id']);
 
@@ -281,8 +302,13 @@ final class InMemoryGateway implements Transport
         return $this->bulk($request, 'routers', function (array $fields) use ($request, $tenantId): array {
             $owner = $tenantId !== '' ? $tenantId : strtolower((string) ($fields['tenant_id'] ?? ''));
             unset($fields['tenant_id']);
-            if (self::minimal($request) && ! isset($fields['public_key'])) {
-                throw new Refusal(422, 'keys-would-be-lost', 'A minimal answer cannot hold a private key.', 'public_key');
+            if (self::minimal($request) && !isset($fields['public_key'])) {
+                throw new Refusal(
+                    422,
+                    'keys-would-be-lost',
+                    'A minimal answer cannot hold a private key.',
+                    'public_key',
+                );
             }
             $made = $this->makeRouter($owner, $fields);
 
@@ -297,15 +323,19 @@ final class InMemoryGateway implements Transport
         }
         $q = $request->query;
 
-        return $this->page($q, array_map($this->showRouter(...), array_values($this->routers)), static fn (array $router): bool =>
-            ($tenantId === '' || $router['tenant_id'] === $tenantId)
-            && (! isset($q['tenant_id']) || $router['tenant_id'] === $q['tenant_id'])
-            && (! isset($q['name']) || $router['name'] === $q['name'])
-            && (! isset($q['q']) || str_contains($router['name'], (string) $q['q']))
-            && (! isset($q['status']) || $router['status'] === $q['status'])
-            && (! isset($q['connected']) || $router['connected'] === $q['connected'])
-            && (! isset($q['public_key']) || $router['public_key'] === $q['public_key'])
-            && (! isset($q['address']) || in_array($q['address'], [$router['address'], $router['hub_address'], $router['address6']], true)));
+        return $this->page(
+            $q,
+            array_map($this->showRouter(...), array_values($this->routers)),
+            static fn(array $router): bool => ($tenantId === '' || $router['tenant_id'] === $tenantId) &&
+                (!isset($q['tenant_id']) || $router['tenant_id'] === $q['tenant_id']) &&
+                (!isset($q['name']) || $router['name'] === $q['name']) &&
+                (!isset($q['q']) || str_contains($router['name'], (string) $q['q'])) &&
+                (!isset($q['status']) || $router['status'] === $q['status']) &&
+                (!isset($q['connected']) || $router['connected'] === $q['connected']) &&
+                (!isset($q['public_key']) || $router['public_key'] === $q['public_key']) &&
+                (!isset($q['address']) ||
+                    in_array($q['address'], [$router['address'], $router['hub_address'], $router['address6']], true)),
+        );
     }
 
     private function getRouter(Request $request, string $id): array
@@ -360,11 +390,12 @@ final class InMemoryGateway implements Transport
         $router = $this->known($this->routers, $id, 'router');
         $fields = $this->fields($request->body ?? [], ['public_key', 'preshared_key'], []);
         [$private, $public] = $this->keys($fields, $id);
-        $this->routers[$id] = [
-            'public_key' => $public,
-            'has_preshared_key' => isset($fields['preshared_key']) || $router['has_preshared_key'],
-            'updated_at' => self::now(),
-        ] + $router;
+        $this->routers[$id] =
+            [
+                'public_key' => $public,
+                'has_preshared_key' => isset($fields['preshared_key']) || $router['has_preshared_key'],
+                'updated_at' => self::now(),
+            ] + $router;
         $this->note('router.rotated', $router['tenant_id'], $id);
 
         return [200, $this->showMade($id, $private)];

@@ -12,9 +12,11 @@ final class Keys
     {
         $private = random_bytes(32);
         $private[0] = chr(ord($private[0]) & 248);
-        $private[31] = chr(ord($private[31]) & 127 | 64);
+        $private[31] = chr((ord($private[31]) & 127) | 64);
         // without libsodium the two do not belong together; nothing in memory notices
-        $public = function_exists('sodium_crypto_scalarmult_base') ? sodium_crypto_scalarmult_base($private) : random_bytes(32);
+        $public = function_exists('sodium_crypto_scalarmult_base')
+            ? sodium_crypto_scalarmult_base($private)
+            : random_bytes(32);
 
         return [base64_encode($private), base64_encode($public)];
     }

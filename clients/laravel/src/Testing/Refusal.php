@@ -38,10 +38,10 @@ final class Refusal extends RuntimeException
 
         return new Response(
             $this->status,
-            ['content-type' => 'application/problem+json']
-                + ($after === null ? [] : ['retry-after' => (string) $after])
-                + ($this->status === 401 ? ['www-authenticate' => 'Bearer'] : [])
-                + $headers,
+            ['content-type' => 'application/problem+json'] +
+                ($after === null ? [] : ['retry-after' => (string) $after]) +
+                ($this->status === 401 ? ['www-authenticate' => 'Bearer'] : []) +
+                $headers,
             json_encode($this->problem(), JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES),
         );
     }

@@ -17,8 +17,8 @@ use Sallyport\Laravel\Http\Response;
 use Sallyport\Laravel\Http\RetryPolicy;
 
 /**
- * What Sallyport::fake() gives. Make what a test needs with tenant() and router(), let routers dial in with connect(), let
- * the gateway refuse or vanish, and assert afterwards what the application did. Assertions count what succeeded.
+ * What Sallyport::fake() gives. Make what a test needs with tenant() and router(), let routers dial in with connect(),
+ * let the gateway refuse or vanish, and assert afterwards what the application did. Assertions count what succeeded.
  */
 final class SallyportFake extends Client
 {
@@ -36,16 +36,16 @@ final class SallyportFake extends Client
     /** A tenant that is there before the test begins; no assertion counts it. */
     public function tenant(?NewTenant $tenant = null): Tenant
     {
-        return $this->unseen(fn (): Tenant => $this->tenants()->create($tenant ?? new NewTenant('Acme')));
+        return $this->unseen(fn(): Tenant => $this->tenants()->create($tenant ?? new NewTenant('Acme')));
     }
 
     /** A router that is there before the test begins; no assertion counts it. */
     public function router(Tenant|string|null $tenant = null, ?NewRouter $router = null): Router
     {
-        $tenantId = $tenant instanceof Tenant ? $tenant->id : ($tenant ?? $this->tenant()->id);
+        $tenantId = $tenant instanceof Tenant ? $tenant->id : $tenant ?? $this->tenant()->id;
 
         return $this->unseen(
-            fn (): Router => $this->routers()->create($tenantId, $router ?? new NewRouter('Branch'))->router,
+            fn(): Router => $this->routers()->create($tenantId, $router ?? new NewRouter('Branch'))->router,
         );
     }
 
@@ -105,9 +105,11 @@ final class SallyportFake extends Client
     public function sent(?string $method = null, string $path = '*'): Collection
     {
         return $this->arrived()
-            ->map(static fn (array $exchange): Request => $exchange[0])
-            ->filter(static fn (Request $request): bool => ($method === null || $request->method === strtoupper($method))
-                && fnmatch($path, $request->path))
+            ->map(static fn(array $exchange): Request => $exchange[0])
+            ->filter(
+                static fn(Request $request): bool => ($method === null || $request->method === strtoupper($method)) &&
+                    fnmatch($path, $request->path),
+            )
             ->values();
     }
 
@@ -135,7 +137,11 @@ final class SallyportFake extends Client
 
     public function assertTenantDisabled(Tenant|string $tenant): self
     {
-        return $this->assertDone('POST', '/v1/tenants/' . self::id($tenant) . '/disable', 'The tenant was not disabled.');
+        return $this->assertDone(
+            'POST',
+            '/v1/tenants/' . self::id($tenant) . '/disable',
+            'The tenant was not disabled.',
+        );
     }
 
     public function assertTenantEnabled(Tenant|string $tenant): self
@@ -167,7 +173,11 @@ final class SallyportFake extends Client
 
     public function assertRoutersAdded(int $count): self
     {
-        PHPUnit::assertCount($count, $this->madeRouters(), 'So many routers were added' . $this->among($this->madeRouters()));
+        PHPUnit::assertCount(
+            $count,
+            $this->madeRouters(),
+            'So many routers were added' . $this->among($this->madeRouters()),
+        );
 
         return $this;
     }
@@ -184,7 +194,11 @@ final class SallyportFake extends Client
 
     public function assertRouterDisabled(Router|string $router): self
     {
-        return $this->assertDone('POST', '/v1/routers/' . self::id($router) . '/disable', 'The router was not disabled.');
+        return $this->assertDone(
+            'POST',
+            '/v1/routers/' . self::id($router) . '/disable',
+            'The router was not disabled.',
+        );
     }
 
     public function assertRouterEnabled(Router|string $router): self
@@ -195,9 +209,13 @@ final class SallyportFake extends Client
     /** Nothing was asked at all. */
     public function assertNothingSent(): self
     {
-        PHPUnit::assertEmpty($this->transport->exchanges, 'Requests were sent: ' . $this->sent()->map(
-            static fn (Request $request): string => "{$request->method} {$request->path}",
-        )->implode(', '));
+        PHPUnit::assertEmpty(
+            $this->transport->exchanges,
+            'Requests were sent: ' .
+                $this->sent()
+                    ->map(static fn(Request $request): string => "{$request->method} {$request->path}")
+                    ->implode(', '),
+        );
 
         return $this;
     }
@@ -205,19 +223,28 @@ final class SallyportFake extends Client
     /** Nothing was asked that changes something, whether or not it succeeded. */
     public function assertNothingChanged(): self
     {
-        $changes = $this->sent()->reject(static fn (Request $request): bool => $request->method === 'GET');
-        PHPUnit::assertEmpty($changes->all(), 'Changes were asked for: ' . $changes->map(
-            static fn (Request $request): string => "{$request->method} {$request->path}",
-        )->implode(', '));
+        $changes = $this->sent()->reject(static fn(Request $request): bool => $request->method === 'GET');
+        PHPUnit::assertEmpty(
+            $changes->all(),
+            'Changes were asked for: ' .
+                $changes
+                    ->map(static fn(Request $request): string => "{$request->method} {$request->path}")
+                    ->implode(', '),
+        );
 
         return $this;
     }
 
     private function assertDone(string $method, string $path, string $message): self
     {
-        PHPUnit::assertTrue($this->arrived()->contains(static fn (array $exchange): bool => $exchange[0]->method === $method
-            && $exchange[0]->path === $path
-            && $exchange[1]->successful()), $message);
+        PHPUnit::assertTrue(
+            $this->arrived()->contains(
+                static fn(array $exchange): bool => $exchange[0]->method === $method &&
+                    $exchange[0]->path === $path &&
+                    $exchange[1]->successful(),
+            ),
+            $message,
+        );
 
         return $this;
     }
@@ -225,9 +252,16 @@ final class SallyportFake extends Client
     /** @return Collection<int, Tenant> */
     private function madeTenants(): Collection
     {
-        return $this->made('#^/v1/tenants$#')->map(static fn (array $tenant): Tenant => new Tenant($tenant))
-            ->concat($this->items()->pluck('tenant')->filter()->map(static fn (array $tenant): Tenant => new Tenant($tenant)))
-            ->concat($this->minimal('tenants')->map(fn (string $id): ?Tenant => $this->unseen(fn (): ?Tenant => $this->tenants()->find($id)))->filter())
+        return $this->made('#^/v1/tenants$#')
+            ->map(static fn(array $tenant): Tenant => new Tenant($tenant))
+            ->concat(
+                $this->items()->pluck('tenant')->filter()->map(static fn(array $tenant): Tenant => new Tenant($tenant)),
+            )
+            ->concat(
+                $this->minimal('tenants')
+                    ->map(fn(string $id): ?Tenant => $this->unseen(fn(): ?Tenant => $this->tenants()->find($id)))
+                    ->filter(),
+            )
             ->values();
     }
 
@@ -242,7 +276,11 @@ final class SallyportFake extends Client
 
                 return new Router($router);
             })
-            ->concat($this->minimal('routers')->map(fn (string $id): ?Router => $this->unseen(fn (): ?Router => $this->routers()->find($id)))->filter())
+            ->concat(
+                $this->minimal('routers')
+                    ->map(fn(string $id): ?Router => $this->unseen(fn(): ?Router => $this->routers()->find($id)))
+                    ->filter(),
+            )
             ->values();
     }
 
@@ -250,11 +288,13 @@ final class SallyportFake extends Client
     private function made(string $path): Collection
     {
         return $this->arrived()
-            ->filter(static fn (array $exchange): bool => $exchange[0]->method === 'POST'
-                && $exchange[1]->status === 201
-                && $exchange[1]->header('Idempotency-Replayed') === null
-                && preg_match($path, $exchange[0]->path) === 1)
-            ->map(static fn (array $exchange): array => $exchange[1]->json())
+            ->filter(
+                static fn(array $exchange): bool => $exchange[0]->method === 'POST' &&
+                    $exchange[1]->status === 201 &&
+                    $exchange[1]->header('Idempotency-Replayed') === null &&
+                    preg_match($path, $exchange[0]->path) === 1,
+            )
+            ->map(static fn(array $exchange): array => $exchange[1]->json())
             ->values();
     }
 
@@ -262,19 +302,21 @@ final class SallyportFake extends Client
     private function items(): Collection
     {
         return $this->arrived()
-            ->filter(static fn (array $exchange): bool => str_ends_with($exchange[0]->path, '/bulk')
-                && $exchange[1]->successful()
-                && $exchange[1]->header('Idempotency-Replayed') === null)
-            ->flatMap(static fn (array $exchange): array => $exchange[1]->json()['items'])
-            ->filter(static fn (array $item): bool => $item['status'] === 201)
+            ->filter(
+                static fn(array $exchange): bool => str_ends_with($exchange[0]->path, '/bulk') &&
+                    $exchange[1]->successful() &&
+                    $exchange[1]->header('Idempotency-Replayed') === null,
+            )
+            ->flatMap(static fn(array $exchange): array => $exchange[1]->json()['items'])
+            ->filter(static fn(array $item): bool => $item['status'] === 201)
             ->values();
     }
 
     /** @return Collection<int, string>  ids in minimal answers */
     private function minimal(string $what): Collection
     {
-        return $this->items()->filter(static fn (array $item): bool => isset($item['id']))->flatMap(
-            static fn (array $item): array => match (true) {
+        return $this->items()->filter(static fn(array $item): bool => isset($item['id']))->flatMap(
+            static fn(array $item): array => match (true) {
                 isset($item['router_ids']) => $what === 'tenants' ? [$item['id']] : $item['router_ids'],
                 default => $what === 'routers' ? [$item['id']] : [],
             },
@@ -286,7 +328,11 @@ final class SallyportFake extends Client
         return match (true) {
             $which === null => $made,
             is_string($which) => $made->filter(
-                static fn (Tenant|Router $each): bool => in_array($which, [$each->id, $each->name, $each->publicKey ?? null], true),
+                static fn(Tenant|Router $each): bool => in_array(
+                    $which,
+                    [$each->id, $each->name, $each->publicKey ?? null],
+                    true,
+                ),
             ),
             default => $made->filter($which),
         };

@@ -35,7 +35,9 @@ final class ClientTest extends IntegrationTestCase
     protected function setUp(): void
     {
         parent::setUp();
-        $this->tenant = $this->sallyport()->tenants()->create(new NewTenant('Acme ' . Str::random(8), addressing: Addressing::Private));
+        $this->tenant = $this->sallyport()
+            ->tenants()
+            ->create(new NewTenant('Acme ' . Str::random(8), addressing: Addressing::Private));
     }
 
     protected function tearDown(): void
@@ -50,7 +52,7 @@ final class ClientTest extends IntegrationTestCase
     {
         self::assertTrue($this->sallyport()->health()->isOk());
         $status = $this->sallyport()->status();
-        self::assertTrue(self::eventually(fn (): bool => $this->sallyport()->status()->isInSync()));
+        self::assertTrue(self::eventually(fn(): bool => $this->sallyport()->status()->isInSync()));
         self::assertSame('vpn.example.com', $status->gateway['endpoint']);
         self::assertSame('postgresql', $status->store['kind']);
         self::assertTrue($this->sallyport()->gateways()->firstWhere('self', true)->alive);
@@ -62,9 +64,16 @@ final class ClientTest extends IntegrationTestCase
     {
         $tenants = $this->sallyport()->tenants();
         self::assertSame([TenantStatus::Active, '10.100.0.0/16'], [$this->tenant->status, $this->tenant->subnet]);
-        $changed = $tenants->update($this->tenant->id, egress: true, limits: new Limits(bitsPerSecond: 1_000_000, routers: 3));
+        $changed = $tenants->update(
+            $this->tenant->id,
+            egress: true,
+            limits: new Limits(bitsPerSecond: 1_000_000, routers: 3),
+        );
         self::assertTrue($changed->egress);
-        self::assertSame([1_000_000, 0, 3], [$changed->limits->bitsPerSecond, $changed->limits->packetsPerSecond, $changed->limits->routers]);
+        self::assertSame(
+            [1_000_000, 0, 3],
+            [$changed->limits->bitsPerSecond, $changed->limits->packetsPerSecond, $changed->limits->routers],
+        );
         self::assertSame(TenantStatus::Disabled, $tenants->disable($this->tenant->id)->status);
         self::assertSame(TenantStatus::Active, $tenants->enable($this->tenant->id)->status);
         self::assertSame($this->tenant->id, $tenants->findByName($this->tenant->name)->id);
@@ -74,17 +83,26 @@ final class ClientTest extends IntegrationTestCase
     public function test_a_routers_life(): void
     {
         $routers = $this->sallyport()->routers();
-        $made = $routers->create($this->tenant->id, new NewRouter('Utrecht', presharedKey: NewRouter::GENERATE, lans: ['192.168.88.0/24']));
+        $made = $routers->create(
+            $this->tenant->id,
+            new NewRouter('Utrecht', presharedKey: NewRouter::GENERATE, lans: ['192.168.88.0/24']),
+        );
         $router = $made->router;
         self::assertStringContainsString("PrivateKey = {$made->privateKey}", $made->config);
         self::assertStringContainsString('PresharedKey', $made->config);
-        self::assertSame([RouterStatus::Pending, false, null], [$router->status, $router->connected, $router->lastHandshakeAt]);
+        self::assertSame(
+            [RouterStatus::Pending, false, null],
+            [$router->status, $router->connected, $router->lastHandshakeAt],
+        );
         self::assertSame('Delft', $routers->update($router->id, name: 'Delft', lans: ['192.168.89.0/24'])->name);
         self::assertSame(['192.168.89.0/24'], $routers->get($router->id)->lans);
         self::assertSame(RouterStatus::Disabled, $routers->disable($router->id)->status);
         self::assertSame(RouterStatus::Pending, $routers->enable($router->id)->status);
         $rotated = $routers->rotate($router->id, $key = self::key());
-        self::assertSame([$key, null, true], [$rotated->router->publicKey, $rotated->privateKey, $rotated->router->hasPresharedKey]);
+        self::assertSame(
+            [$key, null, true],
+            [$rotated->router->publicKey, $rotated->privateKey, $rotated->router->hasPresharedKey],
+        );
         self::assertSame($router->id, $routers->findByPublicKey($key)->id);
         self::assertSame($router->id, $routers->all(address: $router->hubAddress)->sole()->id);
         $routers->delete($router->id);
@@ -95,7 +113,11 @@ final class ClientTest extends IntegrationTestCase
     {
         $router = $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('Utrecht'))->router;
         foreach (ConfigFormat::cases() as $format) {
-            self::assertStringContainsString($this->sallyport()->status()->gateway['public_key'], $this->sallyport()->routers()->config($router->id, $format), $format->value);
+            self::assertStringContainsString(
+                $this->sallyport()->status()->gateway['public_key'],
+                $this->sallyport()->routers()->config($router->id, $format),
+                $format->value,
+            );
         }
         $this->expectException(ValidationException::class);
         $this->sallyport()->routers()->config($router->id, 'papyrus');
@@ -105,19 +127,34 @@ final class ClientTest extends IntegrationTestCase
     {
         $before = $this->sallyport()->status()->backend['peers'];
         $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('Utrecht'));
-        self::assertTrue(self::eventually(fn (): bool => $this->sallyport()->status()->backend['peers'] === $before + 1));
+        self::assertTrue(
+            self::eventually(fn(): bool => $this->sallyport()->status()->backend['peers'] === $before + 1),
+        );
     }
 
     public function test_refusals_name_the_field(): void
     {
         $routers = $this->sallyport()->routers();
         $router = $routers->create($this->tenant->id, new NewRouter('Utrecht'))->router;
-        foreach ([
-            ['public_key', fn () => $routers->create($this->tenant->id, new NewRouter('X', publicKey: $router->publicKey)), ConflictException::class],
-            ['public_key', fn () => $routers->create($this->tenant->id, new NewRouter('X', publicKey: 'x')), ValidationException::class],
-            ['lans.0', fn () => $routers->update($router->id, lans: ['192.168.88.1/24']), ValidationException::class],
-            ['name', fn () => $routers->update($router->id, name: ' x'), ValidationException::class],
-        ] as [$field, $do, $class]) {
+        $cases = [
+            [
+                'public_key',
+                fn() => $routers->create($this->tenant->id, new NewRouter('X', publicKey: $router->publicKey)),
+                ConflictException::class,
+            ],
+            [
+                'public_key',
+                fn() => $routers->create($this->tenant->id, new NewRouter('X', publicKey: 'x')),
+                ValidationException::class,
+            ],
+            [
+                'lans.0',
+                fn() => $routers->update($router->id, lans: ['192.168.88.1/24']),
+                ValidationException::class,
+            ],
+            ['name', fn() => $routers->update($router->id, name: ' x'), ValidationException::class],
+        ];
+        foreach ($cases as [$field, $do, $class]) {
             try {
                 $do();
                 self::fail("{$field} was taken");
@@ -170,7 +207,10 @@ final class ClientTest extends IntegrationTestCase
     public function test_bulk(): void
     {
         $routers = $this->sallyport()->routers();
-        $wishes = array_map(static fn (int $i): NewRouter => new NewRouter("Router {$i}", publicKey: self::key()), range(1, 300));
+        $wishes = array_map(
+            static fn(int $i): NewRouter => new NewRouter("Router {$i}", publicKey: self::key()),
+            range(1, 300),
+        );
         $wishes[7] = new NewRouter('Twin', publicKey: $wishes[6]->publicKey);
         $result = $routers->createManyFor($this->tenant->id, $wishes, minimal: true);
         self::assertSame([300, 299], [$result->count(), $result->created()->count()]);
@@ -179,13 +219,17 @@ final class ClientTest extends IntegrationTestCase
         $names = $routers->all($this->tenant->id, perPage: 100)->pluck('name')->all();
         self::assertCount(299, $names);
         self::assertSame('Router 300', $routers->get($result->items()->last()->id())->name);
-        $made = $this->sallyport()->tenants()->createMany([
-            new NewTenant('One ' . Str::random(8), routers: [new NewRouter('A')]),
-            new NewTenant(' two'),
-        ]);
+        $made = $this->sallyport()
+            ->tenants()
+            ->createMany([
+                new NewTenant('One ' . Str::random(8), routers: [new NewRouter('A')]),
+                new NewTenant(' two'),
+            ]);
         self::assertSame('A', $made->items()[0]->router()->router->name);
         self::assertSame(['name'], array_keys($made->failed()->first()->problem->errors()));
-        $this->sallyport()->tenants()->delete($made->items()[0]->tenant->id);
+        $this->sallyport()
+            ->tenants()
+            ->delete($made->items()[0]->tenant->id);
     }
 
     public function test_lists_filter_at_the_gateway(): void
@@ -193,11 +237,21 @@ final class ClientTest extends IntegrationTestCase
         $routers = $this->sallyport()->routers();
         $routers->create($this->tenant->id, new NewRouter('Utrecht'));
         $routers->disable($routers->create($this->tenant->id, new NewRouter('Delft'))->router->id);
-        self::assertSame(['Delft'], $routers->all($this->tenant->id, status: RouterStatus::Disabled)->pluck('name')->all());
+        self::assertSame(
+            ['Delft'],
+            $routers->all($this->tenant->id, status: RouterStatus::Disabled)->pluck('name')->all(),
+        );
         self::assertSame(['Utrecht'], $routers->all($this->tenant->id, contains: 'trech')->pluck('name')->all());
         self::assertSame([], $routers->all($this->tenant->id, connected: true)->all());
         self::assertCount(2, $routers->all($this->tenant->id, connected: false));
-        self::assertContains($this->tenant->id, $this->sallyport()->tenants()->all(addressing: Addressing::Private, status: TenantStatus::Active)->pluck('id')->all());
+        self::assertContains(
+            $this->tenant->id,
+            $this->sallyport()
+                ->tenants()
+                ->all(addressing: Addressing::Private, status: TenantStatus::Active)
+                ->pluck('id')
+                ->all(),
+        );
     }
 
     public function test_over_tcp_with_tokens(): void
@@ -205,20 +259,32 @@ final class ClientTest extends IntegrationTestCase
         $admin = self::overTcp(self::given('TOKEN'));
         self::assertSame($this->tenant->id, $admin->tenants()->get($this->tenant->id)->id);
         $other = $admin->tenants()->create(new NewTenant('Other ' . Str::random(8)));
-        $token = $admin->tokens()->create('one tenant', TokenScope::TenantWrite, $this->tenant->id, CarbonImmutable::now()->addDay());
+        $token = $admin
+            ->tokens()
+            ->create('one tenant', TokenScope::TenantWrite, $this->tenant->id, CarbonImmutable::now()->addDay());
         self::assertTrue($token->token->expiresAt->isTomorrow() || $token->token->expiresAt->isToday());
         self::assertContains($token->token->id, $admin->tokens()->all()->pluck('id')->all());
         $tenant = self::overTcp($token->plainText);
-        self::assertSame('Utrecht', $tenant->routers()->create($this->tenant->id, new NewRouter('Utrecht'))->router->name);
+        self::assertSame(
+            'Utrecht',
+            $tenant->routers()->create($this->tenant->id, new NewRouter('Utrecht'))->router->name,
+        );
         self::assertSame([$this->tenant->id], $tenant->tenants()->all()->pluck('id')->all());
         self::assertNull($tenant->tenants()->find($other->id));
-        foreach ([
-            [AuthorizationException::class, fn () => $tenant->status()],
-            [AuthorizationException::class, fn () => $tenant->tenants()->create(new NewTenant('x'))],
-            [NotFoundException::class, fn () => $tenant->routers()->create($other->id, new NewRouter('x'))],
-            [AuthenticationException::class, fn () => self::overTcp('sp_' . str_repeat('A', 43))->tenants()->all()->first()],
-            [AuthenticationException::class, fn () => self::overTcp(null)->tenants()->all()->first()],
-        ] as [$class, $do]) {
+        $cases = [
+            [AuthorizationException::class, fn() => $tenant->status()],
+            [AuthorizationException::class, fn() => $tenant->tenants()->create(new NewTenant('x'))],
+            [NotFoundException::class, fn() => $tenant->routers()->create($other->id, new NewRouter('x'))],
+            [
+                AuthenticationException::class,
+                fn() => self::overTcp('sp_' . str_repeat('A', 43))
+                    ->tenants()
+                    ->all()
+                    ->first(),
+            ],
+            [AuthenticationException::class, fn() => self::overTcp(null)->tenants()->all()->first()],
+        ];
+        foreach ($cases as [$class, $do]) {
             try {
                 $do();
                 self::fail($class);
@@ -244,7 +310,10 @@ final class ClientTest extends IntegrationTestCase
     public function test_names_of_any_script_survive(): void
     {
         $name = "Zürich 東京 \"quoted\" \\ 😀";
-        self::assertSame($name, $this->sallyport()->routers()->create($this->tenant->id, new NewRouter($name))->router->name);
+        self::assertSame(
+            $name,
+            $this->sallyport()->routers()->create($this->tenant->id, new NewRouter($name))->router->name,
+        );
         self::assertSame($name, $this->sallyport()->routers()->findByName($name, $this->tenant->id)->name);
     }
 
@@ -255,9 +324,17 @@ final class ClientTest extends IntegrationTestCase
         $began = microtime(true);
         self::assertSame([], $client->events()->after($after, wait: 1)->events);
         self::assertGreaterThan(0.9, microtime(true) - $began);
-        $script = 'usleep(300000); $c = curl_init("http://x/v1/tenants/' . $this->tenant->id . '/disable"); curl_setopt_array($c, ' .
-            '[CURLOPT_UNIX_SOCKET_PATH => $argv[1], CURLOPT_POST => true, CURLOPT_POSTFIELDS => "", CURLOPT_HTTPHEADER => ["Content-Type:"], CURLOPT_RETURNTRANSFER => true]); curl_exec($c);';
-        $process = proc_open(['php', '-r', $script, self::given('SOCKET')], [], $pipes);
+        $script = <<<'PHP'
+            usleep(300000);
+            $curl = curl_init("http://localhost/v1/tenants/{$argv[2]}/disable");
+            curl_setopt_array($curl, [
+                CURLOPT_UNIX_SOCKET_PATH => $argv[1],
+                CURLOPT_CUSTOMREQUEST => 'POST',
+                CURLOPT_RETURNTRANSFER => true,
+            ]);
+            curl_exec($curl);
+            PHP;
+        $process = proc_open(['php', '-r', $script, self::given('SOCKET'), $this->tenant->id], [], $pipes);
         $began = microtime(true);
         $page = $client->events()->after($after, wait: 20);
         self::assertLessThan(10, microtime(true) - $began);

@@ -27,6 +27,9 @@ final class PostgresqlTest extends SharedDatabaseTests
     public function test_it_is_postgresql(): void
     {
         self::assertSame('postgresql', $this->sallyport()->status()->store['kind']);
-        self::assertStringContainsString('PostgreSQL', DB::connection('gateway')->selectOne('SELECT version()')->version);
+        self::assertStringContainsString(
+            'PostgreSQL',
+            DB::connection('gateway')->selectOne('SELECT version()')->version,
+        );
     }
 }

@@ -60,13 +60,25 @@ abstract class SharedDatabaseTests extends IntegrationTestCase
 
     public function test_a_routers_life_in_the_table(): void
     {
-        $configuration = new VpnConfiguration(['router_id' => (string) Str::uuid(), 'client_public_key' => $key = self::key(), 'client_ip' => '10.100.7.7/32']);
+        $configuration = new VpnConfiguration([
+            'router_id' => (string) Str::uuid(),
+            'client_public_key' => ($key = self::key()),
+            'client_ip' => '10.100.7.7/32',
+        ]);
         $this->service->addRouterPeer($this->tunnel, $configuration, lans: ['192.168.88.0/24']);
         $row = $this->tunnel->vpnConfigurations()->sole();
         self::assertTrue($row->is($configuration));
         self::assertSame(
             [$key, '10.100.7.7', RouterStatus::Pending, 'vpn.example.com', null, null, 1],
-            [$row->client_public_key, $row->client_ip, $row->status, $row->server_endpoint, $row->client_private_key, $row->last_handshake_at, $row->lans],
+            [
+                $row->client_public_key,
+                $row->client_ip,
+                $row->status,
+                $row->server_endpoint,
+                $row->client_private_key,
+                $row->last_handshake_at,
+                $row->lans,
+            ],
         );
         self::assertSame($row->hub_address, $this->service->status($row)->hubAddress);
         self::assertSame(1, VpnConfiguration::pending()->where('tenant_id', $this->tunnel->tenant_id)->count());
@@ -133,7 +145,7 @@ abstract class SharedDatabaseTests extends IntegrationTestCase
             $handed[] = $event->provisioned->config;
         });
         AddRouterPeer::dispatch($this->tunnel->tenant_id, new NewRouter('Utrecht'));
-        CreateTunnel::dispatch(new NewTenant('Beta', $id = (string) Str::uuid()));
+        CreateTunnel::dispatch(new NewTenant('Beta', ($id = (string) Str::uuid())));
         $this->artisan('queue:work', ['--stop-when-empty' => true, '--sleep' => 0]);
         self::assertSame(0, DB::table('failed_jobs')->count());
         self::assertSame('Utrecht', $this->tunnel->vpnConfigurations()->sole()->name);
@@ -170,7 +182,9 @@ abstract class SharedDatabaseTests extends IntegrationTestCase
         $service->addRouterPeer($copy, $configuration = new VpnConfiguration(['name' => 'Delft']));
         self::assertSame(['Utrecht', 'Delft'], $copy->vpnConfigurations()->orderBy('id')->pluck('name')->all());
         $this->sallyport()->routers()->update($configuration->router_id, name: 'Leiden');
-        $this->sallyport()->routers()->delete($copy->vpnConfigurations()->firstWhere('name', 'Utrecht')->router_id);
+        $this->sallyport()
+            ->routers()
+            ->delete($copy->vpnConfigurations()->firstWhere('name', 'Utrecht')->router_id);
         $this->artisan('sallyport:listen', ['--once' => true]);
         self::assertSame(['Leiden'], $copy->vpnConfigurations()->pluck('name')->all());
         self::assertSame(0, $this->artisan('sallyport:doctor'), $this->output());

@@ -38,7 +38,10 @@ final class ClientTest extends TestCase
             } catch (ConflictException) {
             }
         }
-        $keys = array_map(static fn (Request $request): string => $request->headers['Idempotency-Key'], $transport->requests);
+        $keys = array_map(
+            static fn(Request $request): string => $request->headers['Idempotency-Key'],
+            $transport->requests,
+        );
         self::assertCount(2, array_unique($keys));
         self::assertMatchesRegularExpression('/^[0-9a-f-]{36}$/', $keys[0]);
     }
@@ -99,14 +102,19 @@ final class ClientTest extends TestCase
 
     public function test_a_wait_is_never_longer_than_configured(): void
     {
-        $transport = new Scripted([Scripted::problem(503, 'x', headers: ['retry-after' => '3600']), Scripted::json(['counters' => []])]);
+        $transport = new Scripted([
+            Scripted::problem(503, 'x', headers: ['retry-after' => '3600']),
+            Scripted::json(['counters' => []]),
+        ]);
         $this->client($transport)->counters();
         self::assertSame([5000], $this->waits);
     }
 
     public function test_after_the_last_try_the_refusal_is_thrown(): void
     {
-        $transport = new Scripted(array_fill(0, 4, Scripted::problem(503, 'data-plane-away', headers: ['retry-after' => '2'])));
+        $transport = new Scripted(
+            array_fill(0, 4, Scripted::problem(503, 'data-plane-away', headers: ['retry-after' => '2'])),
+        );
         try {
             $this->client($transport)->counters();
             self::fail();
@@ -126,7 +134,10 @@ final class ClientTest extends TestCase
             self::fail();
         } catch (RequestException $error) {
             self::assertSame($class, $error::class);
-            self::assertSame([$status, $status, 'some-type', 'r1'], [$error->status(), $error->getCode(), $error->type(), $error->requestId]);
+            self::assertSame(
+                [$status, $status, 'some-type', 'r1'],
+                [$error->status(), $error->getCode(), $error->type(), $error->requestId],
+            );
         }
         self::assertSame([], $this->waits);
     }
@@ -162,7 +173,11 @@ final class ClientTest extends TestCase
 
     public function test_a_refusal_with_several_errors_has_them_all(): void
     {
-        $errors = [['field' => 'name', 'detail' => 'One.'], ['field' => 'lans[0]', 'detail' => 'Two.'], ['field' => 'name', 'detail' => 'Three.']];
+        $errors = [
+            ['field' => 'name', 'detail' => 'One.'],
+            ['field' => 'lans[0]', 'detail' => 'Two.'],
+            ['field' => 'name', 'detail' => 'Three.'],
+        ];
         $transport = new Scripted([Scripted::problem(422, 'x', ['errors' => $errors])]);
         try {
             $this->client($transport)->counters();
@@ -212,7 +227,9 @@ final class ClientTest extends TestCase
     public function test_a_removal_of_what_is_not_there_is_refused(): void
     {
         $this->expectException(NotFoundException::class);
-        $this->client(new Scripted([Scripted::problem(404, 'not-found')]))->routers()->delete('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b');
+        $this->client(new Scripted([Scripted::problem(404, 'not-found')]))
+            ->routers()
+            ->delete('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b');
     }
 
     public function test_an_unhealthy_gateway_is_told_not_thrown(): void
@@ -259,7 +276,10 @@ final class ClientTest extends TestCase
         $tenant = $client->tenants()->create(new NewTenant('Acme'));
         $wishes = (static function (): \Generator {
             foreach (range(1, 2500) as $i) {
-                yield new NewRouter($i === 2400 ? ' bad' : "Router {$i}", publicKey: base64_encode(str_pad((string) $i, 32, "\0")));
+                yield new NewRouter(
+                    $i === 2400 ? ' bad' : "Router {$i}",
+                    publicKey: base64_encode(str_pad((string) $i, 32, "\0")),
+                );
             }
         })();
         $result = $client->routers()->createManyFor($tenant->id, $wishes, minimal: true);
@@ -276,7 +296,10 @@ final class ClientTest extends TestCase
     {
         $transport = new Scripted([Scripted::json(['items' => [], 'next_cursor' => null])]);
         $this->client($transport)->routers()->all(connected: false, publicKey: 'a+/b=')->all();
-        self::assertSame('/v1/routers?connected=false&public_key=a%2B%2Fb%3D&limit=500', $transport->requests[0]->target());
+        self::assertSame(
+            '/v1/routers?connected=false&public_key=a%2B%2Fb%3D&limit=500',
+            $transport->requests[0]->target(),
+        );
     }
 
     public function test_an_empty_body_is_an_object(): void
@@ -298,8 +321,11 @@ final class ClientTest extends TestCase
 
     private function client(Transport $transport, int $times = 4): Client
     {
-        return new Client($transport, new RetryPolicy($times, 200, 5000, function (int $milliseconds): void {
-            $this->waits[] = $milliseconds;
-        }));
+        return new Client(
+            $transport,
+            new RetryPolicy($times, 200, 5000, function (int $milliseconds): void {
+                $this->waits[] = $milliseconds;
+            }),
+        );
     }
 }

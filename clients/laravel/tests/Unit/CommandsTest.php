@@ -60,7 +60,10 @@ final class CommandsTest extends TestCase
         $router = $fake->router();
         Sallyport::tenants()->delete($router->tenantId);
         $this->artisan('sallyport:listen', ['--once' => true, '--from' => 'start']);
-        Event::assertDispatched(RouterCreated::class, static fn (RouterCreated $event): bool => $event->event->routerId === $router->id);
+        Event::assertDispatched(
+            RouterCreated::class,
+            static fn(RouterCreated $event): bool => $event->event->routerId === $router->id,
+        );
         Event::assertDispatched(TenantDeleted::class);
     }
 
@@ -113,14 +116,21 @@ final class CommandsTest extends TestCase
 
     public function test_a_kind_without_a_class_is_dispatched_all_the_same(): void
     {
-        $event = new ChangeEvent(['revision' => 1, 'at' => '2026-01-31T12:34:56Z', 'kind' => 'moon.rose', 'tenant_id' => null, 'router_id' => null, 'actor' => 'uid:0']);
+        $event = new ChangeEvent([
+            'revision' => 1,
+            'at' => '2026-01-31T12:34:56Z',
+            'kind' => 'moon.rose',
+            'tenant_id' => null,
+            'router_id' => null,
+            'actor' => 'uid:0',
+        ]);
         self::assertInstanceOf(UnknownEvent::class, Factory::make($event));
     }
 
     public function test_every_kind_of_the_gateway_has_a_class(): void
     {
         $folder = dirname(__DIR__, 4) . '/src/service';
-        if (! is_dir($folder)) {
+        if (!is_dir($folder)) {
             self::markTestSkipped('The gateway\'s sources are not at hand.');
         }
         $kinds = [];
@@ -204,17 +214,26 @@ final class CommandsTest extends TestCase
     {
         Sallyport::fake();
         touch($this->folder() . '/api.sock');
-        foreach ([
+        $cases = [
             [['sallyport.socket' => $this->folder() . '/none.sock'], 1, 'volumes: /run/sallyport:/run/sallyport'],
             [['sallyport.socket' => $this->folder() . '/api.sock'], 1, 'php artisan migrate'],
-            [['sallyport.vpn.interface' => 'wg7', 'sallyport.database.mode' => 'none'], 0, 'VPN_INTERFACE is wg7 here, and wg0 at the gateway'],
+            [
+                ['sallyport.vpn.interface' => 'wg7', 'sallyport.database.mode' => 'none'],
+                0,
+                'VPN_INTERFACE is wg7 here, and wg0 at the gateway',
+            ],
             [['sallyport.vpn.interface' => 'wg0', 'sallyport.vpn.server_ip' => '203.0.113.9'], 0, 'VPN_SERVER_IP'],
-            [['sallyport.database.mode' => 'shared'], 1, 'no table tenant_vpn_tunnels, vpn_configurations, vpn_revision'],
+            [
+                ['sallyport.database.mode' => 'shared'],
+                1,
+                'no table tenant_vpn_tunnels, vpn_configurations, vpn_revision',
+            ],
             [['sallyport.database.mode' => 'nonsense'], 1, 'shared, mirror or none'],
             [['sallyport.database.mode' => 'none', 'cache.default' => 'array'], 0, 'SALLYPORT_EVENTS_STORE'],
             [['sallyport.url' => 'http://vpn.example.com:8080'], 1, 'sallyport token add'],
             [['sallyport.token' => 'sp_x'], 0, 'in clear'],
-        ] as [$config, $status, $says]) {
+        ];
+        foreach ($cases as [$config, $status, $says]) {
             config($config);
             self::assertSame($status, $this->artisan('sallyport:doctor'), $says . $this->output());
             self::assertStringContainsString($says, $this->output());
@@ -241,11 +260,17 @@ final class CommandsTest extends TestCase
     {
         Sallyport::fake();
         touch($this->folder() . '/api.sock');
-        $status = $this->artisan('sallyport:install', ['--socket' => $this->folder() . '/api.sock', '--database' => 'none']);
+        $status = $this->artisan('sallyport:install', [
+            '--socket' => $this->folder() . '/api.sock',
+            '--database' => 'none',
+        ]);
         self::assertSame(0, $status, $this->output());
         self::assertFileExists($this->app->configPath('sallyport.php'));
         $env = (string) file_get_contents($this->folder() . '/.env');
-        self::assertStringContainsString("APP_NAME=tests\nSALLYPORT_SOCKET={$this->folder()}/api.sock\nSALLYPORT_DATABASE=none\n", $env);
+        self::assertStringContainsString(
+            "APP_NAME=tests\nSALLYPORT_SOCKET={$this->folder()}/api.sock\nSALLYPORT_DATABASE=none\n",
+            $env,
+        );
         $this->artisan('sallyport:install', ['--database' => 'none']);
         self::assertSame($env, file_get_contents($this->folder() . '/.env'));
     }

@@ -36,10 +36,12 @@ final class DataTest extends TestCase
     {
         $promised = array_keys($this->schema($schema)['properties']);
         $properties = array_map(
-            static fn (ReflectionProperty $property): string => strtolower((string) preg_replace('/(?<!^)[A-Z]/', '_$0', $property->name)),
+            static fn(ReflectionProperty $property): string => strtolower(
+                (string) preg_replace('/(?<!^)[A-Z]/', '_$0', $property->name),
+            ),
             array_filter(
                 (new ReflectionClass($class))->getProperties(ReflectionProperty::IS_PUBLIC),
-                static fn (ReflectionProperty $property): bool => $property->isReadOnly(),
+                static fn(ReflectionProperty $property): bool => $property->isReadOnly(),
             ),
         );
         self::assertSame([], array_values(array_diff($promised, $properties)));
@@ -82,7 +84,10 @@ final class DataTest extends TestCase
             'tenant status' => [TenantStatus::class, [...$schemas, 'TenantStatus', 'enum']],
             'router status' => [RouterStatus::class, [...$schemas, 'RouterStatus', 'enum']],
             'scope' => [TokenScope::class, [...$schemas, 'Scope', 'enum']],
-            'format' => [ConfigFormat::class, ['paths', '/v1/routers/{router_id}/config', 'get', 'parameters', 0, 'schema', 'enum']],
+            'format' => [
+                ConfigFormat::class,
+                ['paths', '/v1/routers/{router_id}/config', 'get', 'parameters', 0, 'schema', 'enum'],
+            ],
         ];
     }
 
@@ -95,13 +100,26 @@ final class DataTest extends TestCase
 
     public function test_times_keep_their_microseconds_and_zone(): void
     {
-        $event = new Event(['revision' => 1, 'at' => '2026-01-31T12:34:56.789012Z', 'kind' => 'x.y', 'tenant_id' => null, 'router_id' => null, 'actor' => 'uid:0']);
+        $event = new Event([
+            'revision' => 1,
+            'at' => '2026-01-31T12:34:56.789012Z',
+            'kind' => 'x.y',
+            'tenant_id' => null,
+            'router_id' => null,
+            'actor' => 'uid:0',
+        ]);
         self::assertSame('2026-01-31T12:34:56.789012+00:00', $event->at->format('Y-m-d\TH:i:s.uP'));
     }
 
     public function test_what_a_newer_gateway_adds_is_kept(): void
     {
-        $health = new Health(['status' => 'ok', 'version' => '9', 'store' => 'ok', 'backend' => 'ok', 'moon' => 'full']);
+        $health = new Health([
+            'status' => 'ok',
+            'version' => '9',
+            'store' => 'ok',
+            'backend' => 'ok',
+            'moon' => 'full',
+        ]);
         self::assertSame('full', $health->toArray()['moon']);
         self::assertSame('full', json_decode(json_encode($health), true)['moon']);
         self::assertInstanceOf(Resource::class, $health);
@@ -111,12 +129,16 @@ final class DataTest extends TestCase
     {
         $made = $this->made();
         self::assertNotNull($made->privateKey);
-        foreach ([print_r($made, true), (static function () use ($made): string {
-            ob_start();
-            var_dump($made);
+        $cases = [
+            print_r($made, true),
+            (static function () use ($made): string {
+                ob_start();
+                var_dump($made);
 
-            return (string) ob_get_clean();
-        })()] as $dump) {
+                return (string) ob_get_clean();
+            })(),
+        ];
+        foreach ($cases as $dump) {
             self::assertStringNotContainsString($made->privateKey, $dump);
         }
         self::assertArrayNotHasKey('private_key', $made->router->toArray());
@@ -133,7 +155,9 @@ final class DataTest extends TestCase
     {
         $client = $this->client();
 
-        return $client->routers()->create($client->tenants()->create(new NewTenant('Acme'))->id, new NewRouter('Branch'));
+        return $client
+            ->routers()
+            ->create($client->tenants()->create(new NewTenant('Acme'))->id, new NewRouter('Branch'));
     }
 
     private function client(): Client
@@ -149,7 +173,7 @@ final class DataTest extends TestCase
     private function document(): array
     {
         $file = dirname(__DIR__, 4) . '/src/api/openapi.json';
-        if (! is_file($file)) {
+        if (!is_file($file)) {
             self::markTestSkipped('The gateway\'s sources are not at hand.');
         }
 

@@ -37,11 +37,12 @@ final class FakeTest extends TestCase
         $fake->router($tenant);
         $fake->assertNothingSent()->assertRoutersAdded(0);
         $made = Sallyport::routers()->create($tenant->id, new NewRouter('Utrecht', lans: ['192.168.88.0/24']));
-        $fake->assertRouterAdded()
+        $fake
+            ->assertRouterAdded()
             ->assertRouterAdded('Utrecht')
             ->assertRouterAdded($made->router->id)
             ->assertRouterAdded($made->router->publicKey)
-            ->assertRouterAdded(static fn (Router $router): bool => $router->lans === ['192.168.88.0/24'])
+            ->assertRouterAdded(static fn(Router $router): bool => $router->lans === ['192.168.88.0/24'])
             ->assertRouterNotAdded('Delft')
             ->assertRoutersAdded(1);
     }
@@ -60,19 +61,19 @@ final class FakeTest extends TestCase
     public static function wrongs(): array
     {
         return [
-            'another name' => [static fn ($fake) => $fake->assertRouterAdded('Delft')],
-            'another number' => [static fn ($fake) => $fake->assertRoutersAdded(2)],
-            'added after all' => [static fn ($fake) => $fake->assertRouterNotAdded('Utrecht')],
-            'not removed' => [static fn ($fake) => $fake->assertRouterRemoved($fake->router())],
-            'not rotated' => [static fn ($fake) => $fake->assertRouterRotated($fake->router())],
-            'not disabled' => [static fn ($fake) => $fake->assertRouterDisabled($fake->router())],
-            'not enabled' => [static fn ($fake) => $fake->assertRouterEnabled($fake->router())],
-            'no tenant made' => [static fn ($fake) => $fake->assertTenantCreated()],
-            'tenant not removed' => [static fn ($fake, $tenant) => $fake->assertTenantRemoved($tenant)],
-            'tenant not disabled' => [static fn ($fake, $tenant) => $fake->assertTenantDisabled($tenant)],
-            'tenant not enabled' => [static fn ($fake, $tenant) => $fake->assertTenantEnabled($tenant)],
-            'something sent' => [static fn ($fake) => $fake->assertNothingSent()],
-            'something changed' => [static fn ($fake) => $fake->assertNothingChanged()],
+            'another name' => [static fn($fake) => $fake->assertRouterAdded('Delft')],
+            'another number' => [static fn($fake) => $fake->assertRoutersAdded(2)],
+            'added after all' => [static fn($fake) => $fake->assertRouterNotAdded('Utrecht')],
+            'not removed' => [static fn($fake) => $fake->assertRouterRemoved($fake->router())],
+            'not rotated' => [static fn($fake) => $fake->assertRouterRotated($fake->router())],
+            'not disabled' => [static fn($fake) => $fake->assertRouterDisabled($fake->router())],
+            'not enabled' => [static fn($fake) => $fake->assertRouterEnabled($fake->router())],
+            'no tenant made' => [static fn($fake) => $fake->assertTenantCreated()],
+            'tenant not removed' => [static fn($fake, $tenant) => $fake->assertTenantRemoved($tenant)],
+            'tenant not disabled' => [static fn($fake, $tenant) => $fake->assertTenantDisabled($tenant)],
+            'tenant not enabled' => [static fn($fake, $tenant) => $fake->assertTenantEnabled($tenant)],
+            'something sent' => [static fn($fake) => $fake->assertNothingSent()],
+            'something changed' => [static fn($fake) => $fake->assertNothingChanged()],
         ];
     }
 
@@ -88,9 +89,16 @@ final class FakeTest extends TestCase
         Sallyport::tenants()->disable($tenant->id);
         Sallyport::tenants()->enable($tenant->id);
         Sallyport::tenants()->delete($tenant->id);
-        $fake->assertTenantCreated('Acme')->assertTenantCreated(static fn ($made): bool => $made->subnet === '10.100.0.0/16')
-            ->assertRouterDisabled($router)->assertRouterEnabled($router)->assertRouterRotated($router)->assertRouterRemoved($router)
-            ->assertTenantDisabled($tenant)->assertTenantEnabled($tenant)->assertTenantRemoved($tenant);
+        $fake
+            ->assertTenantCreated('Acme')
+            ->assertTenantCreated(static fn($made): bool => $made->subnet === '10.100.0.0/16')
+            ->assertRouterDisabled($router)
+            ->assertRouterEnabled($router)
+            ->assertRouterRotated($router)
+            ->assertRouterRemoved($router)
+            ->assertTenantDisabled($tenant)
+            ->assertTenantEnabled($tenant)
+            ->assertTenantRemoved($tenant);
     }
 
     public function test_bulk_counts_too(): void
@@ -101,10 +109,16 @@ final class FakeTest extends TestCase
             new NewTenant('One', routers: [new NewRouter('A'), new NewRouter('B')]),
             new NewTenant('Two', routers: [new NewRouter(' bad')]),
         ]);
-        self::assertSame([true, false], $result->items()->map(static fn ($item): bool => $item->created())->all());
-        self::assertSame(['name' => ['A name has 1 to 128 bytes, without space at either end.']], $result->failed()->first()->problem->errors());
+        self::assertSame([true, false], $result->items()->map(static fn($item): bool => $item->created())->all());
+        self::assertSame(
+            ['name' => ['A name has 1 to 128 bytes, without space at either end.']],
+            $result->failed()->first()->problem->errors(),
+        );
         self::assertNotNull($result->created()->first()->routers[1]->privateKey);
-        Sallyport::routers()->createMany([new NewRouter('C', publicKey: $key, tenantId: $result->items()[0]->id())], minimal: true);
+        Sallyport::routers()->createMany(
+            [new NewRouter('C', publicKey: $key, tenantId: $result->items()[0]->id())],
+            minimal: true,
+        );
         $fake->assertTenantCreated('One')->assertRoutersAdded(3)->assertRouterAdded('C');
         self::assertCount(1, Sallyport::tenants()->all());
     }
@@ -124,14 +138,45 @@ final class FakeTest extends TestCase
     {
         $fake = Sallyport::fake();
         $router = $fake->router();
-        foreach ([
-            [ConflictException::class, 'duplicate-public-key', fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', publicKey: $router->publicKey))],
-            [ConflictException::class, 'duplicate-id', fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', id: $router->id))],
-            [ConflictException::class, 'duplicate-address', fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', address: $router->address))],
-            [ValidationException::class, 'invalid-key', fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', publicKey: 'abc'))],
-            [ValidationException::class, 'invalid-prefix', fn () => Sallyport::routers()->update($router->id, lans: ['everything'])],
-            [NotFoundException::class, 'not-found', fn () => Sallyport::routers()->get('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b')],
-        ] as [$class, $type, $do]) {
+        $cases = [
+            [
+                ConflictException::class,
+                'duplicate-public-key',
+                fn() => Sallyport::routers()->create(
+                    $router->tenantId,
+                    new NewRouter('X', publicKey: $router->publicKey),
+                ),
+            ],
+            [
+                ConflictException::class,
+                'duplicate-id',
+                fn() => Sallyport::routers()->create($router->tenantId, new NewRouter('X', id: $router->id)),
+            ],
+            [
+                ConflictException::class,
+                'duplicate-address',
+                fn() => Sallyport::routers()->create(
+                    $router->tenantId,
+                    new NewRouter('X', address: $router->address),
+                ),
+            ],
+            [
+                ValidationException::class,
+                'invalid-key',
+                fn() => Sallyport::routers()->create($router->tenantId, new NewRouter('X', publicKey: 'abc')),
+            ],
+            [
+                ValidationException::class,
+                'invalid-prefix',
+                fn() => Sallyport::routers()->update($router->id, lans: ['everything']),
+            ],
+            [
+                NotFoundException::class,
+                'not-found',
+                fn() => Sallyport::routers()->get('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b'),
+            ],
+        ];
+        foreach ($cases as [$class, $type, $do]) {
             try {
                 $do();
                 self::fail("{$type} was not refused");
@@ -190,24 +235,39 @@ final class FakeTest extends TestCase
     public function test_it_answers_as_the_document_says(): void
     {
         $root = dirname(__DIR__, 4);
-        if (! is_dir("{$root}/tests/contract/node_modules/ajv")) {
+        if (!is_dir("{$root}/tests/contract/node_modules/ajv")) {
             self::markTestSkipped('The validator is not installed (the suite "contract" does).');
         }
         $this->test_every_change_has_its_assertion();
         $this->exercise();
         $exchanges = Sallyport::getFacadeRoot()->arrived();
         $file = $this->folder() . '/traffic.jsonl';
-        file_put_contents($file, $exchanges->map(static fn (array $exchange): string => json_encode([
-            'method' => $exchange[0]->method,
-            'target' => $exchange[0]->target(),
-            'status' => $exchange[1]->status,
-            'meant_wrong' => false,
-            'headers' => $exchange[1]->headers,
-            'request' => $exchange[0]->content(),
-            'content' => $exchange[1]->body,
-        ]))->implode("\n"));
-        exec('node ' . escapeshellarg("{$root}/tests/contract/traffic.mjs") . ' ' . escapeshellarg("{$root}/src/api/openapi.json") .
-            ' ' . escapeshellarg($file), $output, $status);
+        file_put_contents(
+            $file,
+            $exchanges
+                ->map(
+                    static fn(array $exchange): string => json_encode([
+                        'method' => $exchange[0]->method,
+                        'target' => $exchange[0]->target(),
+                        'status' => $exchange[1]->status,
+                        'meant_wrong' => false,
+                        'headers' => $exchange[1]->headers,
+                        'request' => $exchange[0]->content(),
+                        'content' => $exchange[1]->body,
+                    ]),
+                )
+                ->implode("\n"),
+        );
+        exec(
+            'node ' .
+                escapeshellarg("{$root}/tests/contract/traffic.mjs") .
+                ' ' .
+                escapeshellarg("{$root}/src/api/openapi.json") .
+                ' ' .
+                escapeshellarg($file),
+            $output,
+            $status,
+        );
         self::assertSame(0, $status);
         $found = json_decode(implode('', $output), true);
         self::assertSame([], $found['wrong']);
@@ -221,7 +281,10 @@ final class FakeTest extends TestCase
         $made = Sallyport::routers()->create($tenant->id, new NewRouter('A', presharedKey: NewRouter::GENERATE));
         Sallyport::routers()->update($made->router->id, lans: ['192.168.1.0/24']);
         Sallyport::routers()->config($made->router->id);
-        Sallyport::routers()->createManyFor($tenant->id, [new NewRouter('B'), new NewRouter('C', publicKey: $made->router->publicKey)]);
+        Sallyport::routers()->createManyFor($tenant->id, [
+            new NewRouter('B'),
+            new NewRouter('C', publicKey: $made->router->publicKey),
+        ]);
         Sallyport::routers()->createMany([new NewRouter('D', tenantId: $tenant->id)]);
         Sallyport::tenants()->createMany([new NewTenant('E', routers: [new NewRouter('F')])]);
         Sallyport::tenants()->all()->all();

@@ -105,7 +105,11 @@ final class JobsTest extends TestCase
     public function test_the_payload_shows_no_key(): void
     {
         $preshared = base64_encode(str_repeat("\7", 32));
-        AddRouterPeer::dispatch($this->fake->tenant()->id, new NewRouter('Utrecht', presharedKey: $preshared), 'my-idempotency-key');
+        AddRouterPeer::dispatch(
+            $this->fake->tenant()->id,
+            new NewRouter('Utrecht', presharedKey: $preshared),
+            'my-idempotency-key',
+        );
         $payload = DB::table('jobs')->value('payload');
         self::assertStringNotContainsString($preshared, stripslashes($payload));
         self::assertStringNotContainsString('my-idempotency-key', $payload);
@@ -122,14 +126,19 @@ final class JobsTest extends TestCase
         $tenant = Sallyport::tenants()->findByName('Acme');
         $this->fake->assertTenantCreated('Acme');
         $router = $this->fake->router($tenant);
-        foreach ([DisableRouterPeer::class, EnableRouterPeer::class, RotateRouterKeys::class, RemoveRouterPeer::class] as $job) {
+        $cases = [DisableRouterPeer::class, EnableRouterPeer::class, RotateRouterKeys::class, RemoveRouterPeer::class];
+        foreach ($cases as $job) {
             $job::dispatch($router->id);
             $this->work();
         }
         RemoveTunnel::dispatch($tenant->id);
         $this->work();
-        $this->fake->assertRouterDisabled($router)->assertRouterEnabled($router)->assertRouterRotated($router)
-            ->assertRouterRemoved($router)->assertTenantRemoved($tenant);
+        $this->fake
+            ->assertRouterDisabled($router)
+            ->assertRouterEnabled($router)
+            ->assertRouterRotated($router)
+            ->assertRouterRemoved($router)
+            ->assertTenantRemoved($tenant);
         self::assertSame(1, $handed);
         self::assertSame(0, DB::table('failed_jobs')->count());
     }
@@ -153,7 +162,11 @@ final class JobsTest extends TestCase
         Queue::fake();
         config(['sallyport.queue' => ['connection' => 'redis', 'queue' => 'vpn']]);
         RemoveRouterPeer::dispatch('0190b6a4-4d2f-7e30-9b6c-7d8e9f0a1b2c');
-        Queue::assertPushedOn('vpn', RemoveRouterPeer::class, static fn (RemoveRouterPeer $job): bool => $job->connection === 'redis');
+        Queue::assertPushedOn(
+            'vpn',
+            RemoveRouterPeer::class,
+            static fn(RemoveRouterPeer $job): bool => $job->connection === 'redis',
+        );
     }
 
     public function test_waits_between_tries_grow(): void

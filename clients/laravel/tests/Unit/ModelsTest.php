@@ -40,7 +40,11 @@ final class ModelsTest extends TestCase
         }
         $this->fake = Sallyport::fake();
         $this->service = $this->app->make(TenantVpnTunnelService::class);
-        $this->tunnel = $this->service->createTunnel('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b', 'Acme', Addressing::Private);
+        $this->tunnel = $this->service->createTunnel(
+            '0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b',
+            'Acme',
+            Addressing::Private,
+        );
         $this->configuration = new VpnConfiguration(['name' => 'Utrecht']);
         $this->service->addRouterPeer($this->tunnel, $this->configuration);
     }
@@ -48,10 +52,16 @@ final class ModelsTest extends TestCase
     public function test_columns_have_types(): void
     {
         $tunnel = TenantVpnTunnel::firstWhere('name', 'Acme');
-        self::assertSame([Addressing::Private, TenantStatus::Active, false], [$tunnel->addressing, $tunnel->status, $tunnel->egress]);
+        self::assertSame(
+            [Addressing::Private, TenantStatus::Active, false],
+            [$tunnel->addressing, $tunnel->status, $tunnel->egress],
+        );
         self::assertSame('10.100.0.0/16', $tunnel->subnet_cidr);
         $configuration = VpnConfiguration::firstWhere('name', 'Utrecht');
-        self::assertSame([RouterStatus::Pending, 51820, null], [$configuration->status, $configuration->server_port, $configuration->last_handshake_at]);
+        self::assertSame(
+            [RouterStatus::Pending, 51820, null],
+            [$configuration->status, $configuration->server_port, $configuration->last_handshake_at],
+        );
         self::assertSame(0, $configuration->created_at->offset);
     }
 
@@ -60,15 +70,35 @@ final class ModelsTest extends TestCase
         self::assertSame('Utrecht', $this->tunnel->vpnConfigurations()->sole()->name);
         self::assertSame('Acme', $this->configuration->tenantVpnTunnel->name);
         self::assertSame(1, TenantVpnTunnel::withCount('vpnConfigurations')->sole()->vpn_configurations_count);
-        self::assertCount(1, TenantVpnTunnel::whereHas('vpnConfigurations', static fn ($query) => $query->where('name', 'Utrecht'))->get());
+        self::assertCount(
+            1,
+            TenantVpnTunnel::whereHas(
+                'vpnConfigurations',
+                static fn($query) => $query->where('name', 'Utrecht'),
+            )->get(),
+        );
     }
 
     public function test_scopes(): void
     {
-        self::assertSame([1, 0, 0], [VpnConfiguration::pending()->count(), VpnConfiguration::active()->count(), VpnConfiguration::connected()->count()]);
+        self::assertSame(
+            [1, 0, 0],
+            [
+                VpnConfiguration::pending()->count(),
+                VpnConfiguration::active()->count(),
+                VpnConfiguration::connected()->count(),
+            ],
+        );
         $this->fake->connect($this->configuration->router_id);
         $this->service->enableRouterPeer($this->configuration);
-        self::assertSame([0, 1, 1], [VpnConfiguration::pending()->count(), VpnConfiguration::active()->count(), VpnConfiguration::connected()->count()]);
+        self::assertSame(
+            [0, 1, 1],
+            [
+                VpnConfiguration::pending()->count(),
+                VpnConfiguration::active()->count(),
+                VpnConfiguration::connected()->count(),
+            ],
+        );
         self::assertTrue($this->configuration->isConnected());
         self::assertSame(1, TenantVpnTunnel::active()->count());
     }
@@ -78,7 +108,10 @@ final class ModelsTest extends TestCase
         $this->configuration->update(['notes' => 'behind the door']);
         $this->configuration->increment('visits');
         VpnConfiguration::query()->update(['notes' => 'above the door']);
-        self::assertSame(['above the door', 1], [$this->configuration->fresh()->notes, (int) $this->configuration->fresh()->visits]);
+        self::assertSame(
+            ['above the door', 1],
+            [$this->configuration->fresh()->notes, (int) $this->configuration->fresh()->visits],
+        );
     }
 
     public function test_every_column_of_the_gateway_is_guarded(): void
@@ -99,35 +132,80 @@ final class ModelsTest extends TestCase
         } catch (ReadOnlyException $refused) {
             self::assertStringContainsString($instead, $refused->getMessage());
         }
-        self::assertEquals($before, [DB::table('tenant_vpn_tunnels')->get()->all(), DB::table('vpn_configurations')->get()->all()]);
+        self::assertEquals($before, [
+            DB::table('tenant_vpn_tunnels')->get()->all(),
+            DB::table('vpn_configurations')->get()->all(),
+        ]);
     }
 
     /** @return array<string, array{Closure, string}> */
     public static function writes(): array
     {
         return [
-            'a status' => [static fn ($tunnel, $configuration) => $configuration->update(['status' => RouterStatus::Disabled]), 'disableRouterPeer()'],
-            'a status by query' => [static fn () => VpnConfiguration::query()->update(['status' => 'disabled']), 'disableRouterPeer()'],
-            'a qualified column' => [static fn () => VpnConfiguration::query()->update(['vpn_configurations.name' => 'x']), 'routers()->update()'],
-            'a key' => [static fn ($tunnel, $configuration) => $configuration->forceFill(['client_public_key' => 'x'])->save(), 'rotateRouterKeys()'],
-            'a private key' => [static fn ($tunnel, $configuration) => $configuration->forceFill(['client_private_key' => 'x'])->save(), 'never stored'],
-            'an address' => [static fn ($tunnel, $configuration) => $configuration->update(['client_ip' => '10.0.0.9']), 'kept by the gateway'],
-            'a counter' => [static fn ($tunnel, $configuration) => $configuration->increment('bytes_sent', 5), 'kept by the gateway'],
-            'a counter, beside another' => [static fn ($tunnel, $configuration) => $configuration->increment('visits', 1, ['bytes_sent' => 1]), 'kept by the gateway'],
-            'a new row' => [static fn ($tunnel) => VpnConfiguration::create(['name' => 'x']), 'addRouterPeer()'],
-            'a row by relation' => [static fn ($tunnel) => $tunnel->vpnConfigurations()->create(['name' => 'x']), 'addRouterPeer()'],
-            'a row if there is none' => [static fn () => VpnConfiguration::firstOrCreate(['name' => 'x']), 'addRouterPeer()'],
-            'rows by query' => [static fn () => VpnConfiguration::insert([['name' => 'x']]), 'addRouterPeer()'],
-            'rows by upsert' => [static fn () => VpnConfiguration::upsert([['name' => 'x']], ['name']), 'addRouterPeer()'],
-            'a removal' => [static fn ($tunnel, $configuration) => $configuration->delete(), 'removeRouterPeer()'],
-            'removals by query' => [static fn () => VpnConfiguration::query()->delete(), 'removeRouterPeer()'],
-            'removals by id' => [static fn ($tunnel, $configuration) => VpnConfiguration::destroy($configuration->id), 'removeRouterPeer()'],
-            'all of them' => [static fn () => VpnConfiguration::truncate(), 'removeRouterPeer()'],
-            'a tenant\'s status' => [static fn ($tunnel) => $tunnel->update(['status' => 'disabled']), 'disableTunnel()'],
-            'a tenant\'s name' => [static fn ($tunnel) => $tunnel->update(['name' => 'x']), 'tenants()->update()'],
-            'a tenant\'s limit' => [static fn ($tunnel) => $tunnel->update(['limit_routers' => 5]), 'tenants()->update()'],
-            'a new tenant' => [static fn () => TenantVpnTunnel::create(['name' => 'x']), 'createTunnel()'],
-            'a tenant\'s removal' => [static fn ($tunnel) => $tunnel->delete(), 'removeTunnel()'],
+            'a status' => [
+                static fn($tunnel, $configuration) => $configuration->update(['status' => RouterStatus::Disabled]),
+                'disableRouterPeer()',
+            ],
+            'a status by query' => [
+                static fn() => VpnConfiguration::query()->update(['status' => 'disabled']),
+                'disableRouterPeer()',
+            ],
+            'a qualified column' => [
+                static fn() => VpnConfiguration::query()->update(['vpn_configurations.name' => 'x']),
+                'routers()->update()',
+            ],
+            'a key' => [
+                static fn($tunnel, $configuration) => $configuration->forceFill(['client_public_key' => 'x'])->save(),
+                'rotateRouterKeys()',
+            ],
+            'a private key' => [
+                static fn($tunnel, $configuration) => $configuration->forceFill(['client_private_key' => 'x'])->save(),
+                'never stored',
+            ],
+            'an address' => [
+                static fn($tunnel, $configuration) => $configuration->update(['client_ip' => '10.0.0.9']),
+                'kept by the gateway',
+            ],
+            'a counter' => [
+                static fn($tunnel, $configuration) => $configuration->increment('bytes_sent', 5),
+                'kept by the gateway',
+            ],
+            'a counter, beside another' => [
+                static fn($tunnel, $configuration) => $configuration->increment('visits', 1, ['bytes_sent' => 1]),
+                'kept by the gateway',
+            ],
+            'a new row' => [static fn($tunnel) => VpnConfiguration::create(['name' => 'x']), 'addRouterPeer()'],
+            'a row by relation' => [
+                static fn($tunnel) => $tunnel->vpnConfigurations()->create(['name' => 'x']),
+                'addRouterPeer()',
+            ],
+            'a row if there is none' => [
+                static fn() => VpnConfiguration::firstOrCreate(['name' => 'x']),
+                'addRouterPeer()',
+            ],
+            'rows by query' => [static fn() => VpnConfiguration::insert([['name' => 'x']]), 'addRouterPeer()'],
+            'rows by upsert' => [
+                static fn() => VpnConfiguration::upsert([['name' => 'x']], ['name']),
+                'addRouterPeer()',
+            ],
+            'a removal' => [static fn($tunnel, $configuration) => $configuration->delete(), 'removeRouterPeer()'],
+            'removals by query' => [static fn() => VpnConfiguration::query()->delete(), 'removeRouterPeer()'],
+            'removals by id' => [
+                static fn($tunnel, $configuration) => VpnConfiguration::destroy($configuration->id),
+                'removeRouterPeer()',
+            ],
+            'all of them' => [static fn() => VpnConfiguration::truncate(), 'removeRouterPeer()'],
+            'a tenant\'s status' => [
+                static fn($tunnel) => $tunnel->update(['status' => 'disabled']),
+                'disableTunnel()',
+            ],
+            'a tenant\'s name' => [static fn($tunnel) => $tunnel->update(['name' => 'x']), 'tenants()->update()'],
+            'a tenant\'s limit' => [
+                static fn($tunnel) => $tunnel->update(['limit_routers' => 5]),
+                'tenants()->update()',
+            ],
+            'a new tenant' => [static fn() => TenantVpnTunnel::create(['name' => 'x']), 'createTunnel()'],
+            'a tenant\'s removal' => [static fn($tunnel) => $tunnel->delete(), 'removeTunnel()'],
         ];
     }
 
@@ -138,7 +216,7 @@ final class ModelsTest extends TestCase
 
     public function test_ones_own_class_may_take_the_place(): void
     {
-        $own = new class () extends VpnConfiguration {
+        $own = new class extends VpnConfiguration {
             protected $table = 'vpn_configurations';
 
             public function label(): string

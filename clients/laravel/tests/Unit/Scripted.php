@@ -30,9 +30,15 @@ final class Scripted implements Transport
 
     public static function problem(int $status, string $type, array $more = [], array $headers = []): Response
     {
-        $body = ['type' => "urn:sallyport:problem:{$type}", 'title' => $type, 'status' => $status, 'detail' => 'Because.'] + $more;
+        $body =
+            ['type' => "urn:sallyport:problem:{$type}", 'title' => $type, 'status' => $status, 'detail' => 'Because.'] +
+            $more;
 
-        return new Response($status, ['content-type' => 'application/problem+json', 'x-request-id' => 'r1'] + $headers, json_encode($body));
+        return new Response(
+            $status,
+            ['content-type' => 'application/problem+json', 'x-request-id' => 'r1'] + $headers,
+            json_encode($body),
+        );
     }
 
     public static function json(array $body, int $status = 200): Response

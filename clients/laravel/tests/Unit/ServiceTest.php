@@ -59,7 +59,10 @@ final class ServiceTest extends TestCase
         self::assertStringContainsString('[Peer]', $made->config);
         self::assertTrue($configuration->exists);
         self::assertFalse($configuration->isDirty());
-        self::assertSame(['10.100.0.77', self::KEY, 1], [$configuration->client_ip, $configuration->client_public_key, $configuration->lans]);
+        self::assertSame(
+            ['10.100.0.77', self::KEY, 1],
+            [$configuration->client_ip, $configuration->client_public_key, $configuration->lans],
+        );
         self::assertTrue($configuration->is(VpnConfiguration::sole()));
         self::assertTrue($configuration->tenantVpnTunnel->is($this->tunnel));
         $this->fake->assertRouterAdded(self::KEY);
@@ -92,11 +95,17 @@ final class ServiceTest extends TestCase
 
     public function test_another_key_or_tenant_under_the_same_id_is_refused(): void
     {
-        $this->service->addRouterPeer($this->tunnel, new VpnConfiguration(['router_id' => self::ROUTER, 'client_public_key' => self::KEY]));
+        $this->service->addRouterPeer(
+            $this->tunnel,
+            new VpnConfiguration(['router_id' => self::ROUTER, 'client_public_key' => self::KEY]),
+        );
         $other = $this->service->createTunnel('0190b6a4-3c1e-7d2f-8a5b-000000000000');
         foreach ([[$this->tunnel, base64_encode(str_repeat("\2", 32))], [$other, null]] as [$tunnel, $key]) {
             try {
-                $this->service->addRouterPeer($tunnel, new VpnConfiguration(['router_id' => self::ROUTER, 'client_public_key' => $key]));
+                $this->service->addRouterPeer(
+                    $tunnel,
+                    new VpnConfiguration(['router_id' => self::ROUTER, 'client_public_key' => $key]),
+                );
                 self::fail();
             } catch (ConflictException $refused) {
                 self::assertSame('duplicate-id', $refused->type());
