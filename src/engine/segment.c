@@ -31,7 +31,8 @@ struct segments segments_of_one(const uint8_t *packet, size_t size) {
 static int fill_in_checksum(uint8_t *packet, size_t size, const struct virtio_net_hdr *header) {
     size_t start = header->csum_start;
     size_t field = start + header->csum_offset;
-    if (start < PACKET_IPV4_SIZE || field + 2 > size) {
+    size_t upper = packet_is_v6(packet) ? PACKET_IPV6_SIZE : (size_t)(packet[0] & 15) * 4;
+    if (start < upper || field + 2 > size) { /* never into the addresses, by which it was routed */
         return -EINVAL;
     }
     uint16_t sum = (uint16_t)~packet_fold(packet_sum(packet + start, size - start, 0));
