@@ -58,7 +58,6 @@ struct live *live_put(struct lives *lives, const struct session_row *row, int64_
     tenant->tunnel_id = row->tunnel_id;
     lives->dead -= live->dead;
     bool held = row->gateway_id == gateway_id && row->connected_since;
-    bool elsewhere = row->gateway_id && !held;
     bool same = strcmp(row->counted_generation, generation) == 0;
     *live = (struct live){
         .public_key = row->public_key,
@@ -66,7 +65,7 @@ struct live *live_put(struct lives *lives, const struct session_row *row, int64_
         .row_id = row->id,
         .received = same ? row->counted_received : 0,
         .sent = same ? row->counted_sent : 0,
-        .handshake_at = elsewhere ? 0 : row->last_handshake_at,
+        .handshake_at = held ? row->last_handshake_at : 0, /* a session that nobody holds may be here */
         .started_at = held ? row->connected_since : 0,
         .written_s = now_s,
         .pending = row->status == ROUTER_PENDING,
