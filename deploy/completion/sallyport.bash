@@ -24,6 +24,8 @@ _sallyport() {
     "init --from") compopt -o default; COMPREPLY=(); return ;;
     "init --state-dir") compopt -o default; COMPREPLY=(); return ;;
     "init --config") compopt -o default; COMPREPLY=(); return ;;
+    "doctor --sysctl-file") compopt -o default; COMPREPLY=(); return ;;
+    "doctor --state-dir") compopt -o default; COMPREPLY=(); return ;;
     "tenant add --addressing") mapfile -t COMPREPLY < <(compgen -W "unique private" -- "$cur"); return ;;
     "tenant add --subnet") COMPREPLY=(); return ;;
     "tenant add --limit-bits") COMPREPLY=(); return ;;
@@ -82,7 +84,7 @@ _sallyport() {
     "init") options=" --endpoint --listen-port --interface --pool --api-listen --from-interface --from --state-dir --config"; [[ $cur == -* ]] || : ;;
     "status") options=""; [[ $cur == -* ]] || : ;;
     "top") options=" --routers --once"; [[ $cur == -* ]] || : ;;
-    "doctor") options=""; [[ $cur == -* ]] || : ;;
+    "doctor") options=" --fix --sysctl-file --state-dir"; [[ $cur == -* ]] || : ;;
     "tenant add") options=" --addressing --subnet --egress --limit-bits --limit-packets --limit-routers --id"; [[ $cur == -* ]] || : ;;
     "tenant list") options=" --name --search --addressing --status --limit --names"; [[ $cur == -* ]] || : ;;
     "tenant show") options=""; [[ $cur == -* ]] || _sallyport_names tenant ;;
