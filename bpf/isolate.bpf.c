@@ -61,9 +61,9 @@ struct tenant_chunk {
 
 struct usage_chunk {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, ISOLATE_CHUNK_SLOTS);
+    __uint(max_entries, ISOLATE_CHUNK_BLOCKS);
     __uint(key_size, sizeof(__u32));
-    __uint(value_size, sizeof(struct isolate_usage));
+    __uint(value_size, sizeof(struct isolate_usage_block));
 };
 
 struct {
@@ -125,10 +125,14 @@ struct {
 
 /* --- lookups --- */
 
+static __always_inline void *chunk_of(void *chunks, __u32 tenant) {
+    __u32 number = (tenant & ISOLATE_SLOT_MASK) >> ISOLATE_CHUNK_BITS;
+    return bpf_map_lookup_elem(chunks, &number);
+}
+
 static __always_inline void *in_chunk(void *chunks, __u32 tenant) {
-    __u32 slot = tenant & ISOLATE_SLOT_MASK;
-    __u32 number = slot >> ISOLATE_CHUNK_BITS, place = slot & (ISOLATE_CHUNK_SLOTS - 1);
-    void *chunk = bpf_map_lookup_elem(chunks, &number);
+    __u32 place = tenant & (ISOLATE_CHUNK_SLOTS - 1);
+    void *chunk = chunk_of(chunks, tenant);
     return chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
 }
 
@@ -158,16 +162,31 @@ static __always_inline void tally(__u32 which) {
     }
 }
 
+static __always_inline struct isolate_usage *usage_of(__u32 tenant) {
+    __u32 place = (tenant & (ISOLATE_CHUNK_SLOTS - 1)) >> ISOLATE_BLOCK_BITS;
+    void *chunk = chunk_of(&usages, tenant);
+    struct isolate_usage_block *block = chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
+    if (!block) {
+        return 0;
+    }
+    struct isolate_usage *usage = &block->usages[tenant & (ISOLATE_BLOCK_USAGES - 1)];
+    if (usage->tenant != tenant) {
+        __builtin_memset(usage, 0, sizeof *usage);
+        usage->tenant = tenant;
+    }
+    return usage;
+}
+
 static __always_inline void count(__u32 tenant, enum isolate_direction direction, __u64 bytes, __u32 packets) {
-    struct isolate_usage *usage = in_chunk(&usages, tenant);
+    struct isolate_usage *usage = usage_of(tenant);
     if (usage) {
-        usage->bytes[direction] += bytes;
-        usage->packets[direction] += packets;
+        usage->passed[direction].bytes += bytes;
+        usage->passed[direction].packets += packets;
     }
 }
 
 static __always_inline int drop(__u32 tenant, enum isolate_tally reason) {
-    struct isolate_usage *usage = tenant == ISOLATE_NOBODY ? 0 : in_chunk(&usages, tenant);
+    struct isolate_usage *usage = tenant == ISOLATE_NOBODY ? 0 : usage_of(tenant);
     if (usage) {
         usage->dropped++;
     }

@@ -4,7 +4,7 @@
  *     lans         a trie       prefix  -> owner    LANs behind routers, and the pools
  *     policies     in chunks    slot -> policy      what the programs need of every tenant
  *     tenants      in chunks    slot -> tenant      what they need of limited tenants only, and the tenant's name
- *     usages       in chunks    slot -> usage       per CPU
+ *     usages       in chunks    slot -> usage       per CPU, in blocks
  *     tallies      an array     tally -> count      per CPU
  *     hub          an array     0 -> the hub
  *
@@ -85,10 +85,23 @@ struct isolate_tenant {
     __u64 answers_paid_at;
 };
 
+/* Of one CPU. Only programs write it; who finds that it is another tenant's begins anew. */
 struct isolate_usage {
-    __u64 bytes[ISOLATE_DIRECTIONS];
-    __u64 packets[ISOLATE_DIRECTIONS];
+    __u32 tenant; /* number of whose it is */
+    __u32 reserved;
+    struct {
+        __u64 bytes, packets;
+    } passed[ISOLATE_DIRECTIONS];
     __u64 dropped;
+};
+
+/* A map has a pointer for each value of each CPU, and one more place in memory to look at: so a value holds many. */
+#define ISOLATE_BLOCK_BITS 8
+#define ISOLATE_BLOCK_USAGES (1u << ISOLATE_BLOCK_BITS)
+#define ISOLATE_CHUNK_BLOCKS (ISOLATE_CHUNK_SLOTS / ISOLATE_BLOCK_USAGES)
+
+struct isolate_usage_block {
+    struct isolate_usage usages[ISOLATE_BLOCK_USAGES];
 };
 
 #define ISOLATE_HUB_MAX 8

@@ -276,6 +276,20 @@ static bool claims(const struct isolate_claim *c, struct isolate_owner owner, co
     return false;
 }
 
+/* What is still mapped to a tenant that is gone means nobody, but takes room. */
+static int clear_away(struct isolate *isolate, const struct isolate_claim *c) {
+    int error = 0;
+    for (uint32_t i = 0; i < c->count && !error; i++) {
+        struct isolate_owner owner;
+        struct uuid tenant;
+        if (isolate_hosts_owner(&isolate->hosts, &c->prefixes[i].address, &owner) == 0 &&
+            owner.peer == c->owner.peer && isolate_slots_id(&isolate->slots, owner.tenant, &tenant) < 0) {
+            error = isolate_hosts_remove(&isolate->hosts, &c->prefixes[i], owner, NULL);
+        }
+    }
+    return error;
+}
+
 int isolate_move(struct isolate *isolate, const struct desired_peer *was, const struct desired_peer *is) {
     struct isolate_claim before, after;
     int error = isolate_claim_of(isolate, is, &after);
@@ -283,7 +297,8 @@ int isolate_move(struct isolate *isolate, const struct desired_peer *was, const 
         return error;
     }
     if (isolate_claim_of(isolate, was, &before) < 0) {
-        before.count = 0; /* its tenant is gone, and what is mapped to it means nobody */
+        error = clear_away(isolate, &before);
+        before.count = 0;
     }
     for (uint32_t i = 0; i < before.count && !error; i++) {
         if (!claims(&after, before.owner, &before.prefixes[i])) {

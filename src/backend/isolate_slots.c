@@ -54,12 +54,12 @@ static void inner_name(char name[32], int kind, uint32_t number) {
 static int inner_create(const struct isolate_load *load, int kind, uint32_t number) {
     static const enum bpf_map_type types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY};
     static const uint32_t sizes[] = {sizeof(struct isolate_policy), sizeof(struct isolate_tenant),
-                                     sizeof(struct isolate_usage)};
+                                     sizeof(struct isolate_usage_block)};
+    static const uint32_t rooms[] = {ISOLATE_CHUNK_SLOTS, ISOLATE_CHUNK_SLOTS, ISOLATE_CHUNK_BLOCKS};
     LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = types[kind] == BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0);
     char name[32];
     inner_name(name, kind, number);
-    int fd =
-        bpf_map_create(types[kind], inner_names[kind], sizeof(uint32_t), sizes[kind], ISOLATE_CHUNK_SLOTS, &options);
+    int fd = bpf_map_create(types[kind], inner_names[kind], sizeof(uint32_t), sizes[kind], rooms[kind], &options);
     if (fd < 0) {
         return -errno;
     }
@@ -268,22 +268,6 @@ static void limits_set(struct isolate_tenant *record, const struct limits *limit
     limit_set(&record->packets, &packets, record->packets_paid_at);
 }
 
-static size_t usage_size(void) {
-    return sizeof(struct isolate_usage) * (size_t)libbpf_num_possible_cpus();
-}
-
-static int usage_clear(const struct isolate_slots *slots, uint32_t slot) {
-    void *zeros = calloc(1, usage_size());
-    uint32_t place = slot & (ISOLATE_CHUNK_SLOTS - 1);
-    if (!zeros) {
-        return -ENOMEM;
-    }
-    int failed = bpf_map_update_elem(slots->chunks[slot >> ISOLATE_CHUNK_BITS].usages, &place, zeros, BPF_ANY);
-    int error = failed ? -errno : 0;
-    free(zeros);
-    return error;
-}
-
 static int make_room(struct isolate_slots *slots) {
     if (slots->free_count > 0) {
         return 0;
@@ -301,10 +285,6 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     uint32_t slot = slots->free[slots->free_count - 1];
     struct isolate_tenant *record = tenant_at(slots, slot);
     uint32_t number = ((record->number + (1u << ISOLATE_SLOT_BITS)) & ~ISOLATE_SLOT_MASK) | slot;
-    error = record->number != 0 ? usage_clear(slots, slot) : 0;
-    if (error) {
-        return error;
-    }
     error = isolate_index_add(&slots->index, hash_of(slots, &tenant->id), slot);
     if (error) {
         return error;
@@ -360,40 +340,44 @@ int isolate_slots_id(const struct isolate_slots *slots, uint32_t number, struct 
 
 /* --- usage --- */
 
-static void actual_of(const struct isolate_slots *slots, uint32_t slot, const struct isolate_usage *cpus,
+/* `cpus`: the block that the slot's usage is in, for each CPU. */
+static void actual_of(const struct isolate_slots *slots, uint32_t slot, const struct isolate_usage_block *cpus,
                       struct actual_tenant *ret_tenant) {
     const struct isolate_tenant *record = tenant_at(slots, slot);
+    const struct isolate_policy *policy = policy_at(slots, slot);
     struct actual_tenant t = {
         .is = {.addressing = ADDRESSING_UNIQUE,
-               .egress = (policy_at(slots, slot)->flags & ISOLATE_EGRESS) != 0,
+               .egress = (policy->flags & ISOLATE_EGRESS) != 0,
                .limits = {.bits_per_second = record->bits.per_second,
                           .packets_per_second = record->packets.per_second}},
     };
     memcpy(&t.is.id, record->id, sizeof t.is.id);
     for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-        t.bytes_received += cpus[i].bytes[ISOLATE_RECEIVED];
-        t.bytes_sent += cpus[i].bytes[ISOLATE_SENT];
-        t.packets_received += cpus[i].packets[ISOLATE_RECEIVED];
-        t.packets_sent += cpus[i].packets[ISOLATE_SENT];
-        t.dropped += cpus[i].dropped;
+        const struct isolate_usage *usage = &cpus[i].usages[slot & (ISOLATE_BLOCK_USAGES - 1)];
+        if (usage->tenant != policy->tenant) {
+            continue; /* what is left of the slot's last tenant */
+        }
+        t.bytes_received += usage->passed[ISOLATE_RECEIVED].bytes;
+        t.bytes_sent += usage->passed[ISOLATE_SENT].bytes;
+        t.packets_received += usage->passed[ISOLATE_RECEIVED].packets;
+        t.packets_sent += usage->passed[ISOLATE_SENT].packets;
+        t.dropped += usage->dropped;
     }
     *ret_tenant = t;
 }
 
-static int chunk_each(const struct isolate_slots *slots, uint32_t number, uint32_t *places, uint8_t *usages,
+static int block_each(const struct isolate_slots *slots, uint32_t first, struct isolate_usage_block *cpus,
                       backend_tenant_fn *fn, void *context) {
-    uint32_t batch, count = ISOLATE_CHUNK_SLOTS;
-    if (bpf_map_lookup_batch(slots->chunks[number].usages, NULL, &batch, places, usages, &count, NULL) < 0 &&
-        errno != ENOENT) {
+    uint32_t place = (first & (ISOLATE_CHUNK_SLOTS - 1)) >> ISOLATE_BLOCK_BITS;
+    if (bpf_map_lookup_elem(slots->chunks[first >> ISOLATE_CHUNK_BITS].usages, &place, cpus) < 0) {
         return -errno;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t slot = (number << ISOLATE_CHUNK_BITS) + places[i];
+    for (uint32_t slot = first; slot < first + ISOLATE_BLOCK_USAGES; slot++) {
         if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
             continue;
         }
         struct actual_tenant tenant;
-        actual_of(slots, slot, (const struct isolate_usage *)(const void *)(usages + i * usage_size()), &tenant);
+        actual_of(slots, slot, cpus, &tenant);
         int error = fn(context, &tenant);
         if (error) {
             return error;
@@ -403,13 +387,12 @@ static int chunk_each(const struct isolate_slots *slots, uint32_t number, uint32
 }
 
 int isolate_slots_each(const struct isolate_slots *slots, backend_tenant_fn *fn, void *context) {
-    uint32_t *places = calloc(ISOLATE_CHUNK_SLOTS, sizeof *places);
-    uint8_t *usages = calloc(ISOLATE_CHUNK_SLOTS, usage_size());
-    int error = places && usages ? 0 : -ENOMEM;
-    for (uint32_t number = 0; number < slots->chunk_count && !error; number++) {
-        error = chunk_each(slots, number, places, usages, fn, context);
+    struct isolate_usage_block *cpus = calloc((size_t)libbpf_num_possible_cpus(), sizeof *cpus);
+    uint32_t end = slots->chunk_count << ISOLATE_CHUNK_BITS;
+    int error = cpus ? 0 : -ENOMEM;
+    for (uint32_t first = 0; first < end && !error; first += ISOLATE_BLOCK_USAGES) {
+        error = block_each(slots, first, cpus, fn, context);
     }
-    free(places);
-    free(usages);
+    free(cpus);
     return error;
 }
