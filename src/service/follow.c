@@ -28,8 +28,9 @@
 
 struct follow {
     struct service *service;
-    uint64_t after, until; /* revisions */
-    bool own_too;
+    uint64_t after, until;      /* revisions */
+    bool own_too;               /* our own changes have been left to us */
+    bool own_now;               /* those of this batch */
     size_t room;                /* of the lists of a batch */
     struct change_row *changes; /* owned */
     size_t count, some;         /* read, and of these to be applied now */
@@ -57,7 +58,7 @@ static bool is_own(const struct follow *f, const struct change_row *change) {
 
 /* Whether it says something that we did not do ourselves. */
 static bool is_news(const struct follow *f, const struct change_row *change) {
-    return !is_own(f, change) || (f->own_too && !is_aside(change));
+    return !is_own(f, change) || (f->own_now && !is_aside(change));
 }
 
 static void follow_free(struct follow *f) {
@@ -110,12 +111,13 @@ static int read_changes(struct follow *f, struct store_conn *conn) {
     pthread_mutex_lock(&s->mutex);
     bool writers = s->pending > 0;
     pthread_mutex_unlock(&s->mutex);
+    f->own_now = f->own_too || !writers;
     for (f->some = 0; f->some < f->count; f->some++) {
         const struct change_row *change = &f->changes[f->some];
         if (change->revision != f->after + f->some + 1) {
             return -ESTALE;
         }
-        if (!f->own_too && writers && is_own(f, change) && !is_aside(change)) {
+        if (!f->own_now && is_own(f, change) && !is_aside(change)) {
             break;
         }
     }

@@ -10,7 +10,7 @@
 
 #define USAGE_BATCH 256
 #define LOOK_NS (10 * NSEC_PER_SEC) /* between looks through the whole table, where readings are more frequent */
-#define REST_S 600                  /* a row that has time rests that long */
+#define REST_S 600                  /* a row that has time rests that long; SALLYPORT_TEST_USAGE_REST: seconds */
 #define HEAVY_BYTES (UINT64_C(64) << 20)
 #define HEAVY_REST_S 60
 
@@ -246,6 +246,8 @@ static void gather_urgent(struct lives *lives, struct due *due) {
 
 /* Those with time whose turn has come. Going on where the last look ended, all are served alike. */
 static void gather_resting(struct usage *usage, struct due *due, bool everything, uint32_t now_s) {
+    const char *test = getenv("SALLYPORT_TEST_USAGE_REST");
+    uint32_t rest_s = test ? (uint32_t)strtoul(test, NULL, 10) : REST_S;
     struct lives *lives = &usage->lives;
     size_t begin = usage->cursor < lives->peers.room ? usage->cursor : 0, at = begin;
     bool wrapped = false;
@@ -261,7 +263,7 @@ static void gather_resting(struct usage *usage, struct due *due, bool everything
         }
         uint32_t rested = now_s - live->written_s;
         bool heavy = rested >= HEAVY_REST_S && live->unwritten_received + live->unwritten_sent >= HEAVY_BYTES;
-        bool turn = rested >= REST_S && usage->allowance >= 1;
+        bool turn = rested >= rest_s && usage->allowance >= 1;
         if (live->dead || !live->dirty || live->urgent || !(everything || heavy || turn)) {
             continue;
         }
