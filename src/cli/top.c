@@ -303,7 +303,7 @@ const struct cli_command top_commands[] = {
     {"top", "", CLI_VALUE_FREE, 0, 0, "watch the busiest tenants or routers",
      "Refreshes every second until q or Ctrl-C. Shows who has routers connected. Packets a second are of this moment; "
      "the "
-     "gateway brings bytes up to date every ten seconds (usage_seconds), and rates are means over that time.",
+     "gateway brings bytes up to date every two seconds (usage_seconds), and rates are means over that time.",
      top_options, top},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };
