@@ -143,7 +143,7 @@ static int refuse_taken(const char *interface_name, const struct link_state *sta
 /* Everything that was set went with the former interface. */
 static void forget(struct kernel *k) {
     kernel_peers_free(&k->peers);
-    k->napi_calm = false;
+    k->napi_calm = k->compared = false;
     k->patrol_at_ns = 0;
 }
 

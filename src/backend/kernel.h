@@ -45,6 +45,7 @@ struct kernel {
     bool fresh;          /* made by us and not yet wholly set up: undone if that fails */
     bool proven;         /* was set up wholly once */
     bool configured;     /* pools are known */
+    bool compared;       /* somebody asked for all its peers once: what is unknown since then is foreign */
     bool napi_calm;      /* see kernel_calm_napi() */
     struct prefix pools[KERNEL_POOLS];
     size_t pool_count;

@@ -206,7 +206,8 @@ static int look_once(struct backend *b, struct look *look, bool *ret_torn) {
         rc = -ENOTCONN;
     }
     /* A peer that was removed meanwhile looks like one that nobody set. */
-    look->altered &= swept == k->swept;
+    look->altered &= k->compared && swept == k->swept;
+    k->compared |= look->whole && rc == 0;
     pthread_mutex_unlock(&k->mutex);
     return *ret_torn ? 0 : rc;
 }
@@ -238,7 +239,7 @@ void kernel_patrol(struct backend *b) {
     bool torn = false;
     uint64_t begin = clock_mono_ns();
     pthread_mutex_lock(&k->mutex);
-    bool due = k->up && k->proven && begin >= k->patrol_at_ns;
+    bool due = k->up && k->compared && begin >= k->patrol_at_ns;
     pthread_mutex_unlock(&k->mutex);
     if (!due) {
         return;
