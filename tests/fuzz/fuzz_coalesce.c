@@ -54,7 +54,7 @@ static int take(void *context, const struct iovec *parts, size_t part_count, siz
     struct world *world = context;
     struct virtio_net_hdr header;
     size_t size = 0;
-    fuzz_require(part_count > 0 && parts[0].iov_len > sizeof header);
+    fuzz_require(part_count > 0 && parts[0].iov_len >= sizeof header);
     if (world->refuses && packets > 1) {
         return -EINVAL;
     }
