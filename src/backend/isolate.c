@@ -282,8 +282,8 @@ static int clear_away(struct isolate *isolate, const struct isolate_claim *c) {
     for (uint32_t i = 0; i < c->count && !error; i++) {
         struct isolate_owner owner;
         struct uuid tenant;
-        if (isolate_hosts_owner(&isolate->hosts, &c->prefixes[i].address, &owner) == 0 &&
-            owner.peer == c->owner.peer && isolate_slots_id(&isolate->slots, owner.tenant, &tenant) < 0) {
+        if (isolate_hosts_owner(&isolate->hosts, &c->prefixes[i].address, &owner) == 0 && owner.peer == c->owner.peer &&
+            isolate_slots_id(&isolate->slots, owner.tenant, &tenant) < 0) {
             error = isolate_hosts_remove(&isolate->hosts, &c->prefixes[i], owner, NULL);
         }
     }
