@@ -27,6 +27,7 @@ struct look {
     uint32_t since;
     uint32_t settled;    /* the last apply() that was over before it began */
     bool altered;        /* something is not as it was set */
+    bool lacking;        /* a peer has less than was set; a dump during a change may make it look so */
     backend_peer_fn *fn; /* NULL: only compare */
     void *context;
 };
@@ -56,6 +57,16 @@ static bool as_set(struct kernel *k, const struct kernel_peer *known, const stru
     size_t count = kernel_allowed_of(ret_is, set);
     return peer->keepalive_s == 0 && known->secret == kernel_peers_secret(&k->peers, &peer->preshared_key) &&
            kernel_allowed_same(set, count, peer->allowed, peer->allowed_count);
+}
+
+/* Whether allowed IPs are missing and all else is as it was set. */
+static bool lacks(struct kernel *k, const struct kernel_peer *known, const struct wireguard_peer *peer) {
+    struct prefix set[KERNEL_ALLOWED_MAX], more[1];
+    struct desired_peer is;
+    kernel_peers_desired(&k->peers, known, &is);
+    size_t count = kernel_allowed_of(&is, set);
+    return peer->keepalive_s == 0 && known->secret == kernel_peers_secret(&k->peers, &peer->preshared_key) &&
+           kernel_allowed_without(peer->allowed, peer->allowed_count, set, count, more, 1) == 0;
 }
 
 /* Whose it is as the programs see it, if they see all its addresses so. */
@@ -113,8 +124,10 @@ static struct kernel_peer *judge_news(struct look *look, struct kernel_peer *kno
     if (!known) {
         look->altered = true;
     } else if (!as_set(look->k, known, peer, &ret_actual->is) && known->set_at <= look->settled) {
-        known->doubtful = true;
-        look->altered = true;
+        bool less = lacks(look->k, known, peer);
+        look->lacking |= less;
+        look->altered |= !less;
+        known->doubtful |= !less;
     }
     return known;
 }
@@ -185,7 +198,7 @@ static int look_once(struct backend *b, struct look *look, bool *ret_torn) {
     bool ready = k->up && k->configured;
     look->mark = ++k->mark;
     look->settled = k->settled;
-    look->altered = false;
+    look->altered = look->lacking = false;
     uint32_t swept = k->swept;
     if (!look->held || !ready) {
         pthread_mutex_unlock(&k->mutex);
@@ -200,6 +213,7 @@ static int look_once(struct backend *b, struct look *look, bool *ret_torn) {
     }
     if (rc == 0) {
         find_missing(look);
+        look->altered |= look->lacking;
     }
     if (rc == -ENODEV || rc == -EOPNOTSUPP) {
         k->up = false;

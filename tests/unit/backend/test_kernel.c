@@ -17,7 +17,7 @@
 #include "fake_kernel.h"
 
 static const struct backend_ops *const ops = &backend_kernel;
-static struct backend *b;
+static struct backend *b, *watch; /* as service/ has them: for deltas, for looks */
 static struct problem problem;
 static struct key private_key;
 
@@ -79,7 +79,9 @@ static int begin_up(void **state) {
 
 static int end_test(void **state) {
     (void)state;
+    ops->close(watch);
     ops->close(b);
+    watch = b = NULL;
     fake_kernel_end();
     fake_kernel_reset();
     return 0;
@@ -693,8 +695,8 @@ static void a_peer_that_the_programs_do_not_know_is_set_whole_after_a_restart(vo
 
 static void changes_of_our_own_during_a_dump_ring_no_alarm(void **state) {
     uint64_t mark;
-    struct backend *watch = connect_one();
     (void)state;
+    watch = connect_one();
     apply_one(tenant_set(1));
     for (unsigned i = 1; i <= 200; i++) {
         apply_one(peer_set(i, 1, NULL, NULL));
@@ -709,20 +711,18 @@ static void changes_of_our_own_during_a_dump_ring_no_alarm(void **state) {
     assert_in_range(ask(0, &mark)->count, 200, 500); /* repeated until it was whole */
     assert_int_equal(ops->state(watch, &(struct backend_state){{0}}), 0);
     assert_false(ops->heed(b));
-    ops->close(watch);
 }
 
 static void both_connections_know_what_was_set_through_one(void **state) {
     uint64_t mark = 0;
     struct told *told = calloc(1, sizeof *told);
-    struct backend *watch = connect_one();
     (void)state;
+    watch = connect_one();
     apply_one(tenant_set(1));
     apply_one(peer_set(1, 1, NULL, NULL));
     assert_int_equal(ops->each_peer(watch, 0, tell, told, &mark), 0);
     assert_int_equal(told->count, 1);
     assert_int_equal(told->foreign, 0);
-    ops->close(watch);
     free(told);
 }
 
