@@ -19,7 +19,7 @@ DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "src" / "api" / "openap
 LIST_ENDS = 100
 
 
-# Of the same operation, status and problem so many are recorded, and none that is larger.
+# Of the same operation, status and problem so many are recorded; no answer that is larger, and no such request's body.
 RECORD_SAME, RECORD_BYTES = 200, 262144
 
 
@@ -34,10 +34,11 @@ class Recorder:
 
     def keep(self, operation, exchange, body, content):
         """`exchange` without its bodies, which are bytes (or None)."""
-        if self._file is None or len(content or b"") + len(body or b"") > RECORD_BYTES:
+        if self._file is None or len(content or b"") > RECORD_BYTES:
             return
         try:
-            texts = {"request": body.decode() if body else None, "content": (content or b"").decode()}
+            kept = body if body and len(body) <= RECORD_BYTES else None
+            texts = {"request": kept.decode() if kept else None, "content": (content or b"").decode()}
         except UnicodeDecodeError:
             return
         problem = re.search(r'urn:sallyport:problem:[a-z0-9-]+', texts["content"]) if exchange["status"] >= 400 else None
