@@ -300,6 +300,11 @@ int service_router_get(struct service *s, const struct caller *c, const struct u
     return r;
 }
 
+/* A row on its way to the caller, with what it does not say yet. */
+static void complete(struct service *s, struct router_row *row) {
+    (void)usage_fill_routers(s, usage_mark(s), row, 1); /* written at this moment: as good as a moment ago */
+}
+
 /* Begins a write on one router. On failure nothing is open. */
 static int begin(struct service *s, const struct caller *c, const struct uuid *id, enum purpose purpose,
                  struct write *w, struct router_row *ret_row, struct tenant_row *ret_tenant,
@@ -392,6 +397,7 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
         (void)plane_routes(s, router->lans, router->lan_count, before.lans, before.lan_count);
     }
     plane_leave(s);
+    complete(s, &row);
     *ret_router = *router;
     goto end;
 fail:
@@ -414,6 +420,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     struct router *router = &row.router;
     if (disabled == (router->status == ROUTER_DISABLED)) {
         write_abort(&w); /* as asked already */
+        complete(s, &row);
         *ret_router = *router;
         goto end;
     }
@@ -446,6 +453,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
         usage_forget(s, &router->public_key);
         session_over(router);
     }
+    complete(s, &row);
     *ret_router = *router;
     goto end;
 fail:
@@ -508,6 +516,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
         usage_forget(s, &old);
         session_over(router);
     }
+    complete(s, &row);
     made.router = *router;
     *ret_made = made;
     goto end;

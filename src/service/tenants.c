@@ -195,6 +195,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
         (void)plane_apply(s, &change, 1);
     }
     plane_leave(s);
+    (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
     *ret_tenant = *t;
     return 0;
 fail:
@@ -253,6 +254,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     bool disable = status == TENANT_DISABLED;
     if (row.tenant.status == status) {
         write_abort(&w); /* as asked already: nothing changes, so there is no event either */
+        (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
         *ret_tenant = row.tenant;
         return 0;
     }
@@ -283,6 +285,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
         row.tenant.connected_routers = 0;
     }
     free(routes.list);
+    (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
     *ret_tenant = row.tenant;
     return 0;
 fail:

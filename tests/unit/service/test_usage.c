@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "service/state.h"
+#include "service/usage.h"
 
 static struct actual_peer peer_of(const struct router *router) {
     struct actual_peer peer;
@@ -242,6 +243,124 @@ static void many_sessions_are_flushed_in_batches(void **state) {
     free(made);
 }
 
+/* What the row itself says, without what memory knows. */
+static int64_t written(struct gateway *g, const char *column) {
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT %s FROM vpn_configurations LIMIT 1", column);
+    return gateway_number(g, sql);
+}
+
+static void keepalives_and_rekeys_are_not_written_one_by_one(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 100, 100, now - 10 * USEC_PER_SEC);
+    assert_int_equal(written(g, "bytes_received"), 100);
+    int64_t before = gateway_number(g, "SELECT total_changes()");
+    session(g, &made.router, 132, 132, now);
+    assert_int_equal(gateway_number(g, "SELECT total_changes()"), before);
+    /* and yet everybody is told */
+    struct router router = router_of(g, &made.router.id);
+    assert_int_equal(router.bytes_received, 132);
+    assert_int_equal(router.last_handshake_at, now);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 132);
+    gateway_restart(g); /* told to stop: all is written */
+    assert_int_equal(written(g, "bytes_received"), 132);
+    assert_int_equal(gateway_number(g, "SELECT bytes_received FROM tenant_vpn_tunnels"), 132);
+}
+
+static void much_is_written_sooner(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 100, 100, now);
+    session(g, &made.router, UINT64_C(100) << 20, 100, now);
+    assert_int_equal(written(g, "bytes_received"), 100); /* not twice within a minute */
+    struct usage *usage = g->service->usage;
+    pthread_mutex_lock(&usage->mutex);
+    live_get(&usage->lives, &made.router.public_key)->written_s -= 60;
+    pthread_mutex_unlock(&usage->mutex);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(written(g, "bytes_received"), 100 << 20);
+}
+
+static void what_rested_long_enough_has_its_turn(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct usage *usage = g->service->usage;
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 100, 100, now);
+    session(g, &made.router, 200, 200, now);
+    pthread_mutex_lock(&usage->mutex);
+    live_get(&usage->lives, &made.router.public_key)->written_s -= 600;
+    usage->allowance = 0; /* others had their turns */
+    pthread_mutex_unlock(&usage->mutex);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(written(g, "bytes_received"), 100);
+    usage->allowance = 1;
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(written(g, "bytes_received"), 200);
+}
+
+static void an_endpoint_that_moves_is_written(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    session(g, &made.router, 100, 100, clock_wall_us());
+    struct actual_peer peer = peer_of(&made.router);
+    assert_int_equal(endpoint_parse("192.0.2.8:5000", &peer.is.endpoint), 0);
+    fake_plane_put(&peer);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(gateway_number(g, "SELECT endpoint = '192.0.2.8:5000' FROM vpn_configurations"), 1);
+}
+
+static void a_session_belongs_to_the_greatest_timestamp(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 1, 1, now - 5 * USEC_PER_SEC);
+    struct router router = router_of(g, &made.router.id);
+    assert_true(router.connected);
+    assert_string_equal(router.gateway, g->service->self.name);
+    /* Another gateway has it since, and we hear of it; its clock is an hour behind. */
+    (void)gateway_number(
+        g, "UPDATE vpn_configurations SET gateway_id = 999, handshake_stamp = x'000000000000000000ffffff'");
+    usage_moved(g->service, &made.router.public_key);
+    session(g, &made.router, 2, 2, now - 5 * USEC_PER_SEC);
+    assert_int_equal(written(g, "gateway_id"), 999);
+    /* A handshake here that is older by the router's own clock, though newer by ours: it is there all the same. */
+    session(g, &made.router, 3, 3, now - 1 * USEC_PER_SEC);
+    assert_int_equal(written(g, "gateway_id"), 999);
+    assert_int_equal(usage_connected(g->service), 0);
+    struct actual_peer peer = peer_of(&made.router);
+    memset(peer.is.timestamp + 8, 0xff, 4);
+    peer.is.timestamp[7] = 1; /* and now it came back */
+    peer.last_handshake_at_us = now;
+    fake_plane_put(&peer);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(written(g, "gateway_id"), g->service->self.id);
+    assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
+}
+
+static void bytes_of_a_deleted_router_stay_with_its_tenant(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct problem p;
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 100, 100, now);
+    session(g, &made.router, 150, 150, now);
+    assert_int_equal(service_router_delete(g->service, &gateway_admin, &made.router.id, &p), 0);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 150);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(gateway_number(g, "SELECT bytes_received FROM tenant_vpn_tunnels"), 150);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 150);
+}
+
 int main(void) {
 #define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
@@ -255,6 +374,12 @@ int main(void) {
         WITH_GATEWAY(closing_takes_the_last_counters_over),
         WITH_GATEWAY(a_data_plane_that_is_away_loses_nothing),
         WITH_GATEWAY(many_sessions_are_flushed_in_batches),
+        WITH_GATEWAY(keepalives_and_rekeys_are_not_written_one_by_one),
+        WITH_GATEWAY(much_is_written_sooner),
+        WITH_GATEWAY(what_rested_long_enough_has_its_turn),
+        WITH_GATEWAY(an_endpoint_that_moves_is_written),
+        WITH_GATEWAY(a_session_belongs_to_the_greatest_timestamp),
+        WITH_GATEWAY(bytes_of_a_deleted_router_stay_with_its_tenant),
     };
     return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
 }
