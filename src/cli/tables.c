@@ -11,12 +11,17 @@
 #include "cli/init.h"
 #include "cli/router.h"
 #include "cli/status.h"
+#include "cli/store.h"
 #include "cli/tenant.h"
 #include "cli/token.h"
 #include "cli/top.h"
 
 const struct cli_command *const cli_tables[] = {
-    init_commands,  status_commands,  top_commands,   doctor_commands, tenant_commands, router_commands,
-    token_commands, gateway_commands, event_commands, import_commands, export_commands, help_commands,
-    NULL,
+    init_commands,   status_commands,
+    top_commands,    doctor_commands,
+    tenant_commands, router_commands,
+    token_commands,  gateway_commands,
+    event_commands,  import_commands,
+    store_commands,  export_commands,
+    help_commands,   NULL,
 };

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/choice.h"
 #include "daemon/config.h"
+#include "daemon/move.h"
 #include "daemon/notify.h"
 #include "daemon/secret.h"
 #include "service/service.h"
@@ -34,12 +35,15 @@ enum exit_status {
 };
 
 static const char help[] = "usage: sallyportd [--config FILE] [--check]\n"
+                           "       sallyportd --store-migrate FROM TO\n"
                            "\n"
                            "The control plane of Sallyport: keeps tenants and routers, serves the API, and makes the\n"
                            "data plane follow.\n"
                            "\n"
                            "  -c, --config FILE  read this instead of " CONFIG_DEFAULT_FILE "\n"
                            "      --check        only say whether the configuration is right\n"
+                           "      --store-migrate FROM TO\n"
+                           "                     what `sallyport store migrate` runs\n"
                            "      --version\n"
                            "      --help\n"
                            "\n"
@@ -50,6 +54,7 @@ static const char help[] = "usage: sallyportd [--config FILE] [--check]\n"
 struct options {
     const char *config_file;
     bool check;
+    const char *from, *to; /* --store-migrate */
 };
 
 /* What is open; freed in the reverse order. */
@@ -70,13 +75,12 @@ struct gateway {
 /* -1: go on; else the exit status. */
 static int options_read(int argc, char **argv, struct options *ret_options) {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"check", no_argument, NULL, 'k'},
-        {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},  {"check", no_argument, NULL, 'k'},
+        {"store-migrate", no_argument, NULL, 'm'}, {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     struct options options = {0};
+    bool migrate = false;
     int letter;
     while ((letter = getopt_long(argc, argv, "c:h", known, NULL)) != -1) {
         switch (letter) {
@@ -85,6 +89,9 @@ static int options_read(int argc, char **argv, struct options *ret_options) {
             break;
         case 'k':
             options.check = true;
+            break;
+        case 'm':
+            migrate = true;
             break;
         case 'v':
             puts("sallyportd " SALLYPORT_VERSION);
@@ -96,6 +103,13 @@ static int options_read(int argc, char **argv, struct options *ret_options) {
             fputs("Try: sallyportd --help\n", stderr);
             return EXIT_CONFIGURATION;
         }
+    }
+    if (migrate && argc - optind == 2) {
+        options.from = argv[optind++];
+        options.to = argv[optind++];
+    } else if (migrate) {
+        fputs("sallyportd: --store-migrate takes two URLs: from and to\nTry: sallyportd --help\n", stderr);
+        return EXIT_CONFIGURATION;
     }
     if (optind < argc) {
         fprintf(stderr, "sallyportd: unexpected argument \"%s\"\nTry: sallyportd --help\n", argv[optind]);
@@ -462,6 +476,9 @@ int main(int argc, char **argv) {
     if (sodium_init() < 0) {
         fputs("sallyportd: libsodium cannot start (no random numbers?)\n", stderr);
         return EXIT_MACHINE;
+    }
+    if (options.from) {
+        return move_store(options.from, options.to);
     }
     process_prepare(&signals);
     status = configure(&gateway, options.config_file);

@@ -106,6 +106,12 @@ static int check_backend(struct service *s, struct store_conn *conn, struct prob
     return r;
 }
 
+/* Before anything else: whose database is it? */
+static int check_key(struct service *s, struct write *w, struct problem *ret_problem) {
+    return settle(w, "gateway_public_key", s->columns.public_key, false, "gateway-key-changed",
+                  "gateway.private_key_file", "the gateway key", ret_problem);
+}
+
 static int settle_all(struct service *s, struct problem *ret_problem) {
     struct write w;
     char hub[IP_TEXT_SIZE];
@@ -122,7 +128,8 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
         goto fail;
     }
     bool alone = false;
-    r = check_backend(s, w.conn, ret_problem);
+    r = tenants ? check_key(s, &w, ret_problem) : 0;
+    r = r < 0 ? r : check_backend(s, w.conn, ret_problem);
     r = r < 0 ? r : gateways_enter(s, &w, &alone, ret_problem);
     if (r < 0) {
         goto fail;

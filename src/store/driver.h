@@ -31,6 +31,7 @@ struct driver_fault {
 struct driver_options {
     unsigned busy_ms; /* how long to wait for a lock that another process holds */
     bool read_only;   /* a connection for queries only */
+    bool exclusive;   /* a file that must be there, and that no other process may have open meanwhile */
 };
 
 struct driver {
@@ -38,6 +39,9 @@ struct driver {
     const char *other_name; /* another scheme, or NULL */
     const char *remedy;     /* a sentence: what to look at when it cannot be opened */
     const char *read_only_remedy;
+    /* For moving a store (migrate.c): names of our tables; of table $1 the columns, as name, type, whether the database
+     * numbers it; the last number that table $1 gave; and to go on behind $2. */
+    const char *tables_sql, *columns_sql, *last_id_sql, *set_id_sql;
     /* The place for people and logs: never a password. */
     void (*describe)(const char *where, char *ret_text, size_t room);
     /* `where` is the URL behind "name:". On failure `ret_fault` has the words. */

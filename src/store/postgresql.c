@@ -65,7 +65,7 @@ struct driver_statement {
     int parameters;
     PGresult *result;
     int row, rows;
-    char text[4][TEXT_SIZE]; /* of columns that are not text; reused in turn */
+    char text[8][TEXT_SIZE]; /* of columns that are not text; reused in turn */
     unsigned next_text;
 };
 
@@ -598,6 +598,15 @@ const struct driver driver_postgresql = {
     .other_name = "postgres",
     .remedy = "See that PostgreSQL runs there, and that the URL's host, port, user, password and database are right.",
     .read_only_remedy = "It may be a standby: name the primary in the URL, or all hosts.",
+    .tables_sql = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = current_schema() "
+                  "AND table_type = 'BASE TABLE' AND (table_name LIKE 'vpn!_%' ESCAPE '!' OR "
+                  "table_name = 'tenant_vpn_tunnels')",
+    .columns_sql = "SELECT column_name::text, data_type::text, "
+                   "(COALESCE(column_default, '') LIKE 'nextval%')::integer FROM information_schema.columns "
+                   "WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position",
+    .last_id_sql = "SELECT pg_sequence_last_value(pg_get_serial_sequence($1, 'id')) "
+                   "WHERE pg_sequence_last_value(pg_get_serial_sequence($1, 'id')) IS NOT NULL",
+    .set_id_sql = "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)",
     .describe = session_describe,
     .open = conn_open,
     .close = conn_close,

@@ -135,16 +135,17 @@ static int conn_open(const char *where, const struct driver_options *options, st
         snprintf(ret_fault->message, sizeof ret_fault->message, "no memory");
         return -ENOMEM;
     }
-    char pragmas[256];
+    char pragmas[320];
     /* Dirty pages of a bulk transaction should not spill; readers live on the kernel's page cache. */
     snprintf(pragmas, sizeof pragmas,
-             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-%d; "
+             "%sPRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-%d; "
              "PRAGMA journal_size_limit=67108864; PRAGMA temp_store=MEMORY",
-             options->read_only ? 2048 : 32768);
+             options->exclusive ? "PRAGMA locking_mode=EXCLUSIVE; " : "", options->read_only ? 2048 : 32768);
     int r;
-    int code = sqlite3_open_v2(
-        where, &conn->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (options->read_only ? 0 : SQLITE_OPEN_CREATE),
-        NULL);
+    int code = sqlite3_open_v2(where, &conn->db,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+                                   (options->read_only || options->exclusive ? 0 : SQLITE_OPEN_CREATE),
+                               NULL);
     if (code != SQLITE_OK) {
         r = fail(conn, code);
         goto fail;
@@ -362,6 +363,11 @@ const struct driver driver_sqlite = {
     .name = "sqlite",
     .remedy = "See that its folder exists and that the user that sallyportd runs as may write there.",
     .read_only_remedy = "Make the file and its folder writable for the user that sallyportd runs as.",
+    .tables_sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+    .columns_sql = "SELECT c.name, c.type, c.pk AND m.sql LIKE '%AUTOINCREMENT%' FROM pragma_table_info($1) c, "
+                   "sqlite_master m WHERE m.name = $1 AND m.type = 'table' ORDER BY c.cid",
+    .last_id_sql = "SELECT seq FROM sqlite_sequence WHERE name = $1",
+    .set_id_sql = "UPDATE sqlite_sequence SET seq = $2 WHERE name = $1",
     .describe = describe,
     .open = conn_open,
     .close = conn_close,

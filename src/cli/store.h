@@ -1,0 +1,5 @@
+#pragma once
+
+#include "cli/cli.h"
+
+extern const struct cli_command store_commands[];
