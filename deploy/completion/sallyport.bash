@@ -11,7 +11,7 @@ _sallyport() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ $word != -* ]] || continue
     case "${words:+$words }$word" in
-    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"export"|"help"|"completion") words="${words:+$words }$word" ;;
+    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"store"|"store migrate"|"export"|"help"|"completion") words="${words:+$words }$word" ;;
     esac
   done
   case "$words $prev" in
@@ -73,6 +73,8 @@ _sallyport() {
     "import --tenant") _sallyport_names tenant; return ;;
     "import --addressing") mapfile -t COMPREPLY < <(compgen -W "unique private" -- "$cur"); return ;;
     "import --subnet") COMPREPLY=(); return ;;
+    "store migrate --from") COMPREPLY=(); return ;;
+    "store migrate --to") COMPREPLY=(); return ;;
     "export --tenant") _sallyport_names tenant; return ;;
     "export --private-key-file") compopt -o default; COMPREPLY=(); return ;;
     "export --output") compopt -o default; COMPREPLY=(); return ;;
@@ -107,11 +109,12 @@ _sallyport() {
     "gateway list") options=""; [[ $cur == -* ]] || : ;;
     "events") options=" --follow --after"; [[ $cur == -* ]] || : ;;
     "import") options=" --format --into-existing --configs --check --interface --tenant --dry-run --skip-conflicts --adopt --other-key --addressing --subnet"; [[ $cur == -* ]] || compopt -o default ;;
+    "store migrate") options=" --from --to"; [[ $cur == -* ]] || : ;;
     "export") options=" --tenant --private-key-file --output"; [[ $cur == -* ]] || : ;;
     "help") options=" --markdown"; [[ $cur == -* ]] || : ;;
     "completion") options=""; [[ $cur == -* ]] || : ;;
     *) local next
-      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "export" "help" "completion" |
+      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "store migrate" "export" "help" "completion" |
         sed -n "s/^${words:+$words }\([^ ]*\).*/\1/p" | sort -u)
       mapfile -t COMPREPLY < <(compgen -W "$next" -- "$cur") ;;
   esac
