@@ -139,6 +139,14 @@ def test_lists_are_whole_filtered_and_aligned(cli, gateway):
     assert cli("router", "list", "--connected", "yes", "--names").out == ""
 
 
+def test_the_gateways_of_the_database_are_listed(cli, gateway):
+    listed = cli("gateway", "list").out.splitlines()
+    assert len(listed) == 2 and listed[0].split()[:2] == ["NAME", "REGION"]
+    me = cli("gateway", "list", "--json").json["items"][0]
+    assert listed[1].startswith(f"{me['name']} (this one)") and " alive " in listed[1]
+    assert me["name"] == gateway.api.get("/status")["gateway"]["name"]
+
+
 def test_a_list_may_be_cut_short_by_its_reader(cli, gateway):
     gateway.api.post("/tenants/bulk", {"tenants": [{"name": f"t{n}"} for n in range(1500)]})
     cut = subprocess.run(["sh", "-c", f"{cli.program} --socket {cli.socket} tenant list | head -1"], text=True,
