@@ -1,12 +1,13 @@
 /* Measures the kernel backend beside wireguard-tools on one kernel, for `make bench`:
  *
- *     bench_kernel [--peers N] peers        loads N peers, adds one, reads all counters: ours, and by wg(8)
- *     bench_kernel [--peers N] isolation    the isolation program on one packet, with N tenants and with 10
+ *     bench_kernel [--keep] [--peers N] peers   loads N peers, adds one, reads all counters: ours, and by wg(8)
+ *     bench_kernel [--peers N] isolation        the isolation program on one packet, with N tenants and with 10
  *
  * As root, on a kernel with WireGuard (for `isolation` any with eBPF); makes interfaces named spbench... and removes
- * them. Prints one JSON object: seconds of each, and the ratios that have targets. What both do is the same: keys of
- * peers are random, each has an IPv4 and an IPv6 address; ours has each peer in a tenant of its own with isolation in
- * force, wg's has none. */
+ * them, unless --keep says that the machine is thrown away anyway: the kernel takes long to remove 100,000 peers.
+ * Prints one JSON object: seconds of each, and the ratios that have targets. What both do is the same: keys of peers
+ * are random, each has an IPv4 and an IPv6 address; ours has each peer in a tenant of its own with isolation in force,
+ * wg's has none. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,6 +37,7 @@
 extern char **environ;
 
 static unsigned peers = 100000;
+static bool keep;
 static struct key *keys;
 static char config_path[] = "/tmp/sallyport-bench-XXXXXX";
 
@@ -154,7 +156,6 @@ static void measure_wg(double *ret_load, double *ret_add, double *ret_read) {
         list[i] = run(read);
     }
     *ret_read = median(list, READS);
-    link_delete(THEIRS);
     unlink(config_path);
 }
 
@@ -237,15 +238,18 @@ static void measure_ours(double *ret_load, double *ret_add, double *ret_read) {
     }
     *ret_read = median(list, READS);
     ops->close(b);
-    if (backend_kernel_release(OURS, &problem) < 0) {
-        fail(OURS, problem.detail);
-    }
 }
 
 static void measure_peers(void) {
     double ours[3], theirs[3];
     measure_wg(&theirs[0], &theirs[1], &theirs[2]);
     measure_ours(&ours[0], &ours[1], &ours[2]);
+    if (!keep) {
+        link_delete(THEIRS);
+        if (backend_kernel_release(OURS, &problem) < 0) {
+            fail(OURS, problem.detail);
+        }
+    }
     printf("{\"peers\": %u, \"load_s\": %.3f, \"wg_setconf_s\": %.3f, \"add_one_s\": %.6f, \"wg_set_s\": %.6f, "
            "\"stats_s\": %.3f, \"wg_dump_s\": %.3f, \"kernel_load_100k_vs_wg_setconf\": %.3f, "
            "\"kernel_add_one_vs_wg_set\": %.3f, \"kernel_stats_100k_vs_wg_dump\": %.3f}\n",
@@ -339,13 +343,15 @@ static void measure_isolation(void) {
 
 int main(int argc, char **argv) {
     int at = 1;
+    keep = at < argc && strcmp(argv[at], "--keep") == 0;
+    at += keep;
     if (at + 1 < argc && strcmp(argv[at], "--peers") == 0) {
         peers = (unsigned)strtoul(argv[at + 1], NULL, 10);
         at += 2;
     }
     bool of_peers = at < argc && strcmp(argv[at], "peers") == 0;
     if (at + 1 != argc || !peers || (!of_peers && strcmp(argv[at], "isolation") != 0) || sodium_init() < 0) {
-        fputs("usage: bench_kernel [--peers N] peers|isolation\n", stderr);
+        fputs("usage: bench_kernel [--keep] [--peers N] peers|isolation\n", stderr);
         return 2;
     }
     keys = calloc(peers + ADDS, sizeof *keys);
