@@ -94,12 +94,17 @@ final class DoctorCommand extends Command
         try {
             $sallyport = $this->laravel->make(Client::class);
             $health = $sallyport->health();
-            $this->findings[] = $health->isOk()
-                ? Finding::good("The gateway answers: Sallyport {$health->version}.")
-                : Finding::fault(
+            $this->findings[] = match (true) {
+                $health->isOk() => Finding::good("The gateway answers: Sallyport {$health->version}."),
+                $health->isDegraded() => Finding::warning(
+                    'The gateway\'s database is away: tunnels work, changes have to wait.',
+                    'Look after PostgreSQL; on the gateway: sallyport doctor',
+                ),
+                default => Finding::fault(
                     "The gateway answers, but its store is {$health->store} and its data plane {$health->backend}.",
                     'On the gateway: sallyport doctor',
-                );
+                ),
+            };
             $status = $sallyport->status();
         } catch (ConnectionException $error) {
             $this->findings[] = Finding::fault($error->getMessage(), 'On the gateway: systemctl status sallyportd');

@@ -26,4 +26,10 @@ final class Health extends Resource
     {
         return $this->status === 'ok';
     }
+
+    /** The database is away: packets flow on, changes have to wait. */
+    public function isDegraded(): bool
+    {
+        return $this->status === 'degraded';
+    }
 }

@@ -238,6 +238,8 @@ final class ClientTest extends TestCase
         $health = $this->client(new Scripted([Scripted::json($body, 503)]))->health();
         self::assertFalse($health->isOk());
         self::assertSame('unavailable', $health->backend);
+        $body['status'] = 'degraded';
+        self::assertTrue($this->client(new Scripted([Scripted::json($body)]))->health()->isDegraded());
         self::assertSame([], $this->waits);
     }
 
