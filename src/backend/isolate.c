@@ -82,6 +82,7 @@ static int filter_attach(unsigned ifindex, enum bpf_tc_attach_point point, int p
 int isolate_attach(struct isolate *isolate, unsigned ifindex, unsigned *ret_touched, struct problem *ret_problem) {
     unsigned touched = 0;
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+    isolate_load_listen();
     int error = bpf_tc_hook_create(&hook);
     error = error == -EEXIST ? 0 : error;
     error = error ? error : filter_attach(ifindex, BPF_TC_INGRESS, isolate->load.from_router, &touched);

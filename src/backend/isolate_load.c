@@ -48,7 +48,7 @@ const char *isolate_load_said(void) {
     return said;
 }
 
-static void listen_anew(void) {
+void isolate_load_listen(void) {
     said[0] = '\0';
     libbpf_set_print(listen_to_libbpf);
 }
@@ -65,8 +65,8 @@ static void close_fd(int *fd) {
 static int refuse_load(struct problem *problem, int error) {
     if (error == -EPERM || error == -EACCES) {
         problem_set(problem, PROBLEM_UNAVAILABLE, "no-bpf", "",
-                    "The isolation program could not be loaded: %s (%s). Run sallyportd as root, or with CAP_BPF and "
-                    "CAP_NET_ADMIN.",
+                    "The isolation program could not be loaded: %s (%s). Run sallyportd as root, or with CAP_BPF, "
+                    "CAP_PERFMON and CAP_NET_ADMIN.",
                     strerror(-error), said[0] ? said : "the kernel gave no reason");
     } else {
         problem_set(
@@ -232,7 +232,11 @@ static bool same_program(int a, int b) {
 }
 
 /* The pinned program if it is this one, so that what is attached stays; else this one, pinned. A descriptor. */
-static int take_up(const struct isolate_load *load, const struct bpf_program *fresh, const char *name) {
+static int take_up(const struct isolate_load *load, const struct bpf_object *object, const char *name) {
+    const struct bpf_program *fresh = bpf_object__find_program_by_name(object, name);
+    if (!fresh) {
+        return -ENOENT;
+    }
     int pinned = isolate_load_pinned(load, name);
     if (pinned >= 0 && same_program(pinned, bpf_program__fd(fresh))) {
         return pinned;
@@ -246,61 +250,64 @@ static int take_up(const struct isolate_load *load, const struct bpf_program *fr
     return fd < 0 ? -errno : fd;
 }
 
-static int take_over(struct isolate_load *load, const struct isolate_bpf *skeleton) {
+static int take_over(struct isolate_load *load, const struct bpf_object *object) {
     for (int i = 0; i < ISOLATE_MAP_COUNT; i++) {
-        const struct bpf_map *map = bpf_object__find_map_by_name(skeleton->obj, map_names[i]);
+        const struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
         load->maps[i] = map ? fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3) : -1;
         if (load->maps[i] < 0) {
             return map ? -errno : -ENOENT;
         }
     }
-    load->from_router = take_up(load, skeleton->progs.from_router, "from_router");
+    load->from_router = take_up(load, object, "from_router");
     if (load->from_router < 0) {
         return load->from_router;
     }
-    load->to_router = take_up(load, skeleton->progs.to_router, "to_router");
+    load->to_router = take_up(load, object, "to_router");
     return load->to_router < 0 ? load->to_router : 0;
 }
 
-static int load_at(const char *folder, struct isolate_bpf **ret_skeleton) {
-    LIBBPF_OPTS(bpf_object_open_opts, options, .pin_root_path = folder);
-    listen_anew();
-    struct isolate_bpf *skeleton = isolate_bpf__open_opts(&options);
-    if (!skeleton) {
+/* Without a folder nothing is pinned. */
+static int load_at(const char *folder, struct bpf_object **ret_object) {
+    LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "isolate", .pin_root_path = folder);
+    size_t size;
+    const void *bytes = isolate_bpf__elf_bytes(&size);
+    isolate_load_listen();
+    struct bpf_object *object = bpf_object__open_mem(bytes, size, &options);
+    if (!object) {
         return -errno;
     }
     struct bpf_map *map;
-    bpf_object__for_each_map(map, skeleton->obj) {
+    bpf_object__for_each_map(map, object) {
         if (!folder) {
             bpf_map__set_pin_path(map, NULL);
         }
     }
-    int error = isolate_bpf__load(skeleton);
+    int error = bpf_object__load(object);
     if (error) {
-        isolate_bpf__destroy(skeleton);
+        bpf_object__close(object);
         return error;
     }
-    *ret_skeleton = skeleton;
+    *ret_object = object;
     return 0;
 }
 
 int isolate_load_try(struct problem *ret_problem) {
-    struct isolate_bpf *skeleton;
+    struct bpf_object *object = NULL;
     int error = check_folder(ret_problem);
     if (error) {
         return error;
     }
-    error = load_at(NULL, &skeleton);
+    error = load_at(NULL, &object);
     if (error) {
         return refuse_load(ret_problem, error);
     }
-    isolate_bpf__destroy(skeleton);
+    bpf_object__close(object);
     return 0;
 }
 
 int isolate_load_open(const char *interface_name, struct isolate_load *ret_load, struct problem *ret_problem) {
     struct isolate_load load = {.from_router = -1, .to_router = -1, .folder = -1};
-    struct isolate_bpf *skeleton = NULL;
+    struct bpf_object *object = NULL;
     for (int i = 0; i < ISOLATE_MAP_COUNT; i++) {
         load.maps[i] = -1;
     }
@@ -314,12 +321,12 @@ int isolate_load_open(const char *interface_name, struct isolate_load *ret_load,
         refuse_load(ret_problem, error);
         goto fail;
     }
-    error = load_at(load.path, &skeleton);
+    error = load_at(load.path, &object);
     if (error) {
         refuse_load(ret_problem, error);
         goto fail;
     }
-    error = take_over(&load, skeleton);
+    error = take_over(&load, object);
     if (error) {
         problem_set(
             ret_problem, PROBLEM_UNAVAILABLE, "no-bpf", "",
@@ -328,12 +335,12 @@ int isolate_load_open(const char *interface_name, struct isolate_load *ret_load,
             load.path, strerror(-error));
         goto fail;
     }
-    isolate_bpf__destroy(skeleton);
+    bpf_object__close(object);
     *ret_load = load;
     return 0;
 
 fail:
-    isolate_bpf__destroy(skeleton);
+    bpf_object__close(object);
     isolate_load_close(&load);
     return error;
 }

@@ -49,5 +49,6 @@ int isolate_load_pinned(const struct isolate_load *load, const char *name);
  * is empty; -ESTALE: it holds another map. */
 int isolate_load_inner(const struct isolate_load *load, enum isolate_map outer, uint32_t number, const char *name);
 
-/* What libbpf said last, for a problem's detail; "" if it said nothing. */
+/* What libbpf said first since isolate_load_listen(), for a problem's detail; "" if it said nothing. */
+void isolate_load_listen(void);
 const char *isolate_load_said(void);

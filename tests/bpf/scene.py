@@ -50,9 +50,9 @@ class GateError(Exception):
 class Gate:
     """One process that drives the programs."""
 
-    def __init__(self, scene):
+    def __init__(self, scene, *wrapper):
         self.process = subprocess.Popen(["nsenter", f"--mount=/proc/{scene.holder.pid}/ns/mnt",
-                                         f"--net=/proc/{scene.holder.pid}/ns/net", str(GATE), INTERFACE],
+                                         f"--net=/proc/{scene.holder.pid}/ns/net", *wrapper, str(GATE), INTERFACE],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         preexec_fn=die_with_parent)
         self.answer()
@@ -148,8 +148,8 @@ class Scene:
         assert self.holder.stdout.readline() == b"ready\n"
         self.gates = []
 
-    def gate(self):
-        gate = Gate(self)
+    def gate(self, *wrapper):
+        gate = Gate(self, *wrapper)
         self.gates.append(gate)
         return gate
 

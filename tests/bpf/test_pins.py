@@ -125,6 +125,19 @@ def test_without_a_bpf_file_system_the_line_to_run_is_told(scene):
         scene.gate()
 
 
+def test_the_rights_that_are_told_are_enough(scene):
+    # by number: Debian's setpriv knows no names for the younger ones, CAP_PERFMON and CAP_BPF
+    few = ("setpriv", "--bounding-set=-all,+net_admin,+cap_38,+cap_39", "--inh-caps=-all")
+    gate = scene.gate(*few)
+    furnish(gate)
+    gate.do("fill", 3000)
+    assert (gate.do("attach"), gate.do("fence"), gate.do("check")) == (2, 1, 6000)  # those of fill are told by nobody
+    gate.kill()
+    again = scene.gate(*few)
+    assert (again.do("attach"), again.do("fence"), len(again.tenants())) == (0, 0, 3003)
+    assert scene.fate(udp("10.1.0.1", "192.168.1.9")) == "routers"
+
+
 def test_check_mends_what_somebody_changed_in_the_maps(scene, gate):
     hosts = f"{PINS}/hosts"
     key = "4 0 0 0 10 1 0 1 0 0 0 0 0 0 0 0 0 0 0 0".split()
