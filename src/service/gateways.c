@@ -219,7 +219,7 @@ void gateways_beat_once(struct service *s) {
     describe(s, now, offset, &own);
     int beaten = gateways_beat(w.conn, &own);
     int r = beaten == 0 && count > 1 ? end_sessions(s, &w, rows, count, now) : beaten;
-    if (r < 0 || (r = write_commit_aside(&w, &problem)) < 0) {
+    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
         write_abort(&w);
     }
     if (beaten == 0 || beaten == -ENOENT) {
@@ -285,12 +285,16 @@ int service_gateway_list(struct service *s, const struct caller *c, struct gatew
     r = r < 0 ? r : gateways_list(conn, &rows, &count);
     r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
     store_reader_put(s->store, conn);
-    struct gateway_info *list = r == 0 ? calloc(count + 1, sizeof *list) : NULL;
-    if (r == 0 && !list) {
-        r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    if (r < 0) {
+        return r;
+    }
+    struct gateway_info *list = calloc(count + 1, sizeof *list);
+    if (!list) {
+        free(rows);
+        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
     }
     describe(s, now, offset, &own);
-    for (size_t i = 0; r == 0 && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         bool self = rows[i].id == own.id;
         const struct gateway_row *row = self ? &own : &rows[i];
         struct gateway_info *info = &list[i];
@@ -309,9 +313,7 @@ int service_gateway_list(struct service *s, const struct caller *c, struct gatew
         info->heartbeat_at = row->heartbeat_at;
     }
     free(rows);
-    if (r == 0) {
-        *ret_gateways = list;
-        *ret_count = count;
-    }
-    return r;
+    *ret_gateways = list;
+    *ret_count = count;
+    return 0;
 }

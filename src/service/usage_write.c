@@ -298,7 +298,7 @@ int usage_write(struct service *s, bool everything, const char *generation, doub
         live_compact(&usage->lives);
     }
     pthread_mutex_unlock(&usage->mutex);
-    struct batch *batch = due.count ? malloc(sizeof *batch) : NULL;
+    struct batch *batch = due.count ? calloc(1, sizeof *batch) : NULL;
     int r = batch || !due.count ? 0 : -ENOMEM;
     for (size_t at = 0; r == 0 && at < due.count; at += USAGE_BATCH) {
         size_t count = due.count - at < USAGE_BATCH ? due.count - at : USAGE_BATCH;

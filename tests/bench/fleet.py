@@ -83,6 +83,8 @@ class Counter:
 
 def propagate(fleet, adds):
     """Seconds from request to installed at all gateways, each."""
+    for member in fleet.members:
+        member.api.close()  # the server has ended a connection that was silent for long
     tenants = [fleet.tenant(f"p{i}") for i in range(3)]
     fleet.in_step(30)
     time.sleep(1)
