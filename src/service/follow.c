@@ -371,20 +371,46 @@ void follow_until(struct service *s, uint64_t until, bool own_too) {
     }
 }
 
-int follow_once(struct service *s) {
+static int last_revision(struct service *s, uint64_t *ret_revision) {
     struct store_conn *conn;
     struct problem problem;
-    uint64_t revision = 0;
     int r = store_reader_take(s->store, &conn, &problem);
     if (r == 0) {
-        r = changes_revision(conn, &revision);
+        r = changes_revision(conn, ret_revision);
         store_reader_put(s->store, conn);
     }
+    return r;
+}
+
+/* A database that was put back, or a standby that took over without having had everything: what was applied may never
+ * have been. Within the turn nobody applies anything meanwhile. */
+static int follow_back(struct service *s) {
+    uint64_t revision = 0;
+    plane_enter(s, turn_take(&s->applying));
+    int r = last_revision(s, &revision);
+    pthread_mutex_lock(&s->mutex);
+    bool went_back = r == 0 && revision < s->applied;
+    if (went_back) {
+        s->applied = revision;
+        s->revision = revision;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    if (went_back) {
+        give_up(s, revision, "The database went back to an earlier state");
+    }
+    plane_leave(s);
+    return r;
+}
+
+int follow_once(struct service *s) {
+    uint64_t revision = 0;
+    int r = last_revision(s, &revision);
     if (r < 0) {
         return r;
     }
     pthread_mutex_lock(&s->mutex);
     bool behind = revision > s->applied;
+    bool ahead = revision < s->applied; /* perhaps only since we asked */
     bool back = s->severed;
     s->seen_ns = clock_mono_ns();
     if (back) {
@@ -398,7 +424,7 @@ int follow_once(struct service *s) {
         follow_until(s, revision, false);
         plane_leave(s);
     }
-    return 0;
+    return ahead ? follow_back(s) : 0;
 }
 
 void *follow_main(void *context) {

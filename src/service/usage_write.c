@@ -53,11 +53,21 @@ static void add_to_tenant(struct batch *batch, int64_t tunnel_id, const struct t
     batch->tenants[i].sent += told->sent;
 }
 
+/* Whether the handshake here is younger (1) or older (-1) than the one that the row knows of; 0: as far as can be said,
+ * the same. WireGuard in the kernel does not tell timestamps: then the clocks must do. */
+static int compare_age(const struct live *live, const struct session_row *row) {
+    static const uint8_t none[DESIRED_TIMESTAMP_SIZE];
+    if (memcmp(live->timestamp, none, sizeof none) == 0) {
+        return live->handshake_at > row->connected_since ? 0 : -1;
+    }
+    return memcmp(live->timestamp, row->timestamp, sizeof row->timestamp);
+}
+
 /* Whose session it is, as the row should say. The gateway that saw the greatest timestamp has it: that is the router's
  * own clock, so it does not matter what ours say. */
 static int tell_session(struct write *w, const struct live *live, struct session_row *row, struct told *told) {
     int64_t self = w->service->self.id;
-    int order = memcmp(live->timestamp, row->timestamp, sizeof row->timestamp);
+    int order = compare_age(live, row);
     bool ours = row->gateway_id == self && row->connected_since;
     bool takes = live->started_at && !ours && live->advanced && (!row->gateway_id || order >= 0);
     bool ends = ours && !live->started_at;
@@ -87,7 +97,7 @@ static int tell_session(struct write *w, const struct live *live, struct session
     if (told->held) {
         endpoint_format(&live->endpoint, row->endpoint);
     }
-    if (order > 0) {
+    if (memcmp(live->timestamp, row->timestamp, sizeof row->timestamp) > 0) {
         memcpy(row->timestamp, live->timestamp, sizeof row->timestamp);
     }
     return r < 0 || !kind ? r : write_note(w, kind, &row->tenant_id, &row->router_id, NULL);

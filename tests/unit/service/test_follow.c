@@ -186,6 +186,26 @@ static void where_the_feed_was_compacted_everything_is_compared(void **state) {
     assert_true(fake_plane_calls(FAKE_EACH_TENANT) > compared);
 }
 
+static void a_database_that_went_back_is_followed_back(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    share(g);
+    uint64_t before = applied(g);
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "1", NULL);
+    assert_true(has(&made.router));
+    (void)gateway_number(g, "DELETE FROM vpn_changes WHERE kind = 'router.created'");
+    (void)gateway_number(g, "DELETE FROM vpn_configurations");
+    (void)gateway_number(g, "UPDATE vpn_revision SET value = value - 1");
+    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(applied(g), before + 1);
+    for (int i = 0; i < 500 && has(&made.router); i++) {
+        (void)usleep(10000);
+    }
+    assert_false(has(&made.router));
+}
+
 static void a_data_plane_that_fails_meanwhile_is_compared(void **state) {
     struct gateway *g = *state;
     share(g);
@@ -261,6 +281,7 @@ int main(void) {
         WITH_GATEWAY(our_own_changes_are_left_to_their_writers),
         WITH_GATEWAY(a_writer_catches_up_before_it_applies_its_own),
         WITH_GATEWAY(where_the_feed_was_compacted_everything_is_compared),
+        WITH_GATEWAY(a_database_that_went_back_is_followed_back),
         WITH_GATEWAY(a_data_plane_that_fails_meanwhile_is_compared),
         WITH_GATEWAY(cut_off_only_those_with_a_session_stay),
     };
