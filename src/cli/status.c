@@ -54,13 +54,19 @@ static void status_print(const json_t *s) {
          hub6, field_text(s, "gateway.pool"), field_count(field_number(s, "pool.addresses_free"), a),
          field_count(field_number(s, "pool.addresses_total"), b));
     if (up) {
-        SHOW("data plane", "%s on %s, pid %" PRId64 ", %" PRId64 " workers, %s, %s; %s", field_text(s, "backend.name"),
-             field_text(s, "backend.interface"), field_number(s, "backend.pid"), field_number(s, "backend.workers"),
+        char process[32] = ""; /* the kernel has none */
+        if (field_number(s, "backend.pid")) {
+            snprintf(process, sizeof process, ", pid %" PRId64, field_number(s, "backend.pid"));
+        }
+        SHOW("data plane", "%s on %s%s, %" PRId64 " workers, %s, %s; %s", field_text(s, "backend.name"),
+             field_text(s, "backend.interface"), process, field_number(s, "backend.workers"),
              field_text(s, "backend.crypto"), field_bytes((uint64_t)field_number(s, "backend.memory_bytes"), a),
              field_text(s, "backend.why"));
         char offloads[sizeof lines[0].value];
         offloads_format(s, offloads, sizeof offloads);
-        SHOW("offloads", "%s", offloads);
+        if (offloads[0]) {
+            SHOW("offloads", "%s", offloads);
+        }
     } else {
         SHOW("data plane", "%s is AWAY: no tunnel works; \"sallyport doctor\" says why", field_text(s, "backend.name"));
     }

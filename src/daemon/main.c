@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -412,21 +413,34 @@ static void fleet_watch(const struct service_status *status, char was[256]) {
     }
 }
 
+/* What was last said. */
+struct said {
+    bool well, in_sync;
+    uint64_t mended;
+    char trouble[256], warning[256];
+};
+
 /* Says once what became of the data plane, and again when that changes. */
-static void data_plane_watch(struct gateway *g, bool *was_well, char was[256]) {
+static void data_plane_watch(struct gateway *g, struct said *said) {
     struct service_status status = {0};
-    static char warned[256];
     service_status(g->service, &status);
-    fleet_watch(&status, warned);
+    fleet_watch(&status, said->warning);
     bool well = status.backend.up && !status.trouble[0];
-    if (well && !*was_well) {
+    if (said->in_sync && status.in_sync && status.mended > said->mended) {
+        log_warning("the data plane was not as it had been set (did somebody change it by hand?): %" PRIu64
+                    " differences, mended",
+                    status.mended - said->mended);
+    }
+    if (well && !said->well) {
         log_info("the data plane is up%s", status.in_sync ? " and holds what it should" : "");
-    } else if (!well && (*was_well || strcmp(was, status.trouble) != 0)) {
+    } else if (!well && (said->well || strcmp(said->trouble, status.trouble) != 0)) {
         log_error("the data plane is not as it should be: %s. The API goes on, and so do attempts to mend it",
                   status.trouble[0] ? status.trouble : "it does not answer");
     }
-    *was_well = well;
-    memcpy(was, status.trouble, sizeof status.trouble);
+    said->well = well;
+    said->in_sync = status.in_sync;
+    said->mended = status.mended;
+    memcpy(said->trouble, status.trouble, sizeof status.trouble);
 }
 
 /* The same for the database. False: it came late, and what we would do about it had we known, a new start does. */
@@ -446,14 +460,14 @@ static bool store_watch(struct gateway *g, bool *was_well) {
 /* False: it cannot go on. */
 static bool gateway_run(struct gateway *g, const sigset_t *signals) {
     const struct timespec second = {.tv_sec = 1};
-    bool well = false, store_well = true;
-    char trouble[256] = "?";
+    bool store_well = true;
+    struct said said = {.trouble = "?"};
     for (unsigned turn = 0;; turn++) {
         if (turn % LOOK_EVERY_S == 1) {
             if (!store_watch(g, &store_well)) {
                 return false;
             }
-            data_plane_watch(g, &well, trouble);
+            data_plane_watch(g, &said);
         }
         int number = sigtimedwait(signals, NULL, &second);
         if (number == SIGTERM || number == SIGINT) {
