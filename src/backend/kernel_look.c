@@ -191,6 +191,30 @@ static void find_missing(struct look *look) {
     }
 }
 
+/* The programs' maps against what was set: mends what a hand, or an end at the wrong moment, left in them. As long as a
+ * peer is in doubt nothing is taken out, since what is its is not sure. Under the mutex. */
+static void check_maps(struct kernel *k) {
+    struct isolate_check *check = NULL;
+    struct desired_peer is;
+    unsigned touched = 0;
+    size_t at = 0;
+    bool sure = isolate_check_begin(k->isolate, &check) == 0;
+    if (!sure) {
+        return;
+    }
+    for (struct kernel_peer *peer; (peer = kernel_table_each(&k->peers.peers, &at));) {
+        if (kernel_peer_is_revoked(peer)) {
+            continue;
+        }
+        kernel_peers_desired(&k->peers, peer, &is);
+        if (!peer->doubtful && isolate_check_peer(check, &is, &touched) < 0) {
+            peer->doubtful = true; /* the programs do not know its tenant: it has to be set again */
+        }
+        sure &= !peer->doubtful;
+    }
+    (void)isolate_check_end(check, sure, &touched);
+}
+
 /* One dump, and what it shows of others' doings. `ret_torn`: it may lack peers. */
 static int look_once(struct backend *b, struct look *look, bool *ret_torn) {
     struct kernel *k = look->k;
@@ -222,6 +246,9 @@ static int look_once(struct backend *b, struct look *look, bool *ret_torn) {
     /* A peer that was removed meanwhile looks like one that nobody set. */
     look->altered &= k->compared && swept == k->swept;
     k->compared |= look->whole && rc == 0;
+    if (look->whole && rc == 0 && k->up) {
+        check_maps(k);
+    }
     pthread_mutex_unlock(&k->mutex);
     return *ret_torn ? 0 : rc;
 }

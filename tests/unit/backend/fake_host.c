@@ -302,6 +302,40 @@ int isolate_owner(struct isolate *isolate, const struct ip_addr *address, struct
     return -ENOENT;
 }
 
+struct isolate_check {
+    struct fake_address told[sizeof fake_host.known / sizeof *fake_host.known];
+    size_t count;
+};
+
+int isolate_check_begin(struct isolate *isolate, struct isolate_check **ret_check) {
+    (void)isolate;
+    *ret_check = calloc(1, sizeof **ret_check);
+    return 0;
+}
+
+int isolate_check_peer(struct isolate_check *check, const struct desired_peer *peer, unsigned *ret_touched) {
+    struct prefix list[ROUTER_LANS_MAX + 2];
+    (void)ret_touched;
+    if (tenant_at(&peer->tenant) == fake_host.tenant_count) {
+        return -ENOENT;
+    }
+    for (size_t i = 0, count = list_of(peer, list); i < count; i++) {
+        check->told[check->count++] =
+            (struct fake_address){.prefix = list[i], .peer = peer->public_key, .tenant = peer->tenant};
+    }
+    return 0;
+}
+
+int isolate_check_end(struct isolate_check *check, bool complete, unsigned *ret_touched) {
+    if (complete) {
+        memcpy(fake_host.known, check->told, sizeof check->told);
+        *ret_touched += fake_host.known_count != check->count;
+        fake_host.known_count = check->count;
+    }
+    free(check);
+    return 0;
+}
+
 int isolate_each_tenant(struct isolate *isolate, backend_tenant_fn *fn, void *context) {
     (void)isolate;
     for (size_t i = 0; i < fake_host.tenant_count; i++) {

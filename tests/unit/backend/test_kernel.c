@@ -693,6 +693,23 @@ static void a_peer_that_the_programs_do_not_know_is_set_whole_after_a_restart(vo
     assert_int_equal(ask(0, &mark)->foreign, 0);
 }
 
+static void the_maps_of_the_programs_are_mended_with_the_rest(void **state) {
+    uint64_t mark;
+    (void)state;
+    struct prefix stray = prefix_of("10.5.5.5/32");
+    apply_one(tenant_set(1));
+    apply_one(peer_set(1, 1, "192.168.1.0/24", NULL));
+    apply_one(peer_set(2, 1, NULL, NULL));
+    apply_one(peer_remove(2));
+    fake_host.known[0].prefix = stray; /* and 10.0.1.1 is gone */
+    assert_int_equal(owner("10.0.1.1/32"), 0);
+    ask(0, &mark);
+    assert_int_equal(owner("10.0.1.1/32"), 1);
+    assert_int_equal(owner("192.168.1.0/24"), 1);
+    assert_null(fake_host_owner(&stray));
+    assert_int_equal(owner("10.0.1.2/32"), 0);
+}
+
 static void changes_of_our_own_during_a_dump_ring_no_alarm(void **state) {
     uint64_t mark;
     (void)state;
@@ -791,6 +808,7 @@ int main(void) {
         CASE(a_hand_on_a_peer_is_noticed_and_mended),
         CASE(peers_are_known_again_after_a_restart),
         CASE(a_peer_that_the_programs_do_not_know_is_set_whole_after_a_restart),
+        CASE(the_maps_of_the_programs_are_mended_with_the_rest),
         CASE(changes_of_our_own_during_a_dump_ring_no_alarm),
         CASE(both_connections_know_what_was_set_through_one),
         CASE(an_interface_that_was_deleted_is_made_anew),
