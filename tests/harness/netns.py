@@ -11,6 +11,7 @@ import ctypes
 import itertools
 import os
 import signal
+import socket
 import subprocess
 
 CLONE_NEWNET = 0x40000000
@@ -102,6 +103,10 @@ class Namespace:
             _libc.setns(home, CLONE_NEWNET)
             os.close(there)
             os.close(home)
+
+    def socket(self, family, kind, protocol=0):
+        with self.inside():
+            return socket.socket(family, kind, protocol)
 
     def close(self):
         run("ip", "netns", "del", self.name, check=False)

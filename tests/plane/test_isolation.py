@@ -1,0 +1,204 @@
+"""Who may speak with whom. The topology is drawn in plane.py."""
+import itertools
+import socket
+import time
+
+import pytest
+
+from harness.probe import ask_name, ping, ping_each
+from packets import Sniffer, ip_udp, raw_sender
+from plane import WORLD, WORLD6, wait_until
+
+NAMES = ("a1", "a2", "b1", "b2", "hub", "world")
+PAIRS = list(itertools.permutations(NAMES, 2))
+EGRESS = "b"
+
+
+def allowed(source, target):
+    """The policy, in one place."""
+    ends = {source, target}
+    if "hub" in ends:
+        return True
+    if "world" in ends:
+        return (ends - {"world"}).pop()[0] in EGRESS
+    return source[0] == target[0]
+
+
+@pytest.fixture(scope="session")
+def matrix(plane):
+    """{source: addresses that answered it}, of all there are."""
+    everybody = [address for name in NAMES for address in plane.addresses(name)]
+    everybody += [router.lan_address for router in plane.routers.values() if router.lan]
+    return ping_each({name: (plane.where(name), [a for a in everybody if a not in plane.addresses(name)])
+                      for name in NAMES}, wait=6.0)
+
+
+@pytest.mark.parametrize("source, target", PAIRS, ids=lambda name: name)
+def test_matrix(plane, matrix, source, target):
+    answered = [address in matrix[source] for address in plane.addresses(target)]
+    assert answered == [allowed(source, target)] * 2
+
+
+@pytest.mark.parametrize("source", NAMES)
+@pytest.mark.parametrize("owner", ["a1", "b1"])
+def test_lans(plane, matrix, source, owner):
+    wanted = source != owner and (source == "hub" or source[0] == owner[0] or (source == "world" and owner[0] in EGRESS))
+    if source != owner:
+        assert (plane.routers[owner].lan_address in matrix[source]) == wanted
+
+
+@pytest.mark.parametrize("source, target", [("hub", "a1"), ("hub", "b2"), ("a1", "a2"), ("b2", "b1"), ("b1", "hub")])
+def test_who_answers_is_who_was_meant(plane, source, target):
+    for address in plane.addresses(target):
+        assert ask_name(plane.where(source), address) == target
+
+
+def test_nothing_of_a_forbidden_pair_reaches_the_other(plane):
+    """Not only no answer: no packet."""
+    routers = list(plane.routers.values())
+    sniffers = {r.name: Sniffer(r.namespace, r.client.interface) for r in routers}
+    sniffers["world"] = Sniffer(plane.world, "eth0")
+    marks = {}
+    for source, target in PAIRS:
+        if source in plane.routers and not allowed(source, target):
+            marks[target] = f"<{source}>{target}>".encode()
+            for family, address in zip((socket.AF_INET, socket.AF_INET6), plane.addresses(target)):
+                with plane.where(source).socket(family, socket.SOCK_DGRAM) as s:
+                    s.sendto(marks[target], (address, 9))
+                    s.sendto(marks[target] + bytes(3000), (address, 9))  # fragments
+    for name, sniffer in sniffers.items():
+        seen = [raw for _, raw in sniffer.read(0.3) if any(mark in raw for mark in marks.values())]
+        own = f"<{name}>".encode()
+        assert not [raw for raw in seen if own not in raw], name
+        sniffer.socket.close()
+
+
+SPOOFED = {"neighbour": lambda plane: plane.routers["a2"].address, "hub": lambda plane: plane.hub_address,
+           "other-tenant": lambda plane: plane.routers["b1"].address, "world": lambda _: WORLD,
+           "nobody": lambda _: "10.250.250.250", "loopback": lambda _: "127.0.0.1", "nothing": lambda _: "0.0.0.0"}
+
+
+@pytest.mark.parametrize("target", ["a2", "b1", "hub", "world"])
+@pytest.mark.parametrize("spoof", SPOOFED)
+def test_a_source_that_is_not_the_routers_own_goes_nowhere(plane, spoof, target):
+    a1 = plane.routers["a1"]
+    interface = {"hub": plane.interface, "world": "eth0"}.get(target) or plane.routers[target].client.interface
+    sniffer = Sniffer(plane.where(target), interface)
+    mark = f"spoof {spoof} {target}".encode()
+    send = raw_sender(a1.namespace, a1.client.interface)
+    send(ip_udp(SPOOFED[spoof](plane), 9, plane.addresses(target)[0], 9, mark))
+    send(ip_udp(a1.address, 9, plane.hub_address, 9, b"honest"))
+    seen = [raw for _, raw in sniffer.read(0.15)]
+    sniffer.socket.close()
+    assert not [raw for raw in seen if mark in raw]
+    if target == "hub":
+        assert [raw for raw in seen if b"honest" in raw]
+
+
+def test_a_spoofed_ipv6_source_goes_nowhere(plane):
+    a1, a2 = plane.routers["a1"], plane.routers["a2"]
+    send = raw_sender(a1.namespace, a1.client.interface, socket.AF_INET6)
+    sniffer = Sniffer(a2.namespace, a2.client.interface)
+    for source in (plane.routers["b1"].address6, plane.hub_address6, WORLD6, "::1", "fe80::1"):
+        send(ip_udp(source, 9, a2.address6, 9, b"spoof6"))
+    send(ip_udp(a1.address6, 9, a2.address6, 9, b"honest"))
+    seen = [raw for _, raw in sniffer.read(0.3)]
+    sniffer.socket.close()
+    assert [raw for raw in seen if b"honest" in raw] and not [raw for raw in seen if b"spoof6" in raw]
+
+
+def test_addresses_of_the_pool_that_nobody_has_lead_nowhere(plane):
+    """birch has egress; that is no way round to an address of ours."""
+    sniffers = [Sniffer(plane.world, "eth0")] + [Sniffer(r.namespace, r.client.interface)
+                                                for r in plane.routers.values() if r.name != "b1"]
+    with plane.routers["b1"].namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for address in ("10.250.250.250", "10.0.0.0", "10.255.255.255", "10.0.0.2"):
+            try:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                s.sendto(b"round the back", (address, 9))
+            except OSError:
+                pass  # refused already
+    for sniffer in sniffers:
+        assert not [raw for _, raw in sniffer.read(0.1) if b"round the back" in raw]
+        sniffer.socket.close()
+
+
+def test_multicast_and_broadcast_stay_where_they_are(plane):
+    a1, a2 = plane.routers["a1"], plane.routers["a2"]
+    sniffers = [Sniffer(plane.world, "eth0"), Sniffer(a2.namespace, a2.client.interface)]
+    send = raw_sender(a1.namespace, a1.client.interface)
+    for target in ("224.0.0.1", "239.1.2.3", "255.255.255.255"):
+        send(ip_udp(a1.address, 9, target, 9, b"everybody"))
+    raw_sender(a1.namespace, a1.client.interface, socket.AF_INET6)(
+        ip_udp(a1.address6, 9, "ff02::1", 9, b"everybody"))
+    for sniffer in sniffers:
+        assert not [raw for _, raw in sniffer.read(0.2) if b"everybody" in raw]
+        sniffer.socket.close()
+
+
+def test_the_world_cannot_speak_in_a_tenants_name(plane):
+    """What the host would forward for it: a source of ours that comes in from the other side."""
+    b2 = plane.routers["b2"]
+    send = raw_sender_to_gateway(plane)
+    sniffer = Sniffer(b2.namespace, b2.client.interface)
+    for router in ("a1", "a2"):
+        send(ip_udp(plane.routers[router].address, 9, b2.address, 9, b"in their name"))
+    assert not [raw for _, raw in sniffer.read(0.3) if b"in their name" in raw]
+    sniffer.socket.close()
+
+
+def raw_sender_to_gateway(plane):
+    """Raw IP from the world to the gateway's link address, whatever the source."""
+    assert ping(plane.world, ["203.0.113.1"])
+    words = plane.world.ip("neigh", "show", "203.0.113.1", "dev", "eth0").split()
+    address = bytes.fromhex(words[words.index("lladdr") + 1].replace(":", ""))
+    s = plane.world.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    return lambda packet: s.sendto(packet, ("eth0", 0x0800, 0, 0, address))
+
+
+def test_egress_is_given_and_taken_at_once(plane):
+    a1, tenant = plane.routers["a1"], plane.tenants["acme"]
+    assert plane.reaches_none(a1.namespace, [WORLD, WORLD6])
+    plane.api.patch(f"/tenants/{tenant}", {"egress": True})
+    try:
+        assert plane.reaches_all(a1.namespace, [WORLD, WORLD6])
+    finally:
+        plane.api.patch(f"/tenants/{tenant}", {"egress": False})
+    assert plane.reaches_none(a1.namespace, [WORLD, WORLD6])
+
+
+def test_a_refusal_is_told_to_who_asked(plane):
+    """ICMP administratively prohibited, to the router that may not, at least once in a while."""
+    a1, b1 = plane.routers["a1"], plane.routers["b1"]
+    sniffer = Sniffer(a1.namespace, a1.client.interface)
+    send = raw_sender(a1.namespace, a1.client.interface)
+    seen, until = [], time.monotonic() + 5
+    while not seen and time.monotonic() < until:
+        send(ip_udp(a1.address, 9, b1.address, 9, b"let me in"))
+        seen = [raw for _, raw in sniffer.read(0.3) if raw[0] == 0x45 and raw[9] == 1 and raw[20:22] in (b"\3\x0d", b"\3\x0a")]
+    sniffer.socket.close()
+    assert seen
+    assert socket.inet_ntoa(seen[0][12:16]) == plane.hub_address
+
+
+@pytest.mark.parametrize("source, target", [("hub", "a1"), ("a1", "hub"), ("a1", "a2"), ("b1", "world")])
+def test_tcp_carries_megabytes(plane, source, target):
+    assert plane.carry(source, target, 4 << 20) == 4 << 20
+
+
+def test_fragments_are_judged_as_the_packets_they_are_of(plane):
+    a1 = plane.routers["a1"]
+    said = a1.namespace.run("ping", "-c", "3", "-i", "0.2", "-W", "2", "-s", "4000", plane.routers["a2"].address)
+    assert " 3 received" in said
+    said = a1.namespace.run("ping", "-c", "2", "-i", "0.2", "-W", "1", "-s", "4000", plane.routers["b1"].address,
+                            check=False)
+    assert " 0 received" in said
+
+
+def test_drops_are_counted_by_reason(plane):
+    a1, b1 = plane.routers["a1"], plane.routers["b1"]
+    before = plane.counters()["drop.prohibited"]
+    send = raw_sender(a1.namespace, a1.client.interface)
+    for _ in range(20):
+        send(ip_udp(a1.address, 9, b1.address, 9, b"counted"))
+    wait_until(lambda: plane.counters()["drop.prohibited"] >= before + 20, 5)
