@@ -147,10 +147,15 @@ static __always_inline struct isolate_owner owner_of(const struct isolate_prefix
     return owner ? *owner : (struct isolate_owner){ISOLATE_NOBODY, 0};
 }
 
-/* None for those who are no tenant, and for tenants that are gone. */
-static __always_inline const struct isolate_policy *policy_of(__u32 tenant) {
-    const struct isolate_policy *policy = in_chunk(&policies, tenant);
-    return tenant != ISOLATE_NOBODY && policy && policy->tenant == tenant ? policy : 0;
+/* Nobody's for those who are no tenant, and for tenants that are gone. */
+static __always_inline struct isolate_policy policy_of(__u32 tenant) {
+    struct isolate_policy policy = {};
+    const volatile __u64 *held = in_chunk(&policies, tenant);
+    if (held) {
+        __u64 word = *held;
+        __builtin_memcpy(&policy, &word, sizeof policy);
+    }
+    return policy.tenant == tenant ? policy : (struct isolate_policy){};
 }
 
 /* --- counting and policing --- */
@@ -226,9 +231,9 @@ static __always_inline __u64 now_ticks(void) {
     return bpf_ktime_get_ns() * (ISOLATE_TICKS_PER_SECOND / 1000000000ull);
 }
 
-static __always_inline bool police(const struct isolate_policy *policy, enum isolate_direction direction, __u64 bytes,
+static __always_inline bool police(struct isolate_policy policy, enum isolate_direction direction, __u64 bytes,
                                    __u32 packets) {
-    struct isolate_tenant *t = policy->flags & ISOLATE_LIMITED ? in_chunk(&tenants, policy->tenant) : 0;
+    struct isolate_tenant *t = policy.flags & ISOLATE_LIMITED ? in_chunk(&tenants, policy.tenant) : 0;
     if (!t) {
         return true;
     }
@@ -266,22 +271,22 @@ static __always_inline int pass(struct __sk_buff *skb) {
 }
 
 static __always_inline bool may_leave(struct isolate_owner from, struct isolate_owner to,
-                                      const struct isolate_policy *policy) {
+                                      struct isolate_policy policy) {
     if (to.tenant == ISOLATE_HUB) {
         return true;
     }
     if (to.tenant == from.tenant) {
         return to.peer != from.peer; /* not back to where it came from */
     }
-    return to.tenant == ISOLATE_NOBODY && (policy->flags & ISOLATE_EGRESS);
+    return to.tenant == ISOLATE_NOBODY && (policy.flags & ISOLATE_EGRESS);
 }
 
 static __always_inline bool may_enter(struct isolate_owner from, struct isolate_owner to,
-                                      const struct isolate_policy *policy) {
+                                      struct isolate_policy policy) {
     if (from.tenant == ISOLATE_HUB || from.tenant == to.tenant) {
         return true;
     }
-    return (from.tenant == ISOLATE_NOBODY || from.tenant == ISOLATE_POOL) && (policy->flags & ISOLATE_EGRESS);
+    return (from.tenant == ISOLATE_NOBODY || from.tenant == ISOLATE_POOL) && (policy.flags & ISOLATE_EGRESS);
 }
 
 SEC("tc")
@@ -291,8 +296,8 @@ int from_router(struct __sk_buff *skb) {
         return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
     }
     struct isolate_owner from = owner_of(&p.source);
-    const struct isolate_policy *policy = policy_of(from.tenant);
-    if (!policy) {
+    struct isolate_policy policy = policy_of(from.tenant);
+    if (policy.tenant == ISOLATE_NOBODY) {
         return drop(ISOLATE_NOBODY, ISOLATE_BAD_SOURCE);
     }
     __u64 bytes = wire_size(skb, &p);
@@ -316,8 +321,8 @@ int to_router(struct __sk_buff *skb) {
         return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
     }
     struct isolate_owner to = owner_of(&p.destination);
-    const struct isolate_policy *policy = policy_of(to.tenant);
-    if (!policy) {
+    struct isolate_policy policy = policy_of(to.tenant);
+    if (policy.tenant == ISOLATE_NOBODY) {
         return drop(ISOLATE_NOBODY, ISOLATE_NO_ROUTE);
     }
     if (!may_enter(owner_of(&p.source), to, policy)) {

@@ -56,10 +56,11 @@ enum isolate_flags {
     ISOLATE_LIMITED = 2, /* its limits are to be looked up */
 };
 
+/* Read and written as a whole: flags are never taken for those of whoever has the slot next. */
 struct isolate_policy {
     __u32 tenant; /* number; ISOLATE_NOBODY while the slot is free */
     __u32 flags;
-};
+} __attribute__((aligned(8)));
 
 enum isolate_direction {
     ISOLATE_RECEIVED, /* from the tenant's routers */

@@ -36,6 +36,10 @@ static struct isolate_tenant *tenant_at(const struct isolate_slots *slots, uint3
     return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].tenants[slot & (ISOLATE_CHUNK_SLOTS - 1)];
 }
 
+static void policy_set(const struct isolate_slots *slots, uint32_t slot, struct isolate_policy policy) {
+    __atomic_store(policy_at(slots, slot), &policy, __ATOMIC_RELEASE);
+}
+
 static bool has_id(const void *records, uint32_t slot, const void *id) {
     return memcmp(tenant_at(records, slot)->id, id, sizeof(struct uuid)) == 0;
 }
@@ -294,9 +298,7 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     limits_set(record, &tenant->limits);
     slots->free_count--;
     slots->tenant_count++;
-    struct isolate_policy *policy = policy_at(slots, slot);
-    __atomic_store_n(&policy->flags, flags_of(tenant), __ATOMIC_RELAXED);
-    __atomic_store_n(&policy->tenant, number, __ATOMIC_RELEASE);
+    policy_set(slots, slot, (struct isolate_policy){.tenant = number, .flags = flags_of(tenant)});
     return 0;
 }
 
@@ -306,7 +308,8 @@ int isolate_slots_set(struct isolate_slots *slots, const struct desired_tenant *
         return slot_take(slots, tenant);
     }
     limits_set(tenant_at(slots, slot), &tenant->limits);
-    __atomic_store_n(&policy_at(slots, slot)->flags, flags_of(tenant), __ATOMIC_RELEASE);
+    policy_set(slots, slot,
+               (struct isolate_policy){.tenant = tenant_at(slots, slot)->number, .flags = flags_of(tenant)});
     return 0;
 }
 
@@ -316,7 +319,7 @@ void isolate_slots_remove(struct isolate_slots *slots, const struct uuid *id) {
     if (!isolate_index_find(&slots->index, hash, has_id, slots, id, &slot)) {
         return;
     }
-    __atomic_store_n(&policy_at(slots, slot)->tenant, ISOLATE_NOBODY, __ATOMIC_RELEASE);
+    policy_set(slots, slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
     isolate_index_remove(&slots->index, hash, slot);
     slots->free[slots->free_count++] = slot;
     slots->tenant_count--;
