@@ -16,6 +16,7 @@ enum problem_kind {
 
 /* Types that rooms beyond the one that made them act on. */
 #define PROBLEM_STORE_AWAY "store-away"   /* the database is not there; nothing was changed */
+#define PROBLEM_STORE_AHEAD "store-ahead" /* nothing was changed; without haste it can be told why */
 #define PROBLEM_STORE_AGAIN "store-again" /* nothing was changed, and the same call may succeed now */
 
 struct problem {

@@ -127,6 +127,7 @@ static int make(struct bulk *b, struct bulk_item *item, enum placed *placed) {
 /* One item as a step. The item's own failure is in the item; what is returned is a failure of the whole. */
 static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, struct problem *ret_problem) {
     const struct host host = b->host;
+    const struct pool_stock stock = b->w.pool.stock;
     size_t changes = b->w.change_count;
     int64_t tenants = b->w.more_tenants, routers = b->w.more_routers;
     int r = store_step_begin(b->w.conn);
@@ -147,6 +148,7 @@ static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, str
     b->w.more_tenants = tenants;
     b->w.more_routers = routers;
     pool_forget(&b->w.pool);
+    b->w.pool.stock = stock;
     r = store_step_undo(b->w.conn);
     return r < 0 ? store_problem(b->w.conn, r, ret_problem) : 0;
 }
@@ -191,17 +193,56 @@ static void wipe(struct bulk_item *item, int error) {
     }
 }
 
+/* Checks and makes what needs no store; how many items are worth a transaction, and how much is in them. */
+static size_t prepare_all(struct bulk *b, struct bulk_item *items, size_t count, size_t *ret_tenants,
+                          size_t *ret_routers) {
+    int64_t now = clock_wall_us();
+    size_t good = 0, tenants = 0, routers = 0;
+    for (size_t i = 0; i < count; i++) {
+        items[i].problem = (struct problem){0};
+        items[i].error = prepare(b->service, b->caller, &items[i], now);
+        good += items[i].error == 0;
+        tenants += items[i].has_tenant;
+        routers += items[i].router_count;
+    }
+    *ret_tenants = tenants;
+    *ret_routers = routers;
+    return good;
+}
+
+/* The transaction. With haste nothing is waited for, and a duplicate fails the whole. */
+static int make_all(struct bulk *b, struct bulk_item *items, size_t count, bool haste, struct problem *ret_problem) {
+    size_t tenants = 0, routers = 0, at = 0;
+    if (!prepare_all(b, items, count, &tenants, &routers)) {
+        return 0;
+    }
+    int r = write_begin(b->service, b->caller->actor, &b->w, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = haste && tenants + routers > 1 ? write_hasten(&b->w, tenants, routers, ret_problem) : 0;
+    for (size_t i = 0; r == 0 && i < count; at += items[i++].router_count) {
+        if (items[i].error == 0) {
+            r = step(b, &items[i], b->placed + at, ret_problem);
+        }
+    }
+    if (r == 0) {
+        r = count_routers(b);
+        r = r < 0 ? store_problem(b->w.conn, r, ret_problem) : write_commit(&b->w, ret_problem);
+    }
+    if (r < 0) {
+        write_abort(&b->w);
+    }
+    return r < 0 ? r : 1;
+}
+
 int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
                         struct problem *ret_problem) {
     struct bulk b = {.service = s, .caller = c};
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
-    size_t routers = 0, good = 0, at = 0;
-    int64_t now = clock_wall_us();
+    size_t routers = 0;
     int r;
     for (size_t i = 0; i < count; i++) {
-        items[i].problem = (struct problem){0};
-        items[i].error = prepare(s, c, &items[i], now);
-        good += items[i].error == 0;
         routers += items[i].router_count;
     }
     b.placed = calloc(routers + 1, sizeof *b.placed);
@@ -209,26 +250,17 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
         r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
         goto end;
     }
-    r = good ? write_begin(s, c->actor, &b.w, ret_problem) : 0;
-    if (r < 0 || !good) {
-        goto end;
+    r = make_all(&b, items, count, true, ret_problem);
+    if (r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AHEAD) == 0) {
+        b.host = (struct host){0};
+        r = make_all(&b, items, count, false, ret_problem);
     }
-    for (size_t i = 0; r == 0 && i < count; at += items[i++].router_count) {
-        if (items[i].error == 0) {
-            r = step(&b, &items[i], b.placed + at, ret_problem);
-        }
+    if (r > 0) {
+        plane_enter_write(s, &b.w);
+        apply(&b, items, count, changes);
+        plane_leave(s);
+        r = 0;
     }
-    if (r == 0) {
-        r = count_routers(&b);
-        r = r < 0 ? store_problem(b.w.conn, r, ret_problem) : write_commit(&b.w, ret_problem);
-    }
-    if (r < 0) {
-        write_abort(&b.w);
-        goto end;
-    }
-    plane_enter_write(s, &b.w);
-    apply(&b, items, count, changes);
-    plane_leave(s);
 end:
     for (size_t i = 0; i < count; i++) {
         if (r < 0 || items[i].error < 0) {

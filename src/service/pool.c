@@ -5,6 +5,9 @@
 
 #include "store/store.h"
 
+#define STOCK_AHEAD 256     /* takes that one block of the stock is good for */
+#define STOCK_LEAST_ROOM 16 /* blocks: to cut one leaves at most 8 more */
+
 static uint64_t prefix_size(const struct prefix *prefix) {
     return UINT64_C(1) << (32 - prefix->length);
 }
@@ -99,7 +102,8 @@ static int wake(struct pool *pool, int64_t until, unsigned most) {
 }
 
 int pool_wake_all(struct pool *pool) {
-    return wake(pool, INT64_MAX, UINT32_MAX);
+    int r = pool_put_back(pool);
+    return r < 0 ? r : wake(pool, INT64_MAX, UINT32_MAX);
 }
 
 /* Takes `size` off the front of a free block and puts the rest back as buddies. */
@@ -115,8 +119,62 @@ static int split(struct pool *pool, struct block block, uint32_t at, uint64_t si
     return r;
 }
 
+/* The smallest block of the stock that is large enough, cut to size. -ENOENT. */
+static int cut(struct pool_stock *stock, uint64_t size, struct block *ret_block) {
+    unsigned best = stock->count;
+    for (unsigned i = 0; i < stock->count; i++) {
+        bool fits = stock->blocks[i].size >= size;
+        bool better =
+            best == stock->count || stock->blocks[i].size < stock->blocks[best].size ||
+            (stock->blocks[i].size == stock->blocks[best].size && stock->blocks[i].first < stock->blocks[best].first);
+        best = fits && better ? i : best;
+    }
+    if (best == stock->count) {
+        return -ENOENT;
+    }
+    struct block block = stock->blocks[best];
+    stock->blocks[best] = stock->blocks[--stock->count];
+    while (block.size > size) {
+        block.size /= 2;
+        stock->blocks[stock->count++] = (struct block){.first = block.first + (uint32_t)block.size, .size = block.size};
+    }
+    *ret_block = block;
+    return 0;
+}
+
+int pool_put_back(struct pool *pool) {
+    int r = 0;
+    while (r == 0 && pool->stock.count) {
+        r = merge(pool, pool->stock.blocks[--pool->stock.count]);
+    }
+    return r;
+}
+
+/* From the stock, which is filled up with one larger block. -ENOENT: there is no larger one. */
+static int take_from_stock(struct pool *pool, uint64_t size, struct block *ret_block) {
+    struct block block;
+    int r = cut(&pool->stock, size, ret_block);
+    if (r != -ENOENT || pool->stock.count > STOCK_LEAST_ROOM) {
+        return r;
+    }
+    uint64_t much = size * STOCK_AHEAD;
+    r = blocks_find(pool->conn, much, &block);
+    r = r < 0 ? r : split(pool, block, block.first, much);
+    if (r < 0) {
+        return r;
+    }
+    pool->stock.blocks[pool->stock.count++] = (struct block){.first = block.first, .size = much};
+    return cut(&pool->stock, size, ret_block);
+}
+
 int pool_block_take(struct pool *pool, uint64_t size, struct block *ret_block) {
     struct block block;
+    if (pool->ahead) {
+        int taken = take_from_stock(pool, size, ret_block);
+        if (taken != -ENOENT) {
+            return taken;
+        }
+    }
     /* Some with the first of many: so those that rest are merged as fast as they come, and never all at once. */
     int r = pool->takes++ % 16 == 0 ? wake(pool, pool->now, 64) : 0;
     if (r < 0) {
@@ -143,7 +201,8 @@ int pool_block_take(struct pool *pool, uint64_t size, struct block *ret_block) {
 
 int pool_block_take_at(struct pool *pool, const struct block *block) {
     struct block around;
-    int r = blocks_find_address(pool->conn, block->first, &around);
+    int r = pool_put_back(pool);
+    r = r < 0 ? r : blocks_find_address(pool->conn, block->first, &around);
     if (r == -ENOENT || (r == 0 && around.size < block->size)) {
         r = pool_wake_all(pool); /* it may only rest, whole or in parts */
         r = r < 0 ? r : blocks_find_address(pool->conn, block->first, &around);

@@ -28,10 +28,19 @@ struct store_conn;
 #define POOL_RESERVE_SETTING "hub_block_open" /* the setting that is "1" once pool_open_reserve() was done */
 #define POOL_REST_US INT64_C(600000000)       /* how long a block rests: 10 minutes */
 
+/* Blocks taken out of the table ahead of their use. Many small takes would otherwise cut the same rows again and again,
+ * which a database that keeps old versions of rows until a transaction ends finds harder each time. */
+struct pool_stock {
+    struct block blocks[32]; /* no two of a size that are buddies */
+    unsigned count;
+};
+
 struct pool {
     struct store_conn *conn;
     int64_t now; /* wall, microseconds */
     unsigned takes;
+    bool ahead; /* many blocks will be taken: use a stock, which who undoes a step must put back as it was before */
+    struct pool_stock stock;
     struct {
         struct range range;
         bool open, dirty, fresh; /* fresh: not a row yet */
@@ -75,4 +84,6 @@ int pool_address_claim(struct pool *pool, const struct tenant_row *tenant, uint3
 int pool_address_free(struct pool *pool, const struct tenant_row *tenant, enum range_space space, uint32_t address);
 
 int pool_flush(struct pool *pool);
+/* Before the transaction is committed: what is left of the stock goes back into the table. */
+int pool_put_back(struct pool *pool);
 void pool_forget(struct pool *pool);

@@ -163,7 +163,7 @@ int router_make(struct write *w, const struct caller *c, struct tenant_row *tena
     if (r < 0) {
         return r;
     }
-    struct router_row row = {.tunnel_id = tenant->id, .router = *router};
+    struct router_row row = {.id = write_number(&w->router_ids), .tunnel_id = tenant->id, .router = *router};
     seal_preshared(w->service, &row);
     r = routers_insert(w->conn, &row, &w->service->columns, &row.id);
     sodium_memzero(&row.router.preshared_key, sizeof row.router.preshared_key);

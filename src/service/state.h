@@ -107,6 +107,11 @@ struct service {
 
 /* --- writes (write.c) --- */
 
+/* Numbers taken ahead for rows. */
+struct numbers {
+    int64_t next, end;
+};
+
 struct write {
     struct service *service;
     struct store_conn *conn;
@@ -115,7 +120,8 @@ struct write {
     const char *actor;
     struct change *changes; /* owned */
     size_t change_count, change_room;
-    int64_t more_tenants, more_routers; /* since write_begin() */
+    int64_t more_tenants, more_routers;    /* since write_begin() */
+    struct numbers tenant_ids, router_ids; /* see write_hasten() */
     bool on;
     uint64_t place;       /* after write_commit(): in the applying turn's queue */
     uint64_t first, last; /* after a commit: its revisions; 0: it has none */
@@ -124,6 +130,11 @@ struct write {
 int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem);
 /* Lets this thread write before the database is known to be the right one: it is finding that out. */
 void write_allow_early(bool allow);
+/* For many rows at once: they are inserted without waiting for each, if the database is one where that pays. Then any
+ * duplicate fails the whole with PROBLEM_STORE_AHEAD, and it has to be done again without this. */
+int write_hasten(struct write *w, uint64_t tenants, uint64_t routers, struct problem *ret_problem);
+/* The next one taken ahead; 0: none was. */
+int64_t write_number(struct numbers *numbers);
 /* `gone` may be NULL. -ENOMEM. */
 int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
                const struct key *gone);

@@ -82,7 +82,9 @@ int tenant_make(struct write *w, struct tenant *tenant, uint32_t routers, struct
         tenant->subnet = prefix_make(&first, length_of(block.size));
     }
     tenant->routers = routers;
-    struct tenant_row row = {.tenant = *tenant, .next_offset = own ? pool_subnet_start(&tenant->subnet) : 0};
+    struct tenant_row row = {.tenant = *tenant,
+                             .next_offset = own ? pool_subnet_start(&tenant->subnet) : 0,
+                             .id = write_number(&w->tenant_ids)};
     r = tenants_insert(w->conn, &row, &w->service->columns, &row.id);
     if (r == -EEXIST) {
         char id[UUID_TEXT_SIZE];

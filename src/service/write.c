@@ -36,6 +36,26 @@ int write_begin(struct service *s, const char *actor, struct write *ret_write, s
     return 0;
 }
 
+static int reserve(struct write *w, const char *table, uint64_t count, struct numbers *ret_numbers) {
+    int64_t first;
+    int r = store_reserve(w->conn, table, count, &first);
+    if (r == 0) {
+        *ret_numbers = (struct numbers){.next = first, .end = first + (int64_t)count};
+    }
+    return r == -ENOTSUP ? 0 : r;
+}
+
+int write_hasten(struct write *w, uint64_t tenants, uint64_t routers, struct problem *ret_problem) {
+    w->pool.ahead = true;
+    int r = reserve(w, "tenant_vpn_tunnels", tenants, &w->tenant_ids);
+    r = r < 0 ? r : reserve(w, "vpn_configurations", routers, &w->router_ids);
+    return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
+}
+
+int64_t write_number(struct numbers *numbers) {
+    return numbers->next < numbers->end ? numbers->next++ : 0;
+}
+
 int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
                const struct key *gone) {
     if (w->change_count == w->change_room) {
@@ -68,6 +88,7 @@ static void expect(struct service *s, bool more) {
 static int commit(struct write *w, bool aside, struct problem *ret_problem) {
     struct service *s = w->service;
     int r = pool_flush(&w->pool);
+    r = r < 0 ? r : pool_put_back(&w->pool);
     if (r == 0 && w->change_count) {
         r = changes_append(w->conn, w->changes, w->change_count, w->actor, &w->last);
         w->first = w->last + 1 - w->change_count;

@@ -8,6 +8,7 @@
  *   -EEXIST unique constraint (its name in driver_fault)   -EBUSY locked by another process   -EROFS read-only
  *   -ENOSPC disk full   -EBADMSG not a database, or damaged   -ENOTCONN away: not reached, or connection lost
  *   -EACCES refused: credentials, rights   -ENOENT no such place   -EPROTO reached, but of no use as it is
+ *   -ESTALE a statement that was sent ahead ran into a unique constraint: begin anew, and wait for each answer
  *   -EINPROGRESS of commit: unknown whether it was done
  *   -EAGAIN broken off in favour of somebody else; the same transaction may succeed now   -ENOMEM   -EIO anything else
  */
@@ -68,6 +69,9 @@ struct driver {
      * has done it. A failure then shows in a later call, in commit() at the latest, and is none that a caller could
      * tell apart from the failure of the whole. NULL: use start(). */
     int (*send)(struct driver_statement *statement, const struct value *values, size_t count);
+    /* Takes numbers for new rows of a table out of its sequence, so that they can be inserted with send(). NULL: there
+     * is no use in that. */
+    int (*reserve)(struct driver_conn *conn, const char *table, int64_t count, int64_t *ret_first);
     /* 1: a row is there; 0: no more; or -errno. */
     int (*next)(struct driver_statement *statement);
     void (*finish)(struct driver_statement *statement);

@@ -20,6 +20,7 @@
 
 #define PARAMETERS_MAX 40
 #define LINE_MAX 256 /* commands in line before they are brought to the server in any case */
+#define FLUSH_EVERY 16
 #define TEXT_SIZE 64 /* a number, a time, an address */
 #define NAME_SIZE 16 /* "s123", a statement's name with the server */
 #define XID_SIZE 24  /* a transaction's number */
@@ -39,7 +40,7 @@ enum {
 };
 
 struct waiting {
-    enum { WAITING_PREPARE, WAITING_RUN } kind;
+    enum { WAITING_PREPARE, WAITING_SENT, WAITING_RUN } kind;
     struct driver_statement *statement; /* NULL: gone meanwhile, or none */
 };
 
@@ -168,7 +169,7 @@ static int exchange(struct driver_conn *conn, PGresult **ret_last) {
         if (!good && failure == 0 && status != PGRES_PIPELINE_ABORTED) {
             failure = fault_of(conn, last);
             /* nobody can tell what an earlier statement ran into from the call that hears of it */
-            failure = failure == -EEXIST && i + 1 < conn->waiting ? -EIO : failure;
+            failure = failure == -EEXIST && conn->line[i].kind == WAITING_SENT ? -ESTALE : failure;
         }
         struct driver_statement *s = conn->line[i].statement;
         if (s && conn->line[i].kind == WAITING_PREPARE) {
@@ -464,7 +465,7 @@ static int bind_values(struct driver_statement *s, const struct value *values, s
     return 0;
 }
 
-static int put_statement(struct driver_statement *s, const struct value *values, size_t count) {
+static int put_statement(struct driver_statement *s, const struct value *values, size_t count, int kind) {
     struct driver_conn *conn = s->conn;
     struct bound bound;
     int r = make_room(conn);
@@ -474,12 +475,21 @@ static int put_statement(struct driver_statement *s, const struct value *values,
                  : put_in_line(conn,
                                PQsendQueryPrepared(conn->pg, s->name, s->parameters, bound.values, bound.sizes,
                                                    bound.formats, 1),
-                               WAITING_RUN, s);
+                               kind, s);
+}
+
+static int statement_send(struct driver_statement *s, const struct value *values, size_t count) {
+    struct driver_conn *conn = s->conn;
+    int r = put_statement(s, values, count, WAITING_SENT);
+    if (r == 0 && conn->waiting % FLUSH_EVERY == 0 && PQflush(conn->pg) < 0) {
+        r = fault_of(conn, NULL); /* the server works on these while we think of the next */
+    }
+    return r;
 }
 
 static int statement_start(struct driver_statement *s, const struct value *values, size_t count) {
     clear(s);
-    int r = put_statement(s, values, count);
+    int r = put_statement(s, values, count, WAITING_RUN);
     r = r < 0 ? r : exchange(s->conn, &s->result);
     if (r == 0) {
         s->row = -1;
@@ -498,6 +508,23 @@ static int statement_next(struct driver_statement *s) {
 
 static int64_t changed(struct driver_statement *s) {
     return s->result ? strtoll(PQcmdTuples(s->result), NULL, 10) : 0;
+}
+
+/* What others take from the sequence meanwhile they take before or behind ours: whoever writes has the lock. */
+static int reserve(struct driver_conn *conn, const char *table, int64_t count, int64_t *ret_first) {
+    char sql[256];
+    PGresult *result = NULL;
+    snprintf(sql, sizeof sql,
+             "SELECT (setval(s, nextval(s) + %" PRId64 ") - %" PRId64
+             ")::text FROM pg_get_serial_sequence('%s', 'id') s",
+             count - 1, count - 1, table);
+    int r = command(conn, sql);
+    r = r < 0 ? r : exchange(conn, &result);
+    if (r == 0) {
+        *ret_first = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    }
+    PQclear(result);
+    return r;
 }
 
 /* --- columns, in the protocol's binary form --- */
@@ -619,7 +646,8 @@ const struct driver driver_postgresql = {
     .prepare = statement_prepare,
     .free = statement_free,
     .start = statement_start,
-    .send = put_statement,
+    .send = statement_send,
+    .reserve = reserve,
     .next = statement_next,
     .finish = clear,
     .changed = changed,

@@ -74,7 +74,17 @@ int routers_insert(struct store_conn *conn, const struct router_row *row, const 
         value_number(router->lan_count),
         value_time(router->created_at),
         value_time(router->updated_at),
+        value_number(row->id),
     };
+    if (row->id) { /* reserved: nobody waits for this */
+        *ret_id = row->id;
+        return query_run(conn,
+                         "INSERT INTO vpn_configurations (tenant_id, tenant_vpn_tunnel_id, router_id, name, status, "
+                         "client_public_key, preshared_key_sealed, client_ip, hub_address, address6, server_ip, "
+                         "server_public_key, server_endpoint, server_port, lans, created_at, updated_at, id) "
+                         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+                         values, VALUE_COUNT(values), NULL);
+    }
     /* No error on a conflict: one would spoil the whole transaction in PostgreSQL. */
     int r = query_number(conn,
                          "INSERT INTO vpn_configurations (tenant_id, tenant_vpn_tunnel_id, router_id, name, status, "

@@ -276,6 +276,11 @@ void store_rollback(struct store_conn *conn) {
     }
 }
 
+int store_reserve(struct store_conn *conn, const char *table, uint64_t count, int64_t *ret_first) {
+    return conn->driver->reserve && count ? conn->driver->reserve(conn->conn, table, (int64_t)count, ret_first)
+                                          : -ENOTSUP;
+}
+
 int store_step_begin(struct store_conn *conn) {
     return query_run(conn, "SAVEPOINT step", NULL, 0, NULL);
 }
@@ -308,6 +313,9 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
                            "The database %s broke the change off in favour of another (%s); nothing was changed. Try "
                            "again.",
                            at, words);
+    case ESTALE:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AHEAD, NULL,
+                           "The database %s refused a duplicate; nothing was changed.", at);
     case EINPROGRESS:
         return problem_set(
             ret_problem, PROBLEM_UNAVAILABLE, "store-unknown", NULL,

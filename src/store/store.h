@@ -62,6 +62,11 @@ int store_step_begin(struct store_conn *conn);
 int store_step_keep(struct store_conn *conn);
 int store_step_undo(struct store_conn *conn);
 
+/* Numbers for rows that will be inserted without waiting for each; such an insert that meets a duplicate spoils the
+ * whole transaction: PROBLEM_STORE_AHEAD, and it has to be done again without. -ENOTSUP: this database gains nothing by
+ * it. */
+int store_reserve(struct store_conn *conn, const char *table, uint64_t count, int64_t *ret_first);
+
 /* The last failure in words. Returns the errno of the problem's kind. */
 int store_problem(const struct store_conn *conn, int error, struct problem *ret_problem);
 /* Name of the constraint after -EEXIST: "vpn_configurations_client_public_key_key". */

@@ -51,7 +51,17 @@ int tenants_insert(struct store_conn *conn, const struct tenant_row *row, const 
         value_count(row->next_offset),
         value_time(t->created_at),
         value_time(t->updated_at),
+        value_number(row->id),
     };
+    if (row->id) { /* reserved: nobody waits for this */
+        *ret_id = row->id;
+        return query_run(conn,
+                         "INSERT INTO tenant_vpn_tunnels (tenant_id, name, addressing, server_public_key, server_ip, "
+                         "subnet_cidr, status, egress, limit_bits_per_second, limit_packets_per_second, limit_routers, "
+                         "routers, next_offset, created_at, updated_at, id) "
+                         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                         values, VALUE_COUNT(values), NULL);
+    }
     /* No error on a conflict: one would spoil the whole transaction in PostgreSQL. */
     int r = query_number(conn,
                          "INSERT INTO tenant_vpn_tunnels (tenant_id, name, addressing, server_public_key, server_ip, "

@@ -51,6 +51,7 @@ int gateway_setup(void **state) {
         .usage_s = 3600,
     };
     memset(g->config.private_key.bytes, 0x41, KEY_SIZE);
+    memset(g->config.identity.bytes, 0x42, sizeof g->config.identity.bytes); /* it comes back after a kill */
     open_service(g);
     *state = g;
     return 0;
@@ -104,6 +105,10 @@ struct router_made make_router(struct gateway *g, const struct tenant *tenant, c
     return made;
 }
 
+bool gateway_is_file(const struct gateway *g) {
+    return strncmp(g->url, "sqlite:", 7) == 0;
+}
+
 int64_t gateway_number(struct gateway *g, const char *sql) {
     int64_t number = 0;
     turn_wait(&g->service->writing, turn_take(&g->service->writing));
@@ -111,6 +116,13 @@ int64_t gateway_number(struct gateway *g, const char *sql) {
     turn_end(&g->service->writing);
     assert_true(r == 0 || r == -ENOENT); /* a statement that changes something has no row */
     return number;
+}
+
+int64_t gateway_writes(struct gateway *g) {
+    return gateway_number(g, gateway_is_file(g)
+                                 ? "SELECT total_changes()"
+                                 : "SELECT CAST((SELECT SUM(xmin::text::bigint) FROM vpn_configurations) + "
+                                   "(SELECT SUM(xmin::text::bigint) FROM tenant_vpn_tunnels) AS BIGINT)");
 }
 
 #define PAGE 500

@@ -35,6 +35,10 @@ struct ip_addr ip_of(const char *text);
 struct tenant make_tenant(struct gateway *g, const char *name, enum addressing addressing, const char *subnet);
 /* With a key pair made by the service. */
 struct router_made make_router(struct gateway *g, const struct tenant *tenant, const char *name, const char *address);
+/* Whether its database is a file of SQLite's. */
+bool gateway_is_file(const struct gateway *g);
+/* A number that changes with whatever is written of tenants and routers. */
+int64_t gateway_writes(struct gateway *g);
 /* One number out of the database, by the service's own writer and in its turn. */
 int64_t gateway_number(struct gateway *g, const char *sql);
 /* Whether the data plane holds exactly what the store says. */

@@ -180,7 +180,8 @@ static void old_answers_are_swept(void **state) {
     struct problem p;
     assert_int_equal(service_idempotency_put(g->service, &gateway_admin, "old", hash, 201, "x", 1, &p), 0);
     assert_int_equal(service_idempotency_put(g->service, &gateway_admin, "new", hash, 201, "x", 1, &p), 0);
-    (void)gateway_number(g, "UPDATE vpn_answers SET created_at = '2020-01-01T00:00:00.000000Z' WHERE rowid = 1");
+    (void)gateway_number(g, "UPDATE vpn_answers SET created_at = '2020-01-01T00:00:00.000000Z' WHERE created_at = "
+                            "(SELECT MIN(created_at) FROM vpn_answers)");
     char *body;
     size_t size;
     int status;
