@@ -156,7 +156,9 @@ static int load(struct service *s, const char *generation) {
     }
     store_reader_put(s->store, conn);
     free(rows);
+    pthread_mutex_lock(&s->usage->mutex);
     s->usage->loaded = r == 0;
+    pthread_mutex_unlock(&s->usage->mutex);
     return r;
 }
 
@@ -175,7 +177,7 @@ static int read_plane(struct service *s, char generation[GENERATION_SIZE], int64
     r = r < 0 ? r : s->ops->each_peer(s->watch, other ? 0 : usage->since, sample_add, &samples, &mark);
     pthread_mutex_unlock(&s->watch_mutex);
     snprintf(generation, GENERATION_SIZE, "%" PRIx64, state.generation);
-    if (r == 0 && !usage->loaded) {
+    if (r == 0 && !usage->loaded) { /* written by this thread alone */
         r = load(s, generation);
         usage->generation = r < 0 ? usage->generation : state.generation;
     } else if (r == 0 && other) {
@@ -368,12 +370,24 @@ bool usage_fill_tenants(struct service *s, uint64_t mark, struct tenant_row *row
 
 uint64_t usage_connected(struct service *s) {
     pthread_mutex_lock(&s->usage->mutex);
-    uint64_t connected = s->usage->lives.connected;
+    uint64_t connected = s->usage->loaded ? s->usage->lives.connected : s->usage->held;
     pthread_mutex_unlock(&s->usage->mutex);
     return connected;
 }
 
 /* --- open, close --- */
+
+/* The sessions themselves are read with the first reading of the data plane, which says whether they still stand. */
+static int count_held(struct service *s) {
+    struct store_conn *conn;
+    struct problem problem;
+    int r = store_reader_take(s->store, &conn, &problem);
+    if (r == 0) {
+        r = sessions_count_held(conn, s->self.id, &s->usage->held);
+        store_reader_put(s->store, conn);
+    }
+    return r;
+}
 
 int usage_open(struct service *s) {
     pthread_condattr_t monotonic;
@@ -388,13 +402,7 @@ int usage_open(struct service *s) {
     pthread_cond_init(&s->usage->told, &monotonic);
     pthread_condattr_destroy(&monotonic);
     live_open(&s->usage->lives);
-    if (s->state.up) {
-        char generation[GENERATION_SIZE];
-        snprintf(generation, sizeof generation, "%" PRIx64, s->state.generation);
-        s->usage->generation = s->state.generation;
-        return load(s, generation);
-    }
-    return 0;
+    return count_held(s);
 }
 
 void usage_close(struct service *s) {

@@ -123,6 +123,16 @@ int sessions_end(struct store_conn *conn, int64_t row_id, int64_t tunnel_id) {
                              values, 1, NULL);
 }
 
+int sessions_count_held(struct store_conn *conn, int64_t gateway_id, uint64_t *ret_count) {
+    const struct value value = value_number(gateway_id);
+    int64_t count = 0;
+    int r = query_number(conn, "SELECT COUNT(*) FROM vpn_configurations WHERE gateway_id = $1", &value, 1, &count);
+    if (r == 0) {
+        *ret_count = (uint64_t)count;
+    }
+    return r;
+}
+
 int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t after, size_t limit,
                        struct session_row *ret_rows, size_t *ret_count) {
     const struct value values[] = {value_number(gateway_id), value_number(after), value_number((int64_t)limit)};

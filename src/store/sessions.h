@@ -43,6 +43,7 @@ int sessions_restart_counting(struct store_conn *conn, int64_t row_id, int64_t t
 /* Nobody holds a session of this router (or, with row_id 0, of this tenant's) any more; its tenant counts them no
  * longer. */
 int sessions_end(struct store_conn *conn, int64_t row_id, int64_t tunnel_id);
+int sessions_count_held(struct store_conn *conn, int64_t gateway_id, uint64_t *ret_count);
 /* Up to `limit` of those that a gateway holds, after row `after`. */
 int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t after, size_t limit,
                        struct session_row *ret_rows, size_t *ret_count);

@@ -300,6 +300,9 @@ static void sessions_are_held_until_they_end(void **state) {
     }
     assert_int_equal(sessions_list_held(d->conn, HERE, ids[0], 4, held, &count), 0);
     assert_int_equal(count, 2);
+    uint64_t all = 0;
+    assert_int_equal(sessions_count_held(d->conn, HERE, &all), 0);
+    assert_int_equal(all, 3);
     assert_int_equal(held[0].id, ids[1]);
     assert_int_equal(sessions_end(d->conn, ids[1], 0), 0);
     assert_int_equal(sessions_end(d->conn, ids[1], 0), 0); /* once is enough */
