@@ -104,6 +104,19 @@ static bool is_ours(const struct link_state *state) {
            (state->alias[size] == '\0' || state->alias[size] == ':');
 }
 
+int kernel_mend_mark(struct kernel *k, unsigned *touched) {
+    struct link_state state = {0};
+    int rc = look_up(k->interface_name, &state);
+    if (rc == 0 && state.index != k->ifindex) {
+        rc = -ENODEV;
+    }
+    if (rc == 0 && !is_ours(&state)) {
+        rc = mark(k->interface_name, k->generation);
+        ++*touched;
+    }
+    return rc;
+}
+
 /* 0: it has none yet, as after an adoption. */
 static uint64_t generation_of(const struct link_state *state) {
     const char *digits = strchr(state->alias, ':');
@@ -344,7 +357,7 @@ static int kernel_each_counter(struct backend *b, backend_counter_fn *fn, void *
 /* Whether the interface is still the one that was set up. Under the mutex. */
 static bool still_there(struct kernel *k) {
     struct link_state state = {0};
-    if (k->up && (look_up(k->interface_name, &state) < 0 || state.index != k->ifindex || !is_ours(&state))) {
+    if (k->up && (look_up(k->interface_name, &state) < 0 || state.index != k->ifindex)) {
         k->up = false;
     }
     return k->up;

@@ -68,6 +68,8 @@ struct backend {
 int kernel_away(struct kernel *k, struct problem *ret_problem);
 /* The same for a failure of netlink; its errno stays the result unless it means that the interface is gone. */
 int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem);
+/* The mark by which the next run knows the interface. -ENODEV: it is another one, or gone. Under the mutex. */
+int kernel_mend_mark(struct kernel *k, unsigned *touched);
 /* Takes back a fresh interface. Under the mutex. */
 void kernel_undo(struct kernel *k);
 

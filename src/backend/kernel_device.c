@@ -68,7 +68,11 @@ static int mend_wireguard(struct backend *b, const struct desired_device *device
 static int mend(struct backend *b, const struct desired_device *device, unsigned *touched, struct problem *problem) {
     struct kernel *k = b->kernel;
     unsigned on_host = 0;
-    int rc = isolate_set_hub(k->isolate, device->hub_addresses, device->hub_address_count, touched);
+    int rc = kernel_mend_mark(k, touched);
+    if (rc < 0) {
+        return kernel_refused(k, rc, "mark", problem);
+    }
+    rc = isolate_set_hub(k->isolate, device->hub_addresses, device->hub_address_count, touched);
     if (rc < 0) {
         return kernel_refused(k, rc, "tell the programs the hub of", problem);
     }

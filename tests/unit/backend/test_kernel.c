@@ -763,6 +763,18 @@ static void an_interface_that_was_deleted_is_made_anew(void **state) {
     assert_true(holds(1, "10.0.1.1/32"));
 }
 
+static void a_mark_that_was_wiped_is_put_back(void **state) {
+    unsigned touched;
+    (void)state;
+    char alias[sizeof fake_host.alias];
+    memcpy(alias, fake_host.alias, sizeof alias);
+    fake_host.alias[0] = '\0';
+    assert_true(look().up);
+    assert_int_equal(set_device(&touched), 0);
+    assert_int_equal(touched, 1);
+    assert_string_equal(fake_host.alias, alias);
+}
+
 static void another_port_or_key_is_noticed(void **state) {
     unsigned touched;
     (void)state;
@@ -812,6 +824,7 @@ int main(void) {
         CASE(changes_of_our_own_during_a_dump_ring_no_alarm),
         CASE(both_connections_know_what_was_set_through_one),
         CASE(an_interface_that_was_deleted_is_made_anew),
+        CASE(a_mark_that_was_wiped_is_put_back),
         CASE(another_port_or_key_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
