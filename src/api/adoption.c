@@ -19,6 +19,7 @@ struct adoption_body {
     struct uuid tenant_id;
     const char *interface;
     const json_t *peers;
+    const json_t *names;
     struct key server_public_key;
     const char *server_address;
     bool any_key, dry_run, skip_conflicts, take_over;
@@ -30,6 +31,7 @@ static const struct field body_fields[] = {
     {"tenant_id", FIELD_UUID, AT(tenant_id)},
     {"interface", FIELD_TEXT, AT(interface)},
     {"peers", FIELD_ARRAY, AT(peers), .most = PEERS_MAX},
+    {"names", FIELD_ARRAY, AT(names), .most = PEERS_MAX},
     {"server_public_key", FIELD_KEY, AT(server_public_key)},
     {"server_address", FIELD_TEXT, AT(server_address)},
     {"any_key", FIELD_BOOL, AT(any_key)},
@@ -93,6 +95,9 @@ static int check_body(const struct adoption_body *b, struct problem *p) {
         return refuse(p, "interface-or-peers", "peers",
                       "Give either peers, or interface, from which the gateway reads them.");
     }
+    if (b->names && !b->interface) {
+        return refuse(p, "names-of-nothing", "names", "Only an interface's peers are named here; peers have a name.");
+    }
     if (b->take_over && !b->interface) {
         return refuse(p, "nothing-to-take-over", "take_over", "Only an interface can be taken over; give interface.");
     }
@@ -140,6 +145,58 @@ static int read_peer(struct adopting *a, size_t at, const json_t *object, struct
         memcpy(peer->name, body.name ? body.name : "", body.name ? strlen(body.name) + 1 : 1);
     }
     sodium_memzero(&body, sizeof body);
+    return error;
+}
+
+static int check_name(const char *name, struct problem *p) {
+    const char *fault = name_fault(name);
+    return fault ? problem_set(p, PROBLEM_INVALID, "bad-name", "name", "The name %s.", fault) : 0;
+}
+
+static int by_key(const void *a, const void *b) {
+    const struct adoption_peer *const *left = a, *const *right = b;
+    return memcmp((*left)->public_key.bytes, (*right)->public_key.bytes, KEY_SIZE); /* public: need not take its time */
+}
+
+struct name_body {
+    struct key public_key;
+    const char *name;
+};
+
+/* An interface knows no names; those of peers that it does not have count for nothing. */
+static int read_names(struct adopting *a, struct problem *p) {
+    static const struct field fields[] = {
+        {"public_key", FIELD_KEY, true, offsetof(struct name_body, public_key)},
+        {"name", FIELD_TEXT, true, offsetof(struct name_body, name)},
+    };
+    size_t count = a->adoption.count, i;
+    const json_t *item;
+    int error = 0;
+    struct adoption_peer **sorted = calloc(count + 1, sizeof *sorted);
+    if (!sorted) {
+        return problem_set(p, PROBLEM_UNAVAILABLE, "out-of-memory", NULL, "Out of memory; try again.");
+    }
+    for (i = 0; i < count; i++) {
+        sorted[i] = &a->adoption.peers[i];
+    }
+    qsort(sorted, count, sizeof *sorted, by_key);
+    json_array_foreach(a->body.names, i, item) {
+        struct name_body body = {0};
+        error = field_read_object(item, fields, 2, &body, p);
+        error = error < 0 ? error : check_name(body.name, p);
+        if (error < 0) {
+            char name[32];
+            snprintf(name, sizeof name, "names[%zu]", i);
+            problem_within(p, name);
+            break;
+        }
+        const struct adoption_peer sought = {.public_key = body.public_key}, *key = &sought;
+        struct adoption_peer **found = bsearch(&key, sorted, count, sizeof *sorted, by_key);
+        if (found) {
+            snprintf((*found)->name, sizeof(*found)->name, "%s", body.name);
+        }
+    }
+    free(sorted);
     return error;
 }
 
@@ -196,6 +253,10 @@ static int read_interface(struct adopting *a, struct problem *p) {
         if (a->foreign->addresses[i].addr.family == AF_INET) {
             a->adoption.server_address = a->foreign->addresses[i];
         }
+    }
+    error = read_names(a, p);
+    if (error < 0) {
+        return error;
     }
     return a->body.take_over ? service_take_over_check(r->service, &r->caller, a->body.interface, a->foreign, p) : 0;
 }

@@ -390,9 +390,9 @@ static const char *misplaced(const struct cli *cli, bool server) {
 }
 
 static enum cli_exit import_from_server(struct cli *cli) {
-    bool live = cli_flag(cli, "interface");
-    if (live == (cli->argument_count == 1)) {
-        cli_error(live ? "give a file or --interface, not both" : "say what to import: a file, or --interface NAME");
+    bool live = cli_flag(cli, "interface"), has_file = cli->argument_count == 1;
+    if (!live && !has_file) {
+        cli_error("say what to import: a file, or --interface NAME");
         return CLI_USAGE;
     }
     if (!cli_flag(cli, "tenant")) {
@@ -403,14 +403,14 @@ static enum cli_exit import_from_server(struct cli *cli) {
         cli_error("--adopt takes over a live interface; it goes with --interface");
         return CLI_USAGE;
     }
-    FILE *file = live ? NULL : source_open(cli->arguments[0]);
-    if (!live && !file) {
+    FILE *file = has_file ? source_open(cli->arguments[0]) : NULL;
+    if (has_file && !file) {
         return CLI_REFUSED;
     }
     if (file) {
         rewind(file);
     }
-    enum cli_exit done = import_server(cli, file, live ? NULL : cli->arguments[0]);
+    enum cli_exit done = import_server(cli, file, has_file ? cli->arguments[0] : NULL);
     if (file) {
         fclose(file);
     }
@@ -436,8 +436,8 @@ static const struct cli_option import_options[] = {
     {"configs", 0, "FOLDER",
      "where to write configurations of routers without a public key of their own, one file each", CLI_VALUE_FILE, NULL},
     {"check", 0, NULL, "lists: check the file's form and change nothing", CLI_VALUE_FREE, NULL},
-    {"interface", 0, "NAME", "a live WireGuard interface of the gateway's host instead of a file", CLI_VALUE_FREE,
-     NULL},
+    {"interface", 0, "NAME", "a live WireGuard interface of the gateway's host; a FILE then only names its peers",
+     CLI_VALUE_FREE, NULL},
     {"tenant", 0, "TENANT", "server: whose routers the peers become; made if there is none of that name",
      CLI_VALUE_TENANT, NULL},
     {"dry-run", 0, NULL, "server: list what would happen, a line a peer, and change nothing", CLI_VALUE_FREE, NULL},
@@ -466,7 +466,8 @@ const struct cli_command import_commands[] = {
      "already "
      "is recognized and left alone. FILE \"-\" is standard input.\n\n"
      "From a WireGuard server: its wg0.conf (wg-quick's, or that of a container: linuxserver/wireguard, wg-easy), or "
-     "with --interface the live interface. Its peers become routers of one tenant with their keys and addresses: the "
+     "with --interface the live interface (a FILE then only gives names). Its peers become routers of one tenant with "
+     "their keys and addresses: the "
      "/32 among the AllowedIPs is the address, the others are LANs; comments name them. A conflict stops everything "
      "before anything is made. Routers go on without being touched if the gateway has the server's key, address and "
      "port: \"sallyport init --from-interface wg0\" makes it so.\n\n"

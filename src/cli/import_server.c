@@ -18,7 +18,8 @@
 struct importing {
     struct cli *cli;
     const char *file_name;
-    struct wgconf *conf; /* owned; NULL: a live interface */
+    bool live;           /* peers of an interface; the file, if there is one, only names them */
+    struct wgconf *conf; /* owned; NULL: no file */
     json_t *body;        /* owned */
 };
 
@@ -43,6 +44,20 @@ static json_t *peer_body(const struct wgconf_peer *peer) {
     }
     sodium_memzero(key, sizeof key);
     return body;
+}
+
+/* A live interface knows no names: those that its file gives. */
+static void body_names(struct importing *im) {
+    char key[KEY_BASE64_SIZE];
+    json_t *names = json_array();
+    for (size_t i = 0; i < im->conf->peer_count; i++) {
+        const struct wgconf_peer *peer = &im->conf->peers[i];
+        if (peer->name[0]) {
+            json_array_append_new(names, json_pack("{s:s, s:s}", "public_key", key_to_base64(&peer->public_key, key),
+                                                   "name", peer->name));
+        }
+    }
+    json_object_set_new(im->body, "names", names);
 }
 
 static void body_peers(struct importing *im) {
@@ -117,10 +132,13 @@ static int body_make(struct importing *im) {
             json_object_set_new(im->body, flags[i].field, json_true());
         }
     }
-    if (im->conf) {
+    if (!im->live) {
         body_peers(im);
     } else {
         json_object_set_new(im->body, "interface", json_string(cli_value(im->cli, "interface")));
+    }
+    if (im->live && im->conf) {
+        body_names(im);
     }
     return body_tenant(im);
 }
@@ -148,7 +166,7 @@ static void say_key(const struct importing *im) {
         return;
     }
     fprintf(stderr, "The gateway has no tenants yet, so its key can still be replaced:\n  systemctl stop sallyportd\n");
-    if (im->conf) {
+    if (!im->live) {
         fprintf(stderr, "  (umask 077; sed -n 's/^ *PrivateKey *= *//p' %s >" KEY_FILE ")\n", im->file_name);
     } else {
         fprintf(stderr, "  (umask 077; wg show %s private-key >" KEY_FILE ")\n", cli_value(im->cli, "interface"));
@@ -159,7 +177,7 @@ static void say_key(const struct importing *im) {
 
 /* The line of the file that an item of the answer stands for; 0: none. */
 static unsigned line_of(const struct importing *im, size_t at) {
-    return im->conf && at < im->conf->peer_count ? im->conf->peers[at].line : 0;
+    return !im->live && at < im->conf->peer_count ? im->conf->peers[at].line : 0;
 }
 
 static void conflict_print(const struct importing *im, size_t at, const json_t *item) {
@@ -289,7 +307,7 @@ static enum cli_exit request_send(struct importing *im) {
 }
 
 enum cli_exit import_server(struct cli *cli, FILE *file, const char *file_name) {
-    struct importing im = {.cli = cli, .file_name = file_name};
+    struct importing im = {.cli = cli, .file_name = file_name, .live = cli_flag(cli, "interface")};
     struct buf fault = {0};
     enum cli_exit done = CLI_REFUSED;
     int error = file ? wgconf_read(file, &im.conf, &fault) : 0;

@@ -5,5 +5,5 @@
 
 #include "cli/cli.h"
 
-/* `file` NULL: of the interface that --interface names. */
+/* `file` may be NULL with --interface; with it, it only names the interface's peers. */
 enum cli_exit import_server(struct cli *cli, FILE *file, const char *file_name);

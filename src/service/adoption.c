@@ -421,9 +421,46 @@ int service_take_over_check(struct service *s, const struct caller *c, const cha
     return 0;
 }
 
+/* Every tenant and its routers into the data plane, compared with nothing. */
+static void apply_all(struct service *s) {
+    struct tenants_filter all = {0};
+    struct tenant_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = PLANE_BATCH;
+    int64_t after = 0;
+    while (rows && count == PLANE_BATCH) {
+        struct store_conn *conn = NULL;
+        struct problem problem = {0};
+        if (store_reader_take(s->store, &conn, &problem) < 0) {
+            break;
+        }
+        int r = tenants_list(conn, &all, after, PLANE_BATCH, rows, &count);
+        store_reader_put(s->store, conn);
+        plane_enter(s, turn_take(&s->applying));
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            after = rows[i].id;
+            apply(s, &rows[i], true);
+        }
+        plane_leave(s);
+        count = r < 0 ? 0 : count;
+    }
+    free(rows);
+}
+
 int service_take_over(struct service *s, const struct caller *c, const char *interface_name,
                       struct problem *ret_problem) {
+    bool kernel = strcmp(s->ops->name, "kernel") == 0;
+    struct problem problem = {0};
     int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : foreign_take_over(interface_name, strcmp(s->ops->name, "kernel") == 0, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    /* A comparison begins with the guards, which let nothing pass that they do not know yet. So the routers go first,
+     * while none runs: what they are saying to each other is not interrupted. */
+    pthread_mutex_lock(&s->reconcile_mutex);
+    r = foreign_take_over(interface_name, kernel, ret_problem);
+    if (r == 0 && kernel && plane_revive(s, &problem) == 0) {
+        apply_all(s);
+    }
+    pthread_mutex_unlock(&s->reconcile_mutex);
     return r < 0 ? r : reconcile_run(s, ret_problem);
 }

@@ -533,6 +533,7 @@ static void an_adoption_says_what_it_wants(void **state) {
     check_field("interface-or-peers", "peers", "/v1/adoption", "{\"tenant_id\":\"" ID "\"}");
     check_field("nothing-to-take-over", "take_over", "/v1/adoption",
                 "{\"tenant_id\":\"" ID "\",\"peers\":[],\"take_over\":true}");
+    check_field("names-of-nothing", "names", "/v1/adoption", "{\"tenant_id\":\"" ID "\",\"peers\":[],\"names\":[]}");
     check_field("wrong-form", "server_address", "/v1/adoption",
                 "{\"tenant_id\":\"" ID "\",\"peers\":[],\"server_address\":\"ten\"}");
     check_field("unknown-field", "peers[0].mtu", "/v1/adoption", "{\"tenant_id\":\"" ID "\",\"peers\":[{\"mtu\":1}]}");
