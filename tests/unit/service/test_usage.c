@@ -328,7 +328,10 @@ static void a_session_belongs_to_the_greatest_timestamp(void **state) {
     assert_string_equal(router.gateway, g->service->self.name);
     /* Another gateway has it since, and we hear of it; its clock is an hour behind. */
     (void)gateway_number(
-        g, "UPDATE vpn_configurations SET gateway_id = 999, handshake_stamp = x'000000000000000000ffffff'");
+        g, gateway_is_file(g)
+               ? "UPDATE vpn_configurations SET gateway_id = 999, handshake_stamp = x'000000000000000000ffffff'"
+               : "UPDATE vpn_configurations SET gateway_id = 999, "
+                 "handshake_stamp = decode('000000000000000000ffffff', 'hex')");
     usage_moved(g->service, &made.router.public_key);
     session(g, &made.router, 2, 2, now - 5 * USEC_PER_SEC);
     assert_int_equal(written(g, "gateway_id"), 999);
