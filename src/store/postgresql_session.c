@@ -199,7 +199,16 @@ static int check_server(PGconn *pg, struct driver_fault *ret_fault) {
  * asked once more, without a user's name. */
 static int why_not(PGconn *pg, const char *url, struct driver_fault *ret_fault) {
     keep_words(ret_fault, PQerrorMessage(pg));
-    return PQping(url) == PQPING_OK ? -EACCES : -ENOTCONN;
+    switch (PQping(url)) {
+    case PQPING_OK:
+        return -EACCES;
+    case PQPING_NO_ATTEMPT: /* a parameter that makes no sense */
+        return -EPROTO;
+    case PQPING_REJECT:
+    case PQPING_NO_RESPONSE:
+        return -ENOTCONN;
+    }
+    return -ENOTCONN;
 }
 
 int session_open(const char *where, const struct driver_options *options, PGconn **ret_pg,

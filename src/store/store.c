@@ -255,7 +255,13 @@ int store_await(struct store *store, unsigned ms) {
 
 int store_begin(struct store_conn *conn, bool write) {
     int r = conn_revive(conn);
-    r = r < 0 ? r : conn->driver->begin(conn->conn, write);
+    if (r == 0) {
+        r = conn->driver->begin(conn->conn, write);
+        if (r == -ENOTCONN) { /* only now it turns out that the connection was lost */
+            r = conn_revive(conn);
+            r = r < 0 ? r : conn->driver->begin(conn->conn, write);
+        }
+    }
     conn->in_transaction = r == 0;
     return r;
 }

@@ -101,6 +101,5 @@ def main():
         print("not written to bench.json: its figures are those of 100,000 tenants")
 
 
-
 if __name__ == "__main__":
     main()

@@ -1,0 +1,241 @@
+/* What only a server does: it goes away in the middle, others write at the same time, answers come late. */
+#include "database.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "schema.h"
+#include "store/away.h"
+#include "store/postgresql_session.h"
+#include "store/settings.h"
+
+/* Ends every session of the tests' database but the one that asks. */
+static void end_sessions(const struct database *d) {
+    schema_sql(d->url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND "
+                       "pid <> pg_backend_pid()");
+}
+
+static void passwords_are_not_described(void **state) {
+    static const char *const urls[] = {
+        "//user:hunter2@host:5433/name",
+        "///name?user=user&password=hunter2&host=host",
+        "//user:hunter2@/name?host=/run/postgresql",
+        "//user:hunter2%zz@host/name",
+        "//user:hunter2@host:port:port/",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        char text[256];
+        struct problem problem = {0};
+        struct store *store = NULL;
+        char url[256];
+        session_describe(urls[i], text, sizeof text);
+        assert_null(strstr(text, "hunter2"));
+        snprintf(url, sizeof url, "postgresql:%s", urls[i]);
+        if (i >= 3) { /* malformed: libpq's own words would repeat it */
+            assert_true(store_open(url, NULL, &store, &problem) < 0);
+            assert_string_equal(problem.type, "store-unusable");
+            assert_null(strstr(problem.detail, "hunter2"));
+        }
+    }
+    char text[256];
+    session_describe("//user:hunter2@host:5433/name", text, sizeof text);
+    assert_string_equal(text, "postgresql://user@host:5433/name");
+}
+
+static void unknown_schemes_are_not_repeated_whole(void **state) {
+    struct store *store = NULL;
+    struct problem problem = {0};
+    (void)state;
+    assert_true(store_open("mysql://user:hunter2@host/name", NULL, &store, &problem) < 0);
+    assert_string_equal(problem.type, "store-url");
+    assert_null(strstr(problem.detail, "hunter2"));
+}
+
+static void a_connection_lost_between_transactions_is_opened_again(void **state) {
+    struct database *d = *state;
+    struct store_conn *reader;
+    struct problem problem;
+    char value[16];
+    assert_int_equal(store_reader_take(d->store, &reader, &problem), 0);
+    assert_int_equal(settings_set(d->conn, "a", "1"), 0);
+    end_sessions(d);
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(settings_set(d->conn, "b", "1"), 0);
+    assert_int_equal(store_commit(d->conn), 0);
+    assert_int_equal(settings_get(reader, "b", value, sizeof value), 0);
+    store_reader_put(d->store, reader);
+}
+
+static void a_connection_lost_in_a_transaction_undoes_it(void **state) {
+    struct database *d = *state;
+    struct problem problem = {0};
+    char value[16];
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(settings_set(d->conn, "a", "1"), 0);
+    end_sessions(d);
+    int r = store_commit(d->conn);
+    assert_int_equal(r, -ENOTCONN);
+    (void)store_problem(d->conn, r, &problem);
+    assert_string_equal(problem.type, PROBLEM_STORE_AWAY);
+    assert_int_equal(settings_get(d->conn, "a", value, sizeof value), -ENOENT);
+    assert_int_equal(settings_set(d->conn, "a", "2"), 0);
+}
+
+static void what_was_sent_ahead_fails_at_the_end(void **state) {
+    struct database *d = *state;
+    char value[16];
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(settings_set(d->conn, "a", "1"), 0);
+    assert_int_equal(query_run(d->conn, "INSERT INTO vpn_settings (name, value) VALUES ('a', '2')", NULL, 0, NULL), 0);
+    assert_int_equal(store_commit(d->conn), -ESTALE);
+    assert_int_equal(settings_get(d->conn, "a", value, sizeof value), -ENOENT);
+    assert_int_equal(settings_set(d->conn, "a", "3"), 0); /* and the connection is as good as before */
+}
+
+static void a_statement_that_failed_can_be_used_again(void **state) {
+    struct database *d = *state;
+    static const char sql[] = "SELECT COUNT(*) FROM late";
+    int64_t number = 0;
+    assert_int_equal(query_number(d->conn, sql, NULL, 0, &number), -EIO);
+    schema_sql(d->url, "CREATE TABLE late (id bigint)");
+    assert_int_equal(query_number(d->conn, sql, NULL, 0, &number), 0);
+}
+
+static void reserved_numbers_are_nobody_elses(void **state) {
+    struct database *d = *state;
+    int64_t first = 0, again = 0;
+    assert_int_equal(store_reserve(d->conn, "tenant_vpn_tunnels", 10, &first), 0);
+    assert_int_equal(store_reserve(d->conn, "tenant_vpn_tunnels", 1, &again), 0);
+    assert_int_equal(again, first + 10);
+    struct tenant_row row = add_tenant(d, 1, ADDRESSING_UNIQUE);
+    assert_int_equal(row.id, again + 1);
+}
+
+/* --- two writers --- */
+
+struct racer {
+    const char *url;
+    int error;
+};
+
+/* Reads and writes a number in one transaction, as an allocation does. */
+static void *count_up(void *context) {
+    struct racer *racer = context;
+    struct store *store = NULL;
+    struct problem problem;
+    racer->error = store_open(racer->url, NULL, &store, &problem);
+    for (int i = 0; racer->error == 0 && i < 100; i++) {
+        struct store_conn *conn = store_writer(store);
+        char value[16] = "0", next[16];
+        int r = store_begin(conn, true);
+        int found = r < 0 ? r : settings_get(conn, "count", value, sizeof value);
+        snprintf(next, sizeof next, "%d", atoi(value) + 1);
+        r = found < 0 && found != -ENOENT ? found : settings_set(conn, "count", next);
+        racer->error = r < 0 ? r : store_commit(conn);
+    }
+    store_close(store);
+    return NULL;
+}
+
+static void writers_of_several_processes_take_turns(void **state) {
+    struct database *d = *state;
+    struct racer racers[4];
+    pthread_t threads[4];
+    char value[16];
+    for (int i = 0; i < 4; i++) {
+        racers[i] = (struct racer){.url = d->url};
+        assert_int_equal(pthread_create(&threads[i], NULL, count_up, &racers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(racers[i].error, 0);
+    }
+    assert_int_equal(settings_get(d->conn, "count", value, sizeof value), 0);
+    assert_int_equal(atoi(value), 400);
+}
+
+static void a_writer_waits_no_longer_than_it_may(void **state) {
+    struct database *d = *state;
+    static const struct store_options hasty = {.busy_ms = 100};
+    struct store *other = NULL;
+    struct problem problem = {0};
+    assert_int_equal(store_open(d->url, &hasty, &other, &problem), 0);
+    assert_int_equal(store_begin(d->conn, true), 0);
+    int r = store_begin(store_writer(other), true);
+    assert_int_equal(r, -EBUSY);
+    (void)store_problem(store_writer(other), r, &problem);
+    assert_string_equal(problem.type, "store-locked");
+    store_rollback(d->conn);
+    assert_int_equal(store_begin(store_writer(other), true), 0);
+    store_rollback(store_writer(other));
+    store_close(other);
+}
+
+/* --- what became of a commit --- */
+
+static void outcome_of(struct database *d, bool commit, int expected) {
+    const char *where = strchr(d->url, ':') + 1;
+    char transaction[24];
+    struct query query;
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(query_begin(d->conn, "SELECT pg_current_xact_id()::text", NULL, 0, &query), 0);
+    assert_int_equal(query_next(&query), 1);
+    query_copy(&query, 0, transaction, sizeof transaction);
+    query_end(&query);
+    assert_int_equal(settings_set(d->conn, "a", "1"), 0);
+    if (commit) {
+        assert_int_equal(store_commit(d->conn), 0);
+    } else {
+        store_rollback(d->conn);
+    }
+    assert_int_equal(session_outcome(where, transaction), expected);
+}
+
+static void the_server_knows_what_became_of_a_transaction(void **state) {
+    outcome_of(*state, true, 0);
+    outcome_of(*state, false, -ENOTCONN);
+}
+
+/* --- away --- */
+
+static void one_asks_at_a_time_and_pauses_grow(void **state) {
+    struct away away;
+    struct driver_fault fault = {.message = "gone"}, told = {0};
+    (void)state;
+    away_open(&away);
+    assert_true(away_may_try(&away, &told));
+    away_tried(&away, -ENOTCONN, &fault);
+    assert_false(away_may_try(&away, &told)); /* too early */
+    assert_string_equal(told.message, "gone");
+    uint64_t before = clock_mono_ns();
+    while (!away_may_try(&away, &told)) {
+    }
+    assert_true(clock_mono_ns() - before < NSEC_PER_SEC);
+    assert_false(away_may_try(&away, &told)); /* another is at it */
+    away_tried(&away, -ENOTCONN, &fault);
+    assert_true(away.next_at > clock_mono_ns() + 100 * NSEC_PER_MSEC);
+    away_tried(&away, 0, &fault);
+    assert_true(away_may_try(&away, &told));
+    assert_true(away_may_try(&away, &told)); /* it is there: everybody may */
+    away_close(&away);
+}
+
+int main(void) {
+#define WITH_DATABASE(test) cmocka_unit_test_setup_teardown(test, database_setup, database_teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passwords_are_not_described),
+        cmocka_unit_test(unknown_schemes_are_not_repeated_whole),
+        WITH_DATABASE(a_connection_lost_between_transactions_is_opened_again),
+        WITH_DATABASE(a_connection_lost_in_a_transaction_undoes_it),
+        WITH_DATABASE(what_was_sent_ahead_fails_at_the_end),
+        WITH_DATABASE(a_statement_that_failed_can_be_used_again),
+        WITH_DATABASE(reserved_numbers_are_nobody_elses),
+        WITH_DATABASE(writers_of_several_processes_take_turns),
+        WITH_DATABASE(a_writer_waits_no_longer_than_it_may),
+        WITH_DATABASE(the_server_knows_what_became_of_a_transaction),
+        cmocka_unit_test(one_asks_at_a_time_and_pauses_grow),
+    };
+    return cmocka_run_group_tests_name("postgresql", tests, NULL, NULL);
+}
