@@ -41,6 +41,11 @@ def missing():
     return None
 
 
+def enter(holder):
+    """Into the mount namespace of a process; its root, too, which need not be the namespace's."""
+    return "nsenter", f"--target={holder.pid}", "--mount", "--root", "--wd=/"
+
+
 class GateError(Exception):
     def __init__(self, errno, words):
         super().__init__(words)
@@ -51,8 +56,7 @@ class Gate:
     """One process that drives the programs."""
 
     def __init__(self, scene, *wrapper):
-        self.process = subprocess.Popen(["nsenter", f"--mount=/proc/{scene.holder.pid}/ns/mnt",
-                                         f"--net=/proc/{scene.holder.pid}/ns/net", *wrapper, str(GATE), INTERFACE],
+        self.process = subprocess.Popen([*enter(scene.holder), "--net", *wrapper, str(GATE), INTERFACE],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         preexec_fn=die_with_parent)
         self.answer()
@@ -155,7 +159,7 @@ class Scene:
 
     def run(self, *command, **options):
         """In both namespaces, where the pins are."""
-        return self.space.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", *command, **options)
+        return self.space.run(*enter(self.holder), *command, **options)
 
     def listen(self, seconds=QUIET):
         """Everything that comes out anywhere until it is quiet: a list of (where, bytes)."""
