@@ -42,12 +42,14 @@ def make_fleet(server, tmp_path):
     yield make
     for one in reversed(made):
         one.close()
+    assert [fault for one in made if isinstance(one, Fleet) for fault in one.faults()] == []
 
 
 @pytest.fixture(scope="module")
 def fleet(server, tmp_path_factory):
     """Three gateways that a module's tests share."""
     number = next(_serial)
-    with Network("spf") as network, Fleet(BUILD, tmp_path_factory.mktemp("fleet"), network, server,
-                                          f"fleet{number}") as fleet:
-        yield fleet
+    with Network("spf") as network:
+        with Fleet(BUILD, tmp_path_factory.mktemp("fleet"), network, server, f"fleet{number}") as fleet:
+            yield fleet
+        assert fleet.faults() == []

@@ -169,6 +169,13 @@ class Fleet:
             finally:
                 member.relay.close()
 
+    def faults(self):
+        """What sanitizers said, in the daemons' and the engines' logs."""
+        words = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
+        logs = [log for member in self.members for log in (member.log, member.folder / "engine.log") if log.exists()]
+        return [line for log in logs for line in log.read_text(errors="replace").splitlines()
+                if any(word in line for word in words)]
+
     def __enter__(self):
         return self.start()
 
