@@ -406,9 +406,7 @@ void sentinel_watch(struct sentinel *sentinel, unsigned ifindex) {
 
 bool sentinel_heed(struct sentinel *sentinel) {
     (void)sentinel;
-    bool rung = fake_host.rung;
-    fake_host.rung = false;
-    return rung;
+    return atomic_exchange(&fake_host.rung, false);
 }
 
 void sentinel_settle(struct sentinel *sentinel) {
@@ -417,5 +415,5 @@ void sentinel_settle(struct sentinel *sentinel) {
 
 void sentinel_ring(struct sentinel *sentinel) {
     (void)sentinel;
-    fake_host.rung = true;
+    atomic_store(&fake_host.rung, true);
 }

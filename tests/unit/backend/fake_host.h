@@ -2,6 +2,7 @@
  * tests of the backend that joins them. Linked instead of those files. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -33,7 +34,7 @@ struct fake_host {
     /* faults: the errno of the next call, once */
     int isolate_open_error, attach_error, fence_error, move_error, up_error, create_error;
 
-    bool rung;
+    atomic_bool rung;
     void (*on_forget)(void); /* each time the programs forget an address */
 };
 

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "backend/backend.h"
 #include "backend/link.h"
@@ -730,6 +732,66 @@ static void changes_of_our_own_during_a_dump_ring_no_alarm(void **state) {
     assert_false(ops->heed(b));
 }
 
+struct beside {
+    atomic_bool over;
+    int rc; /* of the first delta that failed */
+};
+
+/* Makes, changes and removes peers 1 to 40 again and again. No assertions: they jump, which only the main thread may.
+ */
+static void *deltas(void *context) {
+    struct beside *beside = context;
+    for (unsigned i = 0; i < 1500 && beside->rc == 0; i++) {
+        unsigned number = i * 7 % 40 + 1;
+        char lan[32];
+        snprintf(lan, sizeof lan, "192.168.%u.0/24", number);
+        struct desired_change change = i % 3 == 0   ? peer_remove(number)
+                                       : i % 3 == 1 ? peer_set(number, 1 + number % 2, NULL, NULL)
+                                                    : peer_set(number, 1 + number % 2, i % 2 ? lan : NULL, NULL);
+        beside->rc = apply(&change, 1);
+    }
+    atomic_store(&beside->over, true);
+    return NULL;
+}
+
+static void deltas_beside_looks_ring_no_alarm_and_lose_nothing(void **state) {
+    struct beside beside = {.rc = 0};
+    struct told *told = calloc(1, sizeof *told);
+    struct backend_state seen;
+    uint64_t mark = 0;
+    int rc = 0, alarms = 0;
+    pthread_t thread;
+    (void)state;
+    watch = connect_one();
+    apply_one(tenant_set(1));
+    apply_one(tenant_set(2));
+    assert_int_equal(ops->each_peer(watch, 0, tell, told, &mark), 0);
+    pthread_create(&thread, NULL, deltas, &beside);
+    for (unsigned i = 0; rc == 0 && !atomic_load(&beside.over); i++) {
+        told->count = 0;
+        rc = ops->each_peer(watch, i % 5 ? mark : 0, tell, told, &mark);
+        rc = rc ? rc : ops->state(watch, &seen);
+        alarms += ops->heed(watch);
+    }
+    pthread_join(thread, NULL);
+    assert_int_equal(rc, 0);
+    assert_int_equal(beside.rc, 0);
+    assert_int_equal(alarms, 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(ops->state(watch, &seen), 0);
+    }
+    assert_int_equal(fake_kernel.peer_count, seen.peers);
+    told->count = told->foreign = 0;
+    assert_int_equal(ops->each_peer(watch, 0, tell, told, &mark), 0);
+    assert_int_equal(told->count, seen.peers);
+    assert_int_equal(told->foreign, 0);
+    for (size_t i = 0; i < told->count; i++) {
+        struct prefix own = {.addr = told->peers[i].is.address, .length = 32};
+        assert_memory_equal(fake_host_owner(&own), &told->peers[i].is.public_key, KEY_SIZE);
+    }
+    free(told);
+}
+
 static void both_connections_know_what_was_set_through_one(void **state) {
     uint64_t mark = 0;
     struct told *told = calloc(1, sizeof *told);
@@ -822,6 +884,7 @@ int main(void) {
         CASE(a_peer_that_the_programs_do_not_know_is_set_whole_after_a_restart),
         CASE(the_maps_of_the_programs_are_mended_with_the_rest),
         CASE(changes_of_our_own_during_a_dump_ring_no_alarm),
+        CASE(deltas_beside_looks_ring_no_alarm_and_lose_nothing),
         CASE(both_connections_know_what_was_set_through_one),
         CASE(an_interface_that_was_deleted_is_made_anew),
         CASE(a_mark_that_was_wiped_is_put_back),
