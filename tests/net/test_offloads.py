@@ -14,6 +14,7 @@ import fcntl
 import random
 import socket
 import struct
+import subprocess
 
 import pytest
 
@@ -187,6 +188,15 @@ def by_flow(packets):
     return flows
 
 
+def joins_loosely(implementation):
+    """wireguard-go since 2023 puts packets together whose windows differ, and lets some overtake others: what it lets out
+    is not what came in."""
+    if implementation != "wireguard-go":
+        return False
+    said = subprocess.run(["wireguard-go", "--version"], capture_output=True, text=True, check=False)
+    return "v0.0.2022" not in said.stdout + said.stderr
+
+
 def no_checksums(space, interface):
     """A card that makes no checksums, and so can cut up nothing either: the kernel does both before it."""
     value = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_STXCSUM, 0))
@@ -256,6 +266,8 @@ if not OURS:
 
 @pytest.mark.parametrize("line", LINES)
 def test_the_same_packets_come_out(line):
+    if joins_loosely(LINES[line][1][0]):
+        pytest.skip("this wireguard-go joins what differs")
     dice = random.Random(line)
     with World() as world:
         made = Line(world, *LINES[line])
