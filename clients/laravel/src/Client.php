@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel;
 
+use Closure;
 use Illuminate\Support\Collection;
 use Illuminate\Support\Str;
 use Sallyport\Laravel\Data\Gateway;
@@ -11,7 +12,6 @@ use Sallyport\Laravel\Data\Health;
 use Sallyport\Laravel\Data\Status;
 use Sallyport\Laravel\Exceptions\ConnectionException;
 use Sallyport\Laravel\Exceptions\RequestException;
-use Sallyport\Laravel\Exceptions\SallyportException;
 use Sallyport\Laravel\Http\Request;
 use Sallyport\Laravel\Http\Response;
 use Sallyport\Laravel\Http\RetryPolicy;
@@ -24,9 +24,11 @@ use Sallyport\Laravel\Resources\Tokens;
 /** The gateway's API. Every call either did what it says or throws a SallyportException. */
 class Client
 {
+    /** @param  Closure(string, int): void|null  $onStale  is told path and seconds of answers from memory */
     public function __construct(
         private readonly Transport $transport,
         private readonly RetryPolicy $retries = new RetryPolicy(),
+        private readonly ?Closure $onStale = null,
     ) {
     }
 
@@ -137,6 +139,8 @@ class Client
             try {
                 $response = $this->transport->send($request);
                 if ($response->successful()) {
+                    $this->tellStale($request, $response);
+
                     return $response;
                 }
                 // a try before this one removed it and its answer was lost
@@ -146,14 +150,18 @@ class Client
             } catch (ConnectionException $error) {
             }
             if (!$this->retries->again($try, $response)) {
-                throw $error ?? $this->refusal($response);
+                throw $error ?? RequestException::from($response);
             }
             $this->retries->wait($try, $response);
         }
     }
 
-    private function refusal(Response $response): SallyportException
+    /** While its database is away, the gateway answers from memory and says since when. */
+    private function tellStale(Request $request, Response $response): void
     {
-        return RequestException::from($response);
+        $age = $response->header('Age');
+        if ($this->onStale !== null && $age !== null && ctype_digit($age)) {
+            ($this->onStale)($request->path, (int) $age);
+        }
     }
 }

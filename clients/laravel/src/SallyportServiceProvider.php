@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel;
 
+use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
 use Illuminate\Foundation\Console\AboutCommand;
 use Illuminate\Support\ServiceProvider;
@@ -17,6 +18,7 @@ use Sallyport\Laravel\Database\MirroredTables;
 use Sallyport\Laravel\Database\SharedTables;
 use Sallyport\Laravel\Database\Tables;
 use Sallyport\Laravel\Enums\DatabaseMode;
+use Sallyport\Laravel\Events\AnsweredFromMemory;
 use Sallyport\Laravel\Http\CurlTransport;
 use Sallyport\Laravel\Http\RetryPolicy;
 use Sallyport\Laravel\Http\Transport;
@@ -58,6 +60,9 @@ final class SallyportServiceProvider extends ServiceProvider
             static fn(Application $app): Client => new Client(
                 $app->make(Transport::class),
                 $app->make(RetryPolicy::class),
+                static function (string $path, int $seconds) use ($app): void {
+                    $app->make(Dispatcher::class)->dispatch(new AnsweredFromMemory($path, $seconds));
+                },
             ),
         );
         $this->app->bind(Tables::class, static function (Application $app): Tables {

@@ -125,6 +125,8 @@ final class InMemoryGateway implements Transport
         if ($router['status'] === 'pending') {
             $router['status'] = 'active';
             $this->note('router.activated', $router['tenant_id'], $routerId);
+        } elseif (!self::isConnected($router)) {
+            $this->note('router.connected', $router['tenant_id'], $routerId);
         }
         $this->routers[$routerId] = ['last_handshake_at' => self::now(), 'endpoint' => $endpoint] + $router;
     }

@@ -5,6 +5,11 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Tests\Integration;
 
 use Illuminate\Support\Facades\DB;
+use Illuminate\Support\Facades\Event;
+use Sallyport\Laravel\Enums\RouterStatus;
+use Sallyport\Laravel\Events\RouterActivated;
+use Sallyport\Laravel\Models\VpnConfiguration;
+use Sallyport\Laravel\TenantVpnTunnelService;
 
 final class PostgresqlTest extends SharedDatabaseTests
 {
@@ -22,6 +27,30 @@ final class PostgresqlTest extends SharedDatabaseTests
             'search_path' => 'public',
             'timezone' => 'Europe/Amsterdam',
         ];
+    }
+
+    public function test_a_router_that_dialled_in(): void
+    {
+        $configuration = VpnConfiguration::where('router_id', self::given('CONNECTED_ROUTER'))->sole();
+        self::assertSame(RouterStatus::Active, $configuration->status);
+        self::assertTrue($configuration->isConnected());
+        self::assertEqualsWithDelta(time(), $configuration->last_handshake_at->getTimestamp(), 180);
+        self::assertNotNull($configuration->connected_since);
+        self::assertContains($configuration->id, VpnConfiguration::connected()->pluck('id')->all());
+        self::assertTrue(self::eventually(
+            static fn (): bool => $configuration->tenantVpnTunnel()->sole()->connected_peers === 1,
+        ));
+        $router = $this->app->make(TenantVpnTunnelService::class)->status($configuration);
+        self::assertTrue($router->connected);
+        self::assertNotNull($router->gateway);
+        self::assertStringStartsWith('198.51.100.', (string) $router->endpoint);
+        self::assertGreaterThan(0, $router->bytesReceived);
+        $seen = [];
+        Event::listen(static function (RouterActivated $event) use (&$seen): void {
+            $seen[] = $event->event->routerId;
+        });
+        $this->artisan('sallyport:listen', ['--once' => true, '--from' => 'start']);
+        self::assertContains($router->id, $seen);
     }
 
     public function test_it_is_postgresql(): void

@@ -5,13 +5,16 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Tests\Unit;
 
 use Illuminate\Contracts\Console\Kernel;
+use Illuminate\Support\Facades\Event;
 use InvalidArgumentException;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Database\DetachedTables;
 use Sallyport\Laravel\Database\MirroredTables;
 use Sallyport\Laravel\Database\SharedTables;
 use Sallyport\Laravel\Database\Tables;
+use Sallyport\Laravel\Events\AnsweredFromMemory;
 use Sallyport\Laravel\Http\CurlTransport;
+use Sallyport\Laravel\Http\Response;
 use Sallyport\Laravel\Http\Transport;
 use Sallyport\Laravel\SallyportServiceProvider;
 use Sallyport\Laravel\Tests\TestCase;
@@ -93,6 +96,21 @@ final class ProviderTest extends TestCase
         config(['sallyport.database.mode' => 'postgres']);
         $this->expectExceptionMessage('"shared", "mirror" or "none"');
         $this->app->make(Tables::class);
+    }
+
+    public function test_an_answer_from_memory_is_told(): void
+    {
+        Event::fake();
+        $stale = new Response(200, ['content-type' => 'application/json', 'age' => '7'], '{"counters": {}}');
+        $fresh = new Response(200, ['content-type' => 'application/json'], '{"counters": {}}');
+        $this->app->instance(Transport::class, new Scripted([$stale, $fresh]));
+        $this->app->make(Client::class)->counters();
+        $this->app->make(Client::class)->counters();
+        Event::assertDispatchedTimes(AnsweredFromMemory::class, 1);
+        Event::assertDispatched(
+            AnsweredFromMemory::class,
+            static fn (AnsweredFromMemory $event): bool => [$event->path, $event->seconds] === ['/v1/counters', 7],
+        );
     }
 
     public function test_the_commands_are_there(): void
