@@ -170,7 +170,18 @@ done: /* what is mapped stays without its descriptor */
     return error;
 }
 
-/* The next chunk; its free slots on the stack, the lowest on top. -ENOENT: there is no further one. */
+static void give_free(struct isolate_slots *slots, uint32_t slot) {
+    uint32_t room = slots->chunk_count << ISOLATE_CHUNK_BITS;
+    slots->free[(slots->free_first + slots->free_count++) % room] = slot;
+}
+
+static void take_free(struct isolate_slots *slots) {
+    slots->free_first = (slots->free_first + 1) % (slots->chunk_count << ISOLATE_CHUNK_BITS);
+    slots->free_count--;
+}
+
+/* The next chunk, while no slot is free but those of chunks that were added just before. -ENOENT: there is no further
+ * one. */
 static int chunk_add(struct isolate_slots *slots) {
     uint32_t number = slots->chunk_count;
     if (number == ISOLATE_CHUNKS) {
@@ -189,13 +200,14 @@ static int chunk_add(struct isolate_slots *slots) {
         return error;
     }
     slots->chunk_count++;
-    for (uint32_t i = ISOLATE_CHUNK_SLOTS; i-- > 0;) {
+    slots->free_first = slots->free_count > 0 ? slots->free_first : 0;
+    for (uint32_t i = 0; i < ISOLATE_CHUNK_SLOTS; i++) {
         uint32_t slot = (number << ISOLATE_CHUNK_BITS) + i;
         if (slot == 0) {
             continue; /* of those that are no tenant */
         }
         if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
-            slots->free[slots->free_count++] = slot;
+            give_free(slots, slot);
             continue;
         }
         error = isolate_index_add(&slots->index, hash_of(slots, tenant_at(slots, slot)->id), slot);
@@ -286,7 +298,7 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     if (error) {
         return error;
     }
-    uint32_t slot = slots->free[slots->free_count - 1];
+    uint32_t slot = slots->free[slots->free_first];
     struct isolate_tenant *record = tenant_at(slots, slot);
     uint32_t number = ((record->number + (1u << ISOLATE_SLOT_BITS)) & ~ISOLATE_SLOT_MASK) | slot;
     error = isolate_index_add(&slots->index, hash_of(slots, &tenant->id), slot);
@@ -296,7 +308,7 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     *record = (struct isolate_tenant){.number = number};
     memcpy(record->id, &tenant->id, sizeof record->id);
     limits_set(record, &tenant->limits);
-    slots->free_count--;
+    take_free(slots);
     slots->tenant_count++;
     policy_set(slots, slot, (struct isolate_policy){.tenant = number, .flags = flags_of(tenant)});
     return 0;
@@ -321,7 +333,7 @@ void isolate_slots_remove(struct isolate_slots *slots, const struct uuid *id) {
     }
     policy_set(slots, slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
     isolate_index_remove(&slots->index, hash, slot);
-    slots->free[slots->free_count++] = slot;
+    give_free(slots, slot);
     slots->tenant_count--;
 }
 

@@ -17,8 +17,8 @@ struct isolate_slots {
     const struct isolate_load *load;
     struct isolate_chunk *chunks;
     uint32_t chunk_count;
-    uint32_t *free; /* a stack of slots */
-    uint32_t free_count;
+    uint32_t *free; /* a ring of slots: who was free longest is taken first, so numbers come back as late as can be */
+    uint32_t free_first, free_count;
     uint32_t tenant_count;
     struct isolate_index index;
 };

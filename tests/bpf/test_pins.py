@@ -157,7 +157,7 @@ def test_a_tenant_that_is_removed_is_unknown_at_once_and_stays_so(scene, gate):
     gate.do("forget", A)
     assert scene.fate(udp("10.1.0.1", HUB4)) == "nothing"
     other = "00000000-0000-7000-8000-0000000000ff"
-    gate.do("tenant", other, "egress")  # takes the slot
+    gate.do("tenant", other, "egress")
     assert scene.fate(udp("10.1.0.1", HUB4)) == "nothing"
     assert scene.fate(udp("192.168.1.9", "10.1.0.1")) == "nothing"
     assert gate.tenants()[other]["rx_packets"] == 0

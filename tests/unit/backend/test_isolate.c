@@ -106,6 +106,23 @@ static struct actual_tenant tenant_of(struct isolate *isolate, uint32_t number) 
     return all[number];
 }
 
+/* Which place in the pinned map says that it is this tenant's. */
+static uint32_t slot_of(uint32_t number) {
+    const struct uuid id = id_of(number);
+    int fd = bpf_obj_get(PINS "tenants_0");
+    assert_true(fd >= 0);
+    for (uint32_t slot = 1; slot < ISOLATE_CHUNK_SLOTS; slot++) {
+        struct isolate_tenant record;
+        assert_int_equal(bpf_map_lookup_elem(fd, &slot, &record), 0);
+        if (memcmp(record.id, &id, sizeof record.id) == 0) {
+            close(fd);
+            return slot;
+        }
+    }
+    fail_msg("tenant %u has no slot", number);
+    return 0;
+}
+
 /* --- test runs --- */
 
 /* What the program says to this packet; with `segments` of `segment_size` bytes if it is a large one. */
@@ -179,9 +196,17 @@ static void a_slot_used_again_inherits_neither_addresses_nor_usage(void **state)
     add(isolate, &peer);
     assert_int_equal(judge_v4("from_router", "10.1.0.1", "10.0.0.1"), (int)(uint32_t)TC_ACT_UNSPEC);
     assert_int_equal(tenant_of(isolate, 1).packets_received, 1);
+    uint32_t slot = slot_of(1);
     const struct uuid id = id_of(1);
     assert_int_equal(isolate_remove_tenant(isolate, &id), 0);
+    /* all others have their turn before the slot comes again */
+    for (uint32_t i = 0; i < ISOLATE_CHUNK_SLOTS - 2; i++) {
+        const struct uuid other = id_of(3);
+        set_tenant(isolate, 3, false);
+        assert_int_equal(isolate_remove_tenant(isolate, &other), 0);
+    }
     set_tenant(isolate, 2, true);
+    assert_int_equal(slot_of(2), slot);
     assert_int_equal(owner_of(isolate, "10.1.0.1"), 0);
     assert_int_equal(judge_v4("from_router", "10.1.0.1", "10.0.0.1"), TC_ACT_SHOT);
     assert_int_equal(tenant_of(isolate, 2).packets_received, 0);
@@ -191,6 +216,25 @@ static void a_slot_used_again_inherits_neither_addresses_nor_usage(void **state)
     add(isolate, &peer);
     assert_int_equal(judge_v4("from_router", "10.1.0.1", "10.0.0.1"), (int)(uint32_t)TC_ACT_UNSPEC);
     assert_int_equal(tenant_of(isolate, 2).packets_received, 1);
+    isolate_destroy(isolate);
+}
+
+/* There are 4096 numbers for each slot. What is mapped to one that is gone must not come alive with the next round. */
+static void numbers_come_back_late(void **state) {
+    struct isolate *isolate = opened();
+    struct desired_peer peer = peer_of(1, 1, "10.1.0.1", NULL);
+    const struct uuid first = id_of(1);
+    (void)state;
+    set_tenant(isolate, 1, false);
+    add(isolate, &peer);
+    assert_int_equal(isolate_remove_tenant(isolate, &first), 0);
+    for (uint32_t i = 2; i < 9000; i++) {
+        const struct uuid id = id_of(i);
+        set_tenant(isolate, i, false);
+        assert_int_equal(owner_of(isolate, "10.1.0.1"), 0);
+        assert_int_equal(isolate_remove_tenant(isolate, &id), 0);
+    }
+    assert_int_equal(isolate_tenant_count(isolate), 0);
     isolate_destroy(isolate);
 }
 
@@ -345,6 +389,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_grow_and_are_taken_up),
         cmocka_unit_test(a_slot_used_again_inherits_neither_addresses_nor_usage),
+        cmocka_unit_test(numbers_come_back_late),
         cmocka_unit_test(no_prefix_of_a_family_holds_addresses_of_the_other),
         cmocka_unit_test(lans_are_found_by_the_longest_prefix),
         cmocka_unit_test(only_what_changed_of_a_peer_is_changed),
