@@ -60,6 +60,8 @@ extern struct fake_kernel fake_kernel;
 void fake_kernel_reset(void);
 /* A connection: a wireguard_connect_fn. */
 int fake_kernel_connect(void *context);
+/* Returns when no request is being served: one that nobody waits for any more may still be. */
+void fake_kernel_quiet(void);
 /* Ends when the connections are closed; joins their threads. */
 void fake_kernel_end(void);
 
