@@ -39,8 +39,14 @@ enum {
     TYPE_UUID = 2950,
 };
 
+enum waiting_kind {
+    WAITING_PREPARE,
+    WAITING_SENT, /* nobody waits for its answer */
+    WAITING_RUN,
+};
+
 struct waiting {
-    enum { WAITING_PREPARE, WAITING_SENT, WAITING_RUN } kind;
+    enum waiting_kind kind;
     struct driver_statement *statement; /* NULL: gone meanwhile, or none */
 };
 
@@ -193,7 +199,8 @@ static int exchange(struct driver_conn *conn, PGresult **ret_last) {
     return r;
 }
 
-static int put_in_line(struct driver_conn *conn, int queued, int kind, struct driver_statement *statement) {
+static int put_in_line(struct driver_conn *conn, int queued, enum waiting_kind kind,
+                       struct driver_statement *statement) {
     if (queued != 1) {
         return fault_of(conn, NULL);
     }
@@ -465,7 +472,7 @@ static int bind_values(struct driver_statement *s, const struct value *values, s
     return 0;
 }
 
-static int put_statement(struct driver_statement *s, const struct value *values, size_t count, int kind) {
+static int put_statement(struct driver_statement *s, const struct value *values, size_t count, enum waiting_kind kind) {
     struct driver_conn *conn = s->conn;
     struct bound bound;
     int r = make_room(conn);

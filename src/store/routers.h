@@ -38,7 +38,8 @@ struct routers_filter {
     bool with_lans; /* only those that have LANs */
 };
 
-/* Without LANs (lans.h). -EEXIST: its id, key or address is in use; nothing was written, the transaction goes on. */
+/* Without LANs (lans.h). -EEXIST: its id, key or address is in use; nothing was written, the transaction goes on. With
+ * a row number taken by store_reserve() it is sent ahead, and a duplicate shows later. */
 int routers_insert(struct store_conn *conn, const struct router_row *row, const struct gateway_columns *gateway,
                    int64_t *ret_id);
 int routers_get(struct store_conn *conn, const struct uuid *id, struct router_row *ret_row);

@@ -33,7 +33,8 @@ struct tenants_filter {
     enum tenant_status status;
 };
 
-/* -EEXIST: the id is in use. */
+/* -EEXIST: the id is in use. With a row number taken by store_reserve() it is sent ahead, and a duplicate shows later.
+ */
 int tenants_insert(struct store_conn *conn, const struct tenant_row *row, const struct gateway_columns *gateway,
                    int64_t *ret_id);
 int tenants_get(struct store_conn *conn, const struct uuid *id, struct tenant_row *ret_row);

@@ -45,6 +45,7 @@ static void a_tenants_id_is_unique(void **state) {
     struct database *d = *state;
     struct tenant_row row = add_tenant(d, 3, ADDRESSING_PRIVATE);
     int64_t id = -1;
+    row.id = 0;
     assert_int_equal(tenants_insert(d->conn, &row, &database_gateway, &id), -EEXIST);
     assert_int_equal(id, -1);
 }

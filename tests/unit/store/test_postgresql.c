@@ -22,7 +22,7 @@ static void passwords_are_not_described(void **state) {
         "///name?user=user&password=hunter2&host=host",
         "//user:hunter2@/name?host=/run/postgresql",
         "//user:hunter2%zz@host/name",
-        "//user:hunter2@host:port:port/",
+        "//user:hunter2@[::1/name",
     };
     (void)state;
     for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
