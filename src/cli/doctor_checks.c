@@ -77,9 +77,8 @@ static void check_kernel(const struct doctor_facts *facts, const struct doctor_h
         return;
     }
     doctor_find(r, wireguard ? DOCTOR_GOOD : DOCTOR_BAD, "kernel",
-                "the kernel is the data plane, and it has no WireGuard that could be loaded",
-                "modprobe wireguard; if there is none: kind = engine in section [backend]",
-                "kernel %s, %s WireGuard of its own", release, wireguard ? "with" : "without");
+                "the kernel is the data plane, and it has no WireGuard that could be loaded; kind = engine needs none",
+                "modprobe wireguard", "kernel %s, %s WireGuard of its own", release, wireguard ? "with" : "without");
 }
 
 /* Stable kernels that took threaded NAPI up without the fix: CVE-2026-52945. */
@@ -144,9 +143,10 @@ static void check_tun(const struct doctor_facts *facts, const struct doctor_host
         doctor_find(r, DOCTOR_NOTE, "tun", "only root may open it, so this could not be checked",
                     "run \"sallyport doctor\" as root", "%s is not open to you", device);
     } else {
-        doctor_find(r, error < 0 ? DOCTOR_BAD : DOCTOR_GOOD, "tun", "the engine makes its interface with it",
-                    "modprobe tun (in a container: --device /dev/net/tun --cap-add NET_ADMIN)",
-                    error < 0 ? "%s does not open: %s" : "%s opens%s", device, error < 0 ? strerror(-error) : "");
+        doctor_find(r, error < 0 ? DOCTOR_BAD : DOCTOR_GOOD, "tun",
+                    "the engine makes its interface with it (a container needs --device /dev/net/tun and NET_ADMIN)",
+                    "modprobe tun", error < 0 ? "%s does not open: %s" : "%s opens%s", device,
+                    error < 0 ? strerror(-error) : "");
     }
 }
 
@@ -244,13 +244,13 @@ static void check_conntrack(const struct doctor_facts *facts, const struct docto
     snprintf(
         mend, sizeof mend,
         "nft 'table inet untracked { chain before { type filter hook prerouting priority raw; udp dport %u notrack; }; "
-        "chain after { type filter hook output priority raw; udp sport %u notrack; }; }' (with NAT for routers: "
-        "sysctl -w net.netfilter.nf_conntrack_max=%" PRId64 ")",
-        facts->listen_port, facts->listen_port, most * 4);
-    doctor_find(
-        r, full || small ? DOCTOR_NOTE : DOCTOR_GOOD, "conntrack",
-        "each router's outer flow is an entry, and with a full table new ones are dropped; they need no tracking", mend,
-        "%" PRId64 " of %" PRId64 " tracked connections are in use", count, most);
+        "chain after { type filter hook output priority raw; udp sport %u notrack; }; }'",
+        facts->listen_port, facts->listen_port);
+    doctor_find(r, full || small ? DOCTOR_NOTE : DOCTOR_GOOD, "conntrack",
+                "each router's outer flow is an entry, which it does not need, and with a full table new ones are "
+                "dropped; what is masqueraded for routers with egress needs its entries: raise "
+                "net.netfilter.nf_conntrack_max for that",
+                mend, "%" PRId64 " of %" PRId64 " tracked connections are in use", count, most);
 }
 
 static void check_buffers(const struct doctor_facts *facts, const struct doctor_host *host, struct doctor_report *r) {
@@ -391,8 +391,7 @@ static void check_disk(const struct doctor_facts *facts, const struct doctor_hos
                 : left < SPACE_NOTE ? DOCTOR_NOTE
                                     : DOCTOR_GOOD,
                 "disk", "with a full disk nothing can be changed any more; tunnels go on",
-                "journalctl --vacuum-size=200M; or make room otherwise", "%s free in %s", field_bytes(left, text),
-                facts->state_dir);
+                "journalctl --vacuum-size=200M", "%s free in %s", field_bytes(left, text), facts->state_dir);
 }
 
 static void check_key_file(const struct doctor_facts *facts, const struct doctor_host *host, struct doctor_report *r) {

@@ -62,7 +62,7 @@ void doctor_find_setting(struct doctor_report *report, enum doctor_level level, 
                          const char *key, const char *value, const char *format, ...) {
     char mend[192];
     va_list args;
-    snprintf(mend, sizeof mend, "sysctl -w %s=%s (to stay: sallyport doctor --fix)", key, value);
+    snprintf(mend, sizeof mend, "sysctl -w %s=%s", key, value);
     va_start(args, format);
     add(report, level, name, why, mend, format, args);
     va_end(args);
@@ -88,6 +88,9 @@ void doctor_report_print(const struct doctor_report *report, bool json) {
         if (strcmp(level, levels[DOCTOR_GOOD]) != 0) {
             buf_printf(&out, "      why:  %s\n      mend: %s\n", field_text(f, "why"), field_text(f, "mend"));
         }
+    }
+    if (report->setting_count) {
+        buf_text(&out, "sallyport doctor --fix sets the kernel's settings among these, now and for the next boot\n");
     }
     if (report->bad || report->notes) {
         buf_printf(&out, "%d bad, %d could be better\n", report->bad, report->notes);

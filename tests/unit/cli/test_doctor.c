@@ -320,9 +320,9 @@ static void clock_disk_key_and_endpoint_are_looked_at(void **state) {
     fake.wall_us = 0;
     expect("clock", "not set", "bad", "set-ntp");
     fake.space = 100 << 20;
-    expect("disk", "free in /state", "note", "room");
+    expect("disk", "free in /state", "note", "vacuum");
     fake.space = 1 << 20;
-    expect("disk", "free in /state", "bad", "room");
+    expect("disk", "free in /state", "bad", "vacuum");
     find_file("/state/server.key")->mode = 0100640;
     expect("key", "0640", "bad", "chmod 0600 /state/server.key");
     fake.address = "10.1.1.1";
