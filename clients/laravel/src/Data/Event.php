@@ -7,7 +7,7 @@ namespace Sallyport\Laravel\Data;
 use Carbon\CarbonImmutable;
 
 /** A change, as the gateway's feed tells it. */
-final class Event extends Resource
+final class Event extends Record
 {
     /** Without gaps over all changes, in the order in which they became durable. */
     public readonly int $revision;

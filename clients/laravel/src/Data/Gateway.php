@@ -7,7 +7,7 @@ namespace Sallyport\Laravel\Data;
 use Carbon\CarbonImmutable;
 
 /** A host that runs Sallyport on the database. */
-final class Gateway extends Resource
+final class Gateway extends Record
 {
     public readonly string $name;
 

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Data;
 
 /** Whether the gateway works, and if not, which part. */
-final class Health extends Resource
+final class Health extends Record
 {
     public readonly string $status;
     public readonly string $version;

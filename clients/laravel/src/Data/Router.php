@@ -8,7 +8,7 @@ use Carbon\CarbonImmutable;
 use Sallyport\Laravel\Enums\RouterStatus;
 
 /** A site device of a tenant; one WireGuard peer. */
-final class Router extends Resource
+final class Router extends Record
 {
     public readonly string $id;
     public readonly string $tenantId;

@@ -7,7 +7,7 @@ namespace Sallyport\Laravel\Data;
 use Carbon\CarbonImmutable;
 
 /** How the gateway is. What concerns its parts is in arrays, as GET /v1/openapi.json describes them. */
-final class Status extends Resource
+final class Status extends Record
 {
     public readonly string $version;
     public readonly CarbonImmutable $startedAt;

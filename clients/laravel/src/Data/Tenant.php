@@ -9,7 +9,7 @@ use Sallyport\Laravel\Enums\Addressing;
 use Sallyport\Laravel\Enums\TenantStatus;
 
 /** A customer: owns routers, an address space, limits and usage. */
-final class Tenant extends Resource
+final class Tenant extends Record
 {
     public readonly string $id;
     public readonly string $name;

@@ -7,7 +7,7 @@ namespace Sallyport\Laravel\Data;
 use Carbon\CarbonImmutable;
 use Sallyport\Laravel\Enums\TokenScope;
 
-final class Token extends Resource
+final class Token extends Record
 {
     public readonly string $id;
     public readonly string $name;

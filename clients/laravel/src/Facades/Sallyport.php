@@ -8,6 +8,7 @@ use Illuminate\Support\Facades\Facade;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Database\MirroredTables;
 use Sallyport\Laravel\Database\Tables;
+use Sallyport\Laravel\Enums\DatabaseMode;
 use Sallyport\Laravel\Testing\SallyportFake;
 
 /**
@@ -33,7 +34,10 @@ final class Sallyport extends Facade
     {
         $fake = new SallyportFake();
         self::swap($fake);
-        static::$app->instance(Tables::class, static::$app->make(MirroredTables::class));
+        // nobody writes the shared tables now
+        if (config('sallyport.database.mode') === DatabaseMode::Shared->value) {
+            static::$app->instance(Tables::class, static::$app->make(MirroredTables::class));
+        }
 
         return $fake;
     }

@@ -138,7 +138,6 @@ final class CurlTransport implements Transport
             CURLOPT_RETURNTRANSFER => true,
             CURLOPT_FOLLOWLOCATION => false,
             CURLOPT_PROTOCOLS => CURLPROTO_HTTP | CURLPROTO_HTTPS,
-            CURLOPT_PROXY => $this->socket === null ? null : '',
             CURLOPT_NOSIGNAL => true,
             CURLOPT_CONNECTTIMEOUT_MS => (int) ($this->connectTimeout * 1000),
             CURLOPT_TIMEOUT_MS => (int) (($this->timeout + ($request->timeout ?? 0.0)) * 1000),
@@ -148,6 +147,8 @@ final class CurlTransport implements Transport
         }
         if ($this->socket !== null) {
             $options[CURLOPT_UNIX_SOCKET_PATH] = $this->socket;
+            // http_proxy is not meant for it
+            $options[CURLOPT_PROXY] = '';
         }
         if ($this->ca !== null) {
             $options[CURLOPT_CAINFO] = $this->ca;

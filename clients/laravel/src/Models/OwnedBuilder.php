@@ -38,32 +38,14 @@ final class OwnedBuilder extends Builder
         return parent::decrement($column, $amount, $extra);
     }
 
+    public function touch($column = null): mixed
+    {
+        $this->guard(array_filter([$column]));
+
+        return parent::touch($column);
+    }
+
     public function upsert(array $values, $uniqueBy, $update = null): int
-    {
-        $this->refuse('made');
-    }
-
-    public function insert(array $values): bool
-    {
-        $this->refuse('made');
-    }
-
-    public function insertOrIgnore(array $values): int
-    {
-        $this->refuse('made');
-    }
-
-    public function insertGetId(array $values, ?string $sequence = null): int
-    {
-        $this->refuse('made');
-    }
-
-    public function insertUsing(array $columns, mixed $query): int
-    {
-        $this->refuse('made');
-    }
-
-    public function updateOrInsert(array $attributes, array|callable $values = []): bool
     {
         $this->refuse('made');
     }
@@ -78,9 +60,19 @@ final class OwnedBuilder extends Builder
         $this->refuse('removed');
     }
 
-    public function truncate(): void
+    /** What the query builder beneath would do: models are inserted through here, for one. */
+    public function __call($method, $parameters): mixed
     {
-        $this->refuse('removed');
+        match (true) {
+            str_starts_with($method, 'insert') || $method === 'updateOrInsert' => $this->refuse('made'),
+            $method === 'truncate' => $this->refuse('removed'),
+            in_array($method, ['updateFrom', 'incrementEach', 'decrementEach'], true) => $this->guard(
+                array_keys(array_merge($parameters[0], $parameters[1] ?? [])),
+            ),
+            default => null,
+        };
+
+        return parent::__call($method, $parameters);
     }
 
     /** @param  list<string>  $columns  perhaps with their table before them */

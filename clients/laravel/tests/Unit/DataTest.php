@@ -17,7 +17,7 @@ use Sallyport\Laravel\Data\Limits;
 use Sallyport\Laravel\Data\NewRouter;
 use Sallyport\Laravel\Data\NewTenant;
 use Sallyport\Laravel\Data\ProvisionedRouter;
-use Sallyport\Laravel\Data\Resource;
+use Sallyport\Laravel\Data\Record;
 use Sallyport\Laravel\Data\Router;
 use Sallyport\Laravel\Data\Tenant;
 use Sallyport\Laravel\Data\Token;
@@ -122,7 +122,7 @@ final class DataTest extends TestCase
         ]);
         self::assertSame('full', $health->toArray()['moon']);
         self::assertSame('full', json_decode(json_encode($health), true)['moon']);
-        self::assertInstanceOf(Resource::class, $health);
+        self::assertInstanceOf(Record::class, $health);
     }
 
     public function test_a_private_key_is_not_shown_by_a_dump(): void

@@ -174,6 +174,22 @@ final class ModelsTest extends TestCase
                 static fn($tunnel, $configuration) => $configuration->increment('visits', 1, ['bytes_sent' => 1]),
                 'kept by the gateway',
             ],
+            'a time' => [
+                static fn ($tunnel, $configuration) => VpnConfiguration::query()->touch('last_handshake_at'),
+                'kept by the gateway',
+            ],
+            'counters, several at once' => [
+                static fn () => VpnConfiguration::query()->incrementEach(['visits' => 1, 'bytes_sent' => 1]),
+                'kept by the gateway',
+            ],
+            'a row or none' => [
+                static fn () => VpnConfiguration::query()->insertOrIgnore([['name' => 'x']]),
+                'addRouterPeer()',
+            ],
+            'an update or a row' => [
+                static fn () => VpnConfiguration::query()->updateOrInsert(['name' => 'x'], ['notes' => 'y']),
+                'addRouterPeer()',
+            ],
             'a new row' => [static fn($tunnel) => VpnConfiguration::create(['name' => 'x']), 'addRouterPeer()'],
             'a row by relation' => [
                 static fn($tunnel) => $tunnel->vpnConfigurations()->create(['name' => 'x']),

@@ -14,7 +14,7 @@ use JsonSerializable;
  *
  * @implements Arrayable<string, mixed>
  */
-abstract class Resource implements Arrayable, JsonSerializable
+abstract class Record implements Arrayable, JsonSerializable
 {
     /** @param  array<string, mixed>  $raw */
     protected function __construct(protected readonly array $raw)
