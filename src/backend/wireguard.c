@@ -101,7 +101,7 @@ static int converse(struct wireguard *w, const struct nlmsghdr *message, struct 
     }
     sodium_memzero(w->answer, most);
     if (!answer->done) {
-        disconnect(w); /* what is left of the answer would be taken for the next one's */
+        disconnect(w); /* what is left of the answer is not worth reading */
     }
     return rc;
 }

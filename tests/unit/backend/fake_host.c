@@ -103,9 +103,12 @@ int link_set_mtu(struct link *link, unsigned mtu) {
 }
 
 int link_set_alias(struct link *link, const char *alias) {
+    int rc = take(&fake_host.alias_error);
     (void)link;
-    snprintf(fake_host.alias, sizeof fake_host.alias, "%s", alias);
-    return 0;
+    if (rc == 0) {
+        snprintf(fake_host.alias, sizeof fake_host.alias, "%s", alias);
+    }
+    return rc;
 }
 
 int link_each_address(struct link *link, link_prefix_fn *fn, void *context) {

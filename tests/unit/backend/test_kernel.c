@@ -220,12 +220,13 @@ static void everything_is_set_up_and_a_second_time_nothing_is_touched(void **sta
 
 static void what_cannot_be_finished_is_undone(void **state) {
     (void)state;
-    for (int step = 0; step < 5; step++) {
+    for (int step = 0; step < 6; step++) {
         unsigned touched = 77;
         begin_test(state);
         fake_host.isolate_open_error = step == 0 ? -EPERM : 0;
+        fake_host.alias_error = step == 5 ? -EPERM : 0;
         b = connect_one();
-        assert_int_equal(b != NULL, step != 0);
+        assert_int_equal(b != NULL, step != 0 && step != 5);
         fake_host.attach_error = step == 1 ? -EPERM : 0;
         fake_host.fence_error = step == 2 ? -EEXIST : 0;
         fake_kernel.port_taken = step == 3;
@@ -235,7 +236,7 @@ static void what_cannot_be_finished_is_undone(void **state) {
             assert_int_equal(touched, 77);
         }
         assert_true(problem.detail[0]);
-        if (step >= 3) {
+        if (step == 3 || step == 4) {
             assert_string_equal(problem.type, "port-in-use");
         }
         assert_false(fake_host.exists);
@@ -594,12 +595,14 @@ static void a_hand_on_a_peer_is_noticed_and_mended(void **state) {
     struct prefix stolen = prefix_of("10.0.1.1/32");
     struct key stranger = fake_kernel_key(200), one = fake_kernel_key(1);
     apply_one(tenant_set(1));
+    struct prefix stray = prefix_of("10.9.9.9/32");
     struct desired_change set = peer_set(1, 1, "192.168.1.0/24", NULL), other = peer_set(2, 1, NULL, NULL);
+    assert_int_equal(endpoint_parse("192.0.2.7:7", &set.peer.endpoint), 0); /* where it was before it roamed */
     apply_one(set);
     apply_one(other);
     look();
     assert_false(ops->heed(b));
-    for (int hand = 0; hand < 6; hand++) {
+    for (int hand = 0; hand < 7; hand++) {
         union endpoint endpoint;
         assert_int_equal(endpoint_parse("192.0.2.8:8", &endpoint), 0);
         peer_of(1)->endpoint = endpoint;
@@ -621,6 +624,9 @@ static void a_hand_on_a_peer_is_noticed_and_mended(void **state) {
         case 4:
             fake_kernel_drop(&one);
             break;
+        case 5:
+            fake_kernel_allow(peer_of(1), &stray);
+            break;
         default:
             fake_kernel_allow(fake_kernel_add(&stranger), &stolen);
             break;
@@ -640,6 +646,7 @@ static void a_hand_on_a_peer_is_noticed_and_mended(void **state) {
         assert_true(holds(1, "10.0.1.1/32") && holds(1, "192.168.1.0/24") && holds(1, "fd00::1:1/128"));
         assert_true(key_is_zero(&peer_of(1)->preshared_key));
         assert_int_equal(peer_of(1)->keepalive_s, 0);
+        assert_int_equal(peer_of(1)->allowed_count, 3);
         assert_int_equal(peer_of(2)->allowed_count, 2);
         assert_int_equal(fake_kernel.peer_count, 2);
         assert_int_equal(owner("10.0.1.1/32"), 1);

@@ -288,6 +288,22 @@ static void a_peer_longer_than_a_message_loses_nothing_on_the_way(void **state) 
     }
 }
 
+static void a_peer_longer_than_a_message_that_is_refused_ends_there(void **state) {
+    static struct prefix allowed[5000];
+    (void)state;
+    for (unsigned i = 0; i < 5000; i++) {
+        allowed[i] = v4(0xc0000000 + i * 256, 24);
+    }
+    struct wireguard_change change = {.public_key = fake_kernel_key(2), .allowed = allowed, .allowed_count = 5000};
+    fake_kernel.peers_taken = 1;
+    fake_kernel.error = -ENOMEM;
+    assert_int_equal(wireguard_put(w, &change), -ENOMEM);
+    fake_kernel.error = 0;
+    assert_int_equal(wireguard_flush(w), 0);
+    assert_int_equal(fake_kernel.changes, 1);
+    assert_int_equal(fake_kernel.peer_count, 0);
+}
+
 static void all_parts_of_a_change_arrive(void **state) {
     struct key psk = fake_kernel_key(99);
     union endpoint endpoint;
@@ -406,6 +422,7 @@ int main(void) {
         CASE(settings_are_set_one_by_one),
         CASE(thousands_of_peers_go_in_full_messages),
         CASE(a_peer_longer_than_a_message_loses_nothing_on_the_way),
+        CASE(a_peer_longer_than_a_message_that_is_refused_ends_there),
         CASE(all_parts_of_a_change_arrive),
         CASE(an_error_half_way_leaves_the_first_part_and_forgets_the_rest),
         CASE(single_allowed_ips_are_withdrawn_where_the_kernel_can),
