@@ -187,11 +187,13 @@ static enum doctor_passage passage_of(const struct doctor_legacy *l, uint32_t fi
             return DOCTOR_UNKNOWN;
         }
         enum meaning meaning = interface_name ? forward_of(entry, interface_name, outward) : input_of(entry, port);
-        bool is_policy = at == l->input_policy || at == l->forward_policy || at >= l->size - entry->next_offset;
+        /* the other chain's rules and the end mark of the table are none that packets here could get to */
+        bool other = (at >= l->input && at <= l->input_policy) || (at >= l->forward && at <= l->forward_policy) ||
+                     at >= l->size - entry->next_offset;
         bool own = at >= first && at < policy;
         /* chains' own policies, OUTPUT's among them, are plain ACCEPTs without a match: they are no rules */
         bool bare = entry->target_offset == sizeof *entry && memcmp(&entry->ip, &none, sizeof none) == 0;
-        enum verdict verdict = is_policy || (bare && !own) ? VERDICT_OTHER : verdict_of(entry);
+        enum verdict verdict = (other || bare) && !own ? VERDICT_OTHER : verdict_of(entry);
         if (verdict == VERDICT_ACCEPT) {
             accepted |= meaning == MEANS_THEM;
             maybe |= meaning == MEANS_MAYBE;

@@ -5,6 +5,7 @@
     router cellar -+
 """
 import configparser
+import json
 import os
 import subprocess
 import time
@@ -102,6 +103,12 @@ def test_sessions_survive_adoption(world, tmp_path, kind):
         assert pings.mark() == 0, pings.lost_by_address
         names = run_in(host, "router", "list", "Acme", "--names", socket=gateway.socket).stdout.split()
         assert sorted(names) == sorted(PAIRS)
+        doctor = run_in(host, "doctor", "--json", "--state-dir", str(tmp_path / "state"), socket=gateway.socket,
+                        check=False).stdout
+        levels = {(item["check"], item["level"]) for item in json.loads(doctor)["findings"]}
+        assert {("kernel", "good"), ("bpf", "good"), ("napi", "good"), ("key", "good"), ("version", "good")} <= levels
+        # the kernel forwards from router to router, and nobody switched that on in here; the engine's needs do not count
+        assert ("forwarding", "bad") in levels and not {check for check, _ in levels} & {"tun", "buffers"}, doctor
         again = run_in(host, "import", "--interface", server.interface, "--tenant", "Acme", "--adopt",
                        socket=gateway.socket)
         assert "0 imported, 2 there already" in again.stdout

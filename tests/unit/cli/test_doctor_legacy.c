@@ -124,6 +124,14 @@ static void a_rule_for_the_port_opens_and_others_do_not(void **state) {
     assert_int_equal(doctor_legacy_input(table, 51820), DOCTOR_CLOSED);
 }
 
+static void the_rules_of_one_chain_open_no_other(void **state) {
+    (void)state;
+    make(&(struct rule){.in = "eth0", .verdict = ACCEPTS}, DROPS, NULL, DROPS);
+    assert_int_equal(doctor_legacy_forward(table, "wg0"), DOCTOR_CLOSED);
+    make(NULL, DROPS, &(struct rule){.proto = IPPROTO_UDP, .verdict = ACCEPTS}, DROPS);
+    assert_int_equal(doctor_legacy_input(table, 51820), DOCTOR_CLOSED);
+}
+
 static void forwarding_is_read_by_interface(void **state) {
     (void)state;
     make(NULL, ACCEPTS, &(struct rule){.in = "wg1", .out = "wg1", .verdict = ACCEPTS}, DROPS);
@@ -150,6 +158,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_policy_alone_decides, teardown),
         cmocka_unit_test_teardown(a_rule_for_the_port_opens_and_others_do_not, teardown),
+        cmocka_unit_test_teardown(the_rules_of_one_chain_open_no_other, teardown),
         cmocka_unit_test_teardown(forwarding_is_read_by_interface, teardown),
         cmocka_unit_test_teardown(a_broken_table_is_not_followed, teardown),
     };
