@@ -30,10 +30,7 @@ int kernel_away(struct kernel *k, struct problem *ret_problem) {
     return -ENOTCONN;
 }
 
-int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
-    if (error == -ENODEV || error == -EOPNOTSUPP) {
-        return kernel_away(k, ret_problem);
-    }
+int kernel_fault(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
     if (error == -EPERM || error == -EACCES) {
         problem_set(ret_problem, PROBLEM_UNAVAILABLE, "not-privileged", "",
                     "May not %s %s: %s. Run with CAP_NET_ADMIN and CAP_BPF.", what, k->interface_name,
@@ -43,6 +40,11 @@ int kernel_refused(struct kernel *k, int error, const char *what, struct problem
                     k->interface_name, strerror(-error));
     }
     return error;
+}
+
+int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
+    return error == -ENODEV || error == -EOPNOTSUPP ? kernel_away(k, ret_problem)
+                                                    : kernel_fault(k, error, what, ret_problem);
 }
 
 static int refuse(struct problem *problem, const char *type, const char *format, ...)
@@ -467,6 +469,13 @@ int backend_kernel_usable(const char *interface_name, struct problem *ret_why_no
         return rc;
     }
     rc = isolate_usable(ret_why_not);
+    if (rc == 0) {
+        rc = sentinel_usable();
+        if (rc < 0) {
+            refuse(ret_why_not, "no-nftables", "This kernel's nftables cannot be used: %s. It is needed as a fence.",
+                   strerror(-rc));
+        }
+    }
     rc = rc < 0 ? rc : check_name(interface_name, wireguard, ret_why_not);
     wireguard_free(wireguard);
     return rc;

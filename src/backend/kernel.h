@@ -66,7 +66,9 @@ struct backend {
 
 /* Fills the problem and returns -ENOTCONN: the interface is not there any more, or not ours. Under the mutex. */
 int kernel_away(struct kernel *k, struct problem *ret_problem);
-/* The same for a failure of netlink; its errno stays the result unless it means that the interface is gone. */
+/* What the kernel would not do, with the reason. Returns the error. */
+int kernel_fault(struct kernel *k, int error, const char *what, struct problem *ret_problem);
+/* The same for an answer of WireGuard's or a link's, by which the interface may turn out to be gone. */
 int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem);
 /* The mark by which the next run knows the interface. -ENODEV: it is another one, or gone. Under the mutex. */
 int kernel_mend_mark(struct kernel *k, unsigned *touched);

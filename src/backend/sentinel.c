@@ -57,6 +57,37 @@ static int subscribe(int protocol, const unsigned *groups, size_t count, int *re
     return 0;
 }
 
+/* Asks for the number of its rule set's generation. Without the subsystem nfnetlink says -EINVAL. */
+static int ask_nftables(int fd) {
+    _Alignas(8) uint8_t bytes[512];
+    struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
+    message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN;
+    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    message->nlmsg_seq = 1;
+    struct nfgenmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
+    info->nfgen_family = AF_UNSPEC;
+    info->version = NFNETLINK_V0;
+    if (send(fd, message, message->nlmsg_len, 0) < 0) {
+        return -errno;
+    }
+    ssize_t size = recv(fd, bytes, sizeof bytes, 0);
+    if (size < 0) {
+        return -errno;
+    }
+    int rc = mnl_cb_run(bytes, (size_t)size, 1, 0, NULL, NULL) < 0 ? -errno : 0;
+    return rc == -EINVAL ? -EOPNOTSUPP : rc;
+}
+
+int sentinel_usable(void) {
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd < 0) {
+        return errno == EPROTONOSUPPORT ? -EOPNOTSUPP : -errno;
+    }
+    int rc = ask_nftables(fd);
+    close(fd);
+    return rc;
+}
+
 int sentinel_open(const char *fence_table, struct sentinel **ret_sentinel) {
     static const unsigned route_groups[] = {RTNLGRP_LINK, RTNLGRP_TC, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
     static const unsigned nftables_groups[] = {NFNLGRP_NFTABLES};

@@ -10,6 +10,9 @@
 
 struct sentinel;
 
+/* Whether this kernel has nftables at all. 0, -EOPNOTSUPP, or -errno. */
+int sentinel_usable(void);
+
 /* `fence_table`: the name of our nftables table. */
 int sentinel_open(const char *fence_table, struct sentinel **ret_sentinel);
 /* Accepts NULL. */

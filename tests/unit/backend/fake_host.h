@@ -32,7 +32,7 @@ struct fake_host {
     size_t queued; /* of them: not in force */
 
     /* faults: the errno of the next call, once */
-    int isolate_open_error, attach_error, fence_error, move_error, up_error, create_error, alias_error;
+    int isolate_open_error, attach_error, fence_error, move_error, up_error, create_error, alias_error, nftables_error;
 
     atomic_bool rung;
     void (*on_forget)(void); /* each time the programs forget an address */

@@ -327,6 +327,9 @@ static void usable_says_why_not(void **state) {
     (void)state;
     assert_int_equal(backend_kernel_usable("wg0", &problem), 0);
     assert_false(fake_host.exists);
+    fake_host.nftables_error = -EOPNOTSUPP;
+    assert_int_equal(backend_kernel_usable("wg0", &problem), -EOPNOTSUPP);
+    assert_non_null(strstr(problem.detail, "nftables"));
     fake_kernel.absent = true;
     assert_int_equal(backend_kernel_usable("wg0", &problem), -EOPNOTSUPP);
     assert_non_null(strstr(problem.detail, "no WireGuard"));

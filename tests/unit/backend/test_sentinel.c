@@ -78,6 +78,7 @@ static void only_our_interface_concerns_us(void **state) {
 static void only_our_table_concerns_us(void **state) {
     (void)state;
     need_host();
+    assert_int_equal(sentinel_usable(), 0);
     assert_int_equal(nft_run_cmd_from_buffer(nft, "add table inet somebody; add chain inet somebody c"), 0);
     assert_false(sentinel_heed(sentinel));
     assert_int_equal(nft_run_cmd_from_buffer(nft, "add table inet sallyport_" NAME), 0);
