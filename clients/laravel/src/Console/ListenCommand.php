@@ -9,9 +9,11 @@ use Illuminate\Contracts\Events\Dispatcher;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\Event;
 use Sallyport\Laravel\Database\Tables;
+use Sallyport\Laravel\Events\ChangesMissed;
 use Sallyport\Laravel\Events\Factory;
+use Sallyport\Laravel\Exceptions\AuthenticationException;
+use Sallyport\Laravel\Exceptions\AuthorizationException;
 use Sallyport\Laravel\Exceptions\ConnectionException;
-use Sallyport\Laravel\Exceptions\SallyportException;
 use Sallyport\Laravel\Exceptions\UnavailableException;
 
 final class ListenCommand extends Command
@@ -26,24 +28,49 @@ final class ListenCommand extends Command
 
     private bool $stopping = false;
 
+    /** Whether all changes are seen here, not those of one tenant only: then revisions have no gaps. */
+    private bool $seesAll = false;
+
+    private Client $sallyport;
+    private Dispatcher $events;
+    private EventPosition $position;
+
     public function handle(Client $sallyport, Dispatcher $events, EventPosition $position, Tables $tables): int
     {
+        [$this->sallyport, $this->events, $this->position] = [$sallyport, $events, $position];
+        $this->stopping = $this->seesAll = false;
         $from = (string) $this->option('from');
         if (!in_array($from, ['', 'now', 'start'], true) && !ctype_digit($from)) {
             $this->error("--from={$from}: it must be \"now\", \"start\" or a revision.");
 
             return 2;
         }
-        $this->stopOnSignals();
+        $this->stopOnSignals(true);
+        try {
+            return $this->follow($from, $tables);
+        } finally {
+            $this->stopOnSignals(false);
+        }
+    }
+
+    private function follow(string $from, Tables $tables): int
+    {
         $until = (int) $this->option('max-time') > 0 ? microtime(true) + (int) $this->option('max-time') : INF;
         $after = null;
-        do {
+        while (!$this->stopping && microtime(true) < $until) {
             try {
-                if ($after === null) {
-                    $position->put($after = $this->start($from, $sallyport, $position));
-                }
+                $after ??= $this->start($from);
                 $left = (int) max(0, min((int) $this->option('wait'), $until - microtime(true)));
-                $page = $sallyport->events()->after($after, wait: $this->option('once') ? 0 : $left);
+                $page = $this->sallyport->events()->after($after, wait: $this->option('once') ? 0 : $left);
+                foreach ($page->events as $event) {
+                    $this->lookForGap($after, $event);
+                    $this->mirror($event, $tables);
+                    $this->dispatch($event);
+                    $this->position->put($after = $event->revision);
+                    if ($this->stopping) {
+                        return 0;
+                    }
+                }
             } catch (ConnectionException | UnavailableException $error) {
                 // the client has tried several times already
                 $this->warn($error->getMessage());
@@ -52,68 +79,100 @@ final class ListenCommand extends Command
                 }
                 sleep(1);
                 continue;
-            } catch (SallyportException $error) {
+            } catch (AuthenticationException | AuthorizationException $error) {
                 $this->error($error->getMessage());
 
                 return 1;
             }
-            foreach ($page->events as $event) {
-                $this->deliver($event, $sallyport, $events, $tables);
-                $position->put($after = $event->revision);
-                if ($this->stopping) {
-                    return 0;
-                }
-            }
             if ($page->nextAfter > $after) {
-                $position->put($after = $page->nextAfter);
+                $this->position->put($after = $page->nextAfter);
             }
-        } while (!$this->stopping && microtime(true) < $until && !($this->option('once') && $page->events === []));
+            if ($this->option('once') && $page->events === []) {
+                break;
+            }
+        }
 
         return 0;
     }
 
-    private function start(string $from, Client $sallyport, EventPosition $position): int
+    private function start(string $from): int
     {
-        return match (true) {
+        $latest = $this->latest();
+        $after = match (true) {
             $from === 'start' => 0,
+            $from === 'now' => $latest,
             ctype_digit($from) => (int) $from,
-            $from === 'now' => $sallyport->events()->latest(),
-            default => $position->get() ?? $sallyport->events()->latest(),
+            default => $this->position->get() ?? $latest,
         };
+        if ($after > $latest) {
+            $this->warn("The gateway is at revision {$latest}, and this was at {$after} before: its database is " .
+                'another one, or was put back from a backup. Going on from there; run sallyport:sync.');
+            $after = $latest;
+        }
+        $this->position->put($after);
+
+        return $after;
     }
 
-    /** Tables first: a listener sees the row as it is after the change. */
-    private function deliver(Event $event, Client $sallyport, Dispatcher $events, Tables $tables): void
+    private function latest(): int
+    {
+        try {
+            $latest = $this->sallyport->status()->store['revision'];
+            $this->seesAll = true;
+
+            return $latest;
+        } catch (AuthorizationException) {
+            return $this->sallyport->events()->latest();
+        }
+    }
+
+    /** The gateway keeps so many changes; who stayed away for longer has missed some. */
+    private function lookForGap(int $after, Event $next): void
+    {
+        if ($this->seesAll && $after > 0 && $next->revision > $after + 1) {
+            $this->warn("Changes {$after} to {$next->revision} are no longer kept by the gateway.");
+            if (config('sallyport.database.mode') === 'mirror') {
+                $this->call('sallyport:sync');
+            }
+            $this->events->dispatch(new ChangesMissed($after, $next->revision));
+        }
+    }
+
+    private function dispatch(Event $event): void
     {
         $this->line("{$event->revision} {$event->kind} {$event->tenantId} {$event->routerId}", null, 'v');
-        if (config('sallyport.database.mode') === 'mirror') {
-            $this->mirror($event, $sallyport, $tables);
-        }
-        $events->dispatch(Factory::make($event));
+        $this->events->dispatch(Factory::make($event));
     }
 
-    private function mirror(Event $event, Client $sallyport, Tables $tables): void
+    /** Before listeners hear of it: they see the row as it is after the change. */
+    private function mirror(Event $event, Tables $tables): void
     {
+        if (config('sallyport.database.mode') !== 'mirror') {
+            return;
+        }
         if ($event->routerId !== null) {
-            $router = $sallyport->routers()->find($event->routerId);
+            $router = $this->sallyport->routers()->find($event->routerId);
             $router === null ? $tables->forgetConfiguration($event->routerId) : $tables->configuration($router);
         }
         if ($event->tenantId !== null) {
-            $tenant = $sallyport->tenants()->find($event->tenantId);
+            $tenant = $this->sallyport->tenants()->find($event->tenantId);
             $tenant === null ? $tables->forgetTunnel($event->tenantId) : $tables->tunnel($tenant);
         }
     }
 
-    private function stopOnSignals(): void
+    private function stopOnSignals(bool $on): void
     {
         if (!function_exists('pcntl_async_signals')) {
             return;
         }
         pcntl_async_signals(true);
         foreach ([SIGTERM, SIGINT] as $signal) {
-            pcntl_signal($signal, function (): void {
-                $this->stopping = true;
-            });
+            pcntl_signal($signal, $on ? $this->stop(...) : SIG_DFL);
         }
+    }
+
+    private function stop(): void
+    {
+        $this->stopping = true;
     }
 }

@@ -43,7 +43,7 @@ trait AnswersInMemory
                     'interface' => 'wg0',
                     'listen_port' => 51820,
                 ],
-                'store' => ['kind' => 'memory', 'ok' => true, 'revision' => count($this->events)],
+                'store' => ['kind' => 'memory', 'ok' => true, 'revision' => $this->revision],
                 'counts' => [
                     'tenants' => count($this->tenants),
                     'routers' => count($this->routers),
@@ -319,7 +319,7 @@ trait AnswersInMemory
     private function note(string $kind, ?string $tenantId = null, ?string $routerId = null): void
     {
         $this->events[] = [
-            'revision' => count($this->events) + 1,
+            'revision' => ++$this->revision,
             'at' => self::now(),
             'kind' => $kind,
             'tenant_id' => $tenantId,

@@ -65,6 +65,7 @@ final class InMemoryGateway implements Transport
     private array $answers = [];
 
     private readonly string $publicKey;
+    private int $revision = 0;
     private int $blocks = 0;
     private int $hubAddresses = 1;
 
@@ -131,6 +132,13 @@ final class InMemoryGateway implements Transport
         $this->routers[$routerId] = ['last_handshake_at' => self::now(), 'endpoint' => $endpoint] + $router;
     }
 
+    public function forgetEvents(int $upTo): void
+    {
+        $this->events = array_values(
+            array_filter($this->events, static fn (array $event): bool => $event['revision'] > $upTo),
+        );
+    }
+
     /** @return array{int, array<string, mixed>|string|null, array<string, string>} */
     private function handle(Request $request): array
     {
@@ -171,7 +179,7 @@ final class InMemoryGateway implements Transport
                         'region' => '',
                         'version' => 'fake',
                         'backend' => 'fake',
-                        'revision' => count($this->events),
+                        'revision' => $this->revision,
                         'connected_routers' => count(array_filter($this->routers, self::isConnected(...))),
                         'load_percent' => 0,
                         'clock_offset_ms' => 0,

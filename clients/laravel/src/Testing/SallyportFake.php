@@ -101,6 +101,14 @@ final class SallyportFake extends Client
         return $this;
     }
 
+    /** The gateway no longer keeps its oldest changes, as one that has run for long. */
+    public function forgetEvents(int $upTo): self
+    {
+        $this->gateway->forgetEvents($upTo);
+
+        return $this;
+    }
+
     /** @return Collection<int, Request>  all that arrived, as often as it arrived */
     public function sent(?string $method = null, string $path = '*'): Collection
     {

@@ -167,6 +167,7 @@ abstract class SharedDatabaseTests extends IntegrationTestCase
         });
         $this->artisan('sallyport:listen', ['--once' => true]);
         self::assertSame(['router.created', 'router.disabled', 'router.deleted'], $seen);
+        self::assertSame('', $this->output(), 'no change was missed');
     }
 
     public function test_a_mirror_follows_too(): void

@@ -12,6 +12,7 @@ use Sallyport\Laravel\Console\EventPosition;
 use Sallyport\Laravel\Data\Event as ChangeEvent;
 use Sallyport\Laravel\Data\NewRouter;
 use Sallyport\Laravel\Data\NewTenant;
+use Sallyport\Laravel\Events\ChangesMissed;
 use Sallyport\Laravel\Events\Factory;
 use Sallyport\Laravel\Events\GatewayEvent;
 use Sallyport\Laravel\Events\RouterCreated;
@@ -65,6 +66,52 @@ final class CommandsTest extends TestCase
             static fn(RouterCreated $event): bool => $event->event->routerId === $router->id,
         );
         Event::assertDispatched(TenantDeleted::class);
+    }
+
+    public function test_told_to_stop_it_ends_between_two_events(): void
+    {
+        $this->migrateMirror();
+        $fake = Sallyport::fake();
+        $fake->router();
+        $seen = [];
+        Event::listen(static function (GatewayEvent $event) use (&$seen): void {
+            $seen[] = $event->event()->kind;
+            if (count($seen) === 1) {
+                posix_kill(posix_getpid(), SIGTERM);
+            }
+        });
+        self::assertSame(0, $this->artisan('sallyport:listen', ['--from' => 'start']));
+        self::assertSame(['tenant.created'], $seen);
+        self::assertSame(SIG_DFL, pcntl_signal_get_handler(SIGTERM));
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        self::assertSame(['tenant.created', 'router.created'], $seen);
+    }
+
+    public function test_changes_that_are_no_longer_kept_are_told_and_made_up_for(): void
+    {
+        $this->migrateMirror();
+        $fake = Sallyport::fake();
+        $fake->router();
+        $this->app->make(EventPosition::class)->put(1);
+        $fake->tenant(new NewTenant('Beta'));
+        $fake->forgetEvents(2);
+        $missed = null;
+        Event::listen(static function (ChangesMissed $event) use (&$missed): void {
+            $missed = [$event->after, $event->before];
+        });
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        self::assertSame([1, 3], $missed);
+        self::assertSame(2, TenantVpnTunnel::count());
+        self::assertSame(1, VpnConfiguration::count());
+    }
+
+    public function test_a_gateway_that_was_put_back_is_noticed(): void
+    {
+        Sallyport::fake()->router();
+        $this->app->make(EventPosition::class)->put(77);
+        self::assertSame(0, $this->artisan('sallyport:listen', ['--once' => true]));
+        self::assertStringContainsString('put back from a backup', $this->output());
+        self::assertSame(2, $this->app->make(EventPosition::class)->get());
     }
 
     public function test_the_first_time_listen_begins_with_now(): void

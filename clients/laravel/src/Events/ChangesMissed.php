@@ -1,0 +1,16 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Sallyport\Laravel\Events;
+
+/**
+ * sallyport:listen stayed away for longer than the gateway keeps changes: those between the two revisions were not
+ * dispatched. Copies in a mirror have been taken anew.
+ */
+final class ChangesMissed
+{
+    public function __construct(public readonly int $after, public readonly int $before)
+    {
+    }
+}
