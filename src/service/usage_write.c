@@ -9,8 +9,9 @@
 #include "service/usage.h"
 
 #define USAGE_BATCH 256
-#define LOOK_NS (10 * NSEC_PER_SEC) /* between looks through the whole table, where readings are more frequent */
-#define REST_S 600                  /* a row that has time rests that long; SALLYPORT_TEST_USAGE_REST: seconds */
+#define DENSE_MOST (4 * USAGE_BATCH) /* rows in between that are worth reading along */
+#define LOOK_NS (10 * NSEC_PER_SEC)  /* between looks through the whole table, where readings are more frequent */
+#define REST_S 600                   /* a row that has time rests that long; SALLYPORT_TEST_USAGE_REST: seconds */
 #define HEAVY_BYTES (UINT64_C(64) << 20)
 #define HEAVY_REST_S 60
 
@@ -33,6 +34,9 @@ struct tenant_sum {
 
 struct batch {
     struct told told[USAGE_BATCH];
+    struct session_row rows[DENSE_MOST]; /* read with one query, in the order of their ids */
+    size_t row_count;
+    bool dense; /* or one by one */
     struct tenant_sum tenants[USAGE_BATCH];
     size_t tenant_count;
     const char *generation;
@@ -110,6 +114,27 @@ static bool says_the_same(const struct session_row *a, const struct session_row 
            a->gateway_id == b->gateway_id && a->connected_since == b->connected_since;
 }
 
+static int compare_rows(const void *a, const void *b) {
+    const struct session_row *one = a, *other = b;
+    return (one->id > other->id) - (one->id < other->id);
+}
+
+static struct session_row *find_row(struct batch *batch, int64_t row_id) {
+    const struct session_row wanted = {.id = row_id};
+    return batch->dense ? bsearch(&wanted, batch->rows, batch->row_count, sizeof *batch->rows, compare_rows) : NULL;
+}
+
+static int read_row(struct write *w, struct batch *batch, int64_t row_id, struct session_row *ret_row) {
+    const struct session_row *found = find_row(batch, row_id);
+    if (!batch->dense) {
+        return sessions_get_row(w->conn, row_id, w->service->self.id, ret_row);
+    }
+    if (found) {
+        *ret_row = *found;
+    }
+    return found ? 0 : -ENOENT;
+}
+
 static int tell(struct write *w, struct batch *batch, const struct live *live, int64_t tunnel_id, struct told *told) {
     int64_t self = w->service->self.id;
     struct session_row row, before;
@@ -117,7 +142,7 @@ static int tell(struct write *w, struct batch *batch, const struct live *live, i
                           .received = live->unwritten_received,
                           .sent = live->unwritten_sent,
                           .seen = live->seen};
-    int r = sessions_get_row(w->conn, live->row_id, self, &row);
+    int r = read_row(w, batch, live->row_id, &row);
     if (r == -ENOENT) {
         told->over = true; /* deleted: the tenant has had the traffic all the same */
         add_to_tenant(batch, tunnel_id, told);
@@ -145,6 +170,10 @@ static int tell(struct write *w, struct batch *batch, const struct live *live, i
     bool counted = row.counted_received != before.counted_received || row.counted_sent != before.counted_sent ||
                    strcmp(row.counted_generation, before.counted_generation) != 0;
     r = r < 0 || !counted ? r : sessions_set_counted(w->conn, self, &row);
+    struct session_row *kept = find_row(batch, row.id);
+    if (kept) {
+        *kept = row; /* a router with new keys is here twice */
+    }
     add_to_tenant(batch, row.tunnel_id, told);
     return r;
 }
@@ -172,7 +201,23 @@ static void take_back(struct lives *lives, const struct told *told, uint32_t now
     }
 }
 
-static int write_batch(struct service *s, const struct key *keys, size_t count, struct batch *batch) {
+/* One to be written. */
+struct due_one {
+    int64_t row_id;
+    struct key public_key;
+};
+
+/* Many that are due sit close together, as after a storm: one question for all of them. */
+static int read_rows(struct write *w, struct batch *batch, const struct due_one *due, size_t count) {
+    int64_t first = due[0].row_id, last = due[count - 1].row_id;
+    batch->dense = count > 1 && last - first < DENSE_MOST && last - first < 4 * (int64_t)count;
+    return batch->dense ? sessions_list_rows(w->conn, w->service->self.id, first, last, DENSE_MOST, batch->rows,
+                                             &batch->row_count)
+                        : 0;
+}
+
+/* `due` is in the order of rows. */
+static int write_batch(struct service *s, const struct due_one *due, size_t count, struct batch *batch) {
     struct usage *usage = s->usage;
     struct problem problem;
     struct write w;
@@ -181,11 +226,12 @@ static int write_batch(struct service *s, const struct key *keys, size_t count, 
     if (r < 0) {
         return r;
     }
+    r = read_rows(&w, batch, due, count);
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct live copy = {0};
         int64_t tunnel_id = 0;
         pthread_mutex_lock(&usage->mutex);
-        const struct live *live = live_get(&usage->lives, &keys[i]);
+        const struct live *live = live_get(&usage->lives, &due[i].public_key);
         if (live) {
             const struct live_tenant *tenant = live_tenant_get(&usage->lives, &live->tenant_id);
             copy = *live;
@@ -223,24 +269,28 @@ static int write_batch(struct service *s, const struct key *keys, size_t count, 
     return r;
 }
 
-/* A list of keys. */
 struct due {
-    struct key *keys; /* owned */
+    struct due_one *list; /* owned */
     size_t count, room;
 };
 
 static bool due_add(struct due *due, const struct live *live) {
     if (due->count == due->room) {
         size_t room = due->room ? due->room * 2 : 256;
-        struct key *more = reallocarray(due->keys, room, sizeof *more);
+        struct due_one *more = reallocarray(due->list, room, sizeof *more);
         if (!more) {
             return false; /* they stay dirty */
         }
-        due->keys = more;
+        due->list = more;
         due->room = room;
     }
-    due->keys[due->count++] = live->public_key;
+    due->list[due->count++] = (struct due_one){.row_id = live->row_id, .public_key = live->public_key};
     return true;
+}
+
+static int compare_due(const void *a, const void *b) {
+    const struct due_one *one = a, *other = b;
+    return (one->row_id > other->row_id) - (one->row_id < other->row_id);
 }
 
 /* Under the mutex: the urgent ones. */
@@ -308,15 +358,18 @@ int usage_write(struct service *s, bool everything, const char *generation, doub
         live_compact(&usage->lives);
     }
     pthread_mutex_unlock(&usage->mutex);
+    if (due.count) {
+        qsort(due.list, due.count, sizeof *due.list, compare_due);
+    }
     struct batch *batch = due.count ? calloc(1, sizeof *batch) : NULL;
     int r = batch || !due.count ? 0 : -ENOMEM;
     for (size_t at = 0; r == 0 && at < due.count; at += USAGE_BATCH) {
         size_t count = due.count - at < USAGE_BATCH ? due.count - at : USAGE_BATCH;
         batch->generation = generation;
-        r = write_batch(s, due.keys + at, count, batch);
+        r = write_batch(s, due.list + at, count, batch);
         for (size_t i = at; r < 0 && i < due.count; i++) {
             pthread_mutex_lock(&usage->mutex);
-            struct live *live = live_get(&usage->lives, &due.keys[i]);
+            struct live *live = live_get(&usage->lives, &due.list[i].public_key);
             if (live) {
                 live_make_urgent(&usage->lives, live); /* again next time */
             }
@@ -324,6 +377,6 @@ int usage_write(struct service *s, bool everything, const char *generation, doub
         }
     }
     free(batch);
-    free(due.keys);
+    free(due.list);
     return r;
 }

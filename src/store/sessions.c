@@ -133,13 +133,11 @@ int sessions_count_held(struct store_conn *conn, int64_t gateway_id, uint64_t *r
     return r;
 }
 
-int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t after, size_t limit,
-                       struct session_row *ret_rows, size_t *ret_count) {
-    const struct value values[] = {value_number(gateway_id), value_number(after), value_number((int64_t)limit)};
+static int list(struct store_conn *conn, const char *sql, const struct value *values, size_t value_count, size_t limit,
+                struct session_row *ret_rows, size_t *ret_count) {
     struct query query;
     size_t count = 0;
-    int r = query_begin(conn, SELECT_SESSION "WHERE r.gateway_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3", values,
-                        VALUE_COUNT(values), &query);
+    int r = query_begin(conn, sql, values, value_count, &query);
     if (r < 0) {
         return r;
     }
@@ -152,4 +150,19 @@ int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t afte
     }
     *ret_count = count;
     return 0;
+}
+
+int sessions_list_rows(struct store_conn *conn, int64_t gateway_id, int64_t first, int64_t last, size_t limit,
+                       struct session_row *ret_rows, size_t *ret_count) {
+    const struct value values[] = {value_number(gateway_id), value_number(first), value_number(last),
+                                   value_number((int64_t)limit)};
+    return list(conn, SELECT_SESSION "WHERE r.id >= $2 AND r.id <= $3 ORDER BY r.id LIMIT $4", values,
+                VALUE_COUNT(values), limit, ret_rows, ret_count);
+}
+
+int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t after, size_t limit,
+                       struct session_row *ret_rows, size_t *ret_count) {
+    const struct value values[] = {value_number(gateway_id), value_number(after), value_number((int64_t)limit)};
+    return list(conn, SELECT_SESSION "WHERE r.gateway_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3", values,
+                VALUE_COUNT(values), limit, ret_rows, ret_count);
 }

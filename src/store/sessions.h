@@ -43,6 +43,9 @@ int sessions_restart_counting(struct store_conn *conn, int64_t row_id, int64_t t
 /* Nobody holds a session of this router (or, with row_id 0, of this tenant's) any more; its tenant counts them no
  * longer. */
 int sessions_end(struct store_conn *conn, int64_t row_id, int64_t tunnel_id);
+/* Rows `first` to `last`, at most `limit`, in the order of their ids. */
+int sessions_list_rows(struct store_conn *conn, int64_t gateway_id, int64_t first, int64_t last, size_t limit,
+                       struct session_row *ret_rows, size_t *ret_count);
 int sessions_count_held(struct store_conn *conn, int64_t gateway_id, uint64_t *ret_count);
 /* Up to `limit` of those that a gateway holds, after row `after`. */
 int sessions_list_held(struct store_conn *conn, int64_t gateway_id, int64_t after, size_t limit,

@@ -349,6 +349,29 @@ static void a_session_belongs_to_the_greatest_timestamp(void **state) {
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
 }
 
+static void bytes_of_the_old_key_and_the_new_one_add_up(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL), next = make_router(g, &tenant, "n", NULL), rotated;
+    struct router_spec spec = {0};
+    struct problem p;
+    int64_t now = clock_wall_us();
+    session(g, &made.router, 100, 100, now);
+    session(g, &next.router, 7, 7, now);
+    struct actual_peer peer = peer_of(&made.router);
+    peer.bytes_received = 150;
+    fake_plane_put(&peer);
+    assert_int_equal(usage_flush(g->service, false), 0); /* 50 are in memory only */
+    assert_int_equal(service_router_rotate(g->service, &gateway_admin, &made.router.id, &spec, &rotated, &p), 0);
+    session(g, &rotated.router, 30, 30, now + 1); /* both keys' are due now, and the same row's */
+    assert_int_equal(usage_flush(g->service, true), 0);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 180);
+    assert_int_equal(gateway_number(g, "SELECT bytes_received FROM vpn_configurations ORDER BY id LIMIT 1"), 180);
+    assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 187);
+    gateway_restart(g);
+    assert_int_equal(router_of(g, &made.router.id).bytes_received, 180);
+}
+
 static void bytes_of_a_deleted_router_stay_with_its_tenant(void **state) {
     struct gateway *g = *state;
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
@@ -382,6 +405,7 @@ int main(void) {
         WITH_GATEWAY(what_rested_long_enough_has_its_turn),
         WITH_GATEWAY(an_endpoint_that_moves_is_written),
         WITH_GATEWAY(a_session_belongs_to_the_greatest_timestamp),
+        WITH_GATEWAY(bytes_of_the_old_key_and_the_new_one_add_up),
         WITH_GATEWAY(bytes_of_a_deleted_router_stay_with_its_tenant),
     };
     return cmocka_run_group_tests_name("usage", tests, NULL, NULL);

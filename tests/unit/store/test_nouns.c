@@ -301,6 +301,9 @@ static void sessions_are_held_until_they_end(void **state) {
     }
     assert_int_equal(sessions_list_held(d->conn, HERE, ids[0], 4, held, &count), 0);
     assert_int_equal(count, 2);
+    assert_int_equal(sessions_list_rows(d->conn, HERE, ids[1], ids[3], 2, held, &count), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(held[1].id, ids[2]);
     uint64_t all = 0;
     assert_int_equal(sessions_count_held(d->conn, HERE, &all), 0);
     assert_int_equal(all, 3);
