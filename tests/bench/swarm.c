@@ -32,7 +32,7 @@ static const char usage[] =
     "1,\n"
     "   \"peers\": N, \"silent\": false, \"keepalive\": 0, \"listen_port\": 51820}       peers into a gateway, over "
     "its UAPI\n"
-    "  {\"do\": \"prepare\", \"peers\": N}                  makes the initiations of the next connect beforehand\n"
+    "  {\"do\": \"prepare\", \"peers\": N, \"tries\": N}     makes the initiations of the next connect beforehand\n"
     "  {\"do\": \"connect\", \"peers\": N, \"seconds\": 60, \"window\": 64, \"spread\": 0}\n"
     "                                                 `window` unanswered at a time, or all within `spread` seconds\n"
     "  {\"do\": \"idle\", \"seconds\": 10, \"keepalive\": 25, \"rekey\": 0}\n"

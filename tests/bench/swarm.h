@@ -31,11 +31,18 @@
 #define SWARM_TRIES_MAX 20
 #define SWARM_NONE UINT32_MAX
 
-struct flight {
+/* An initiation made beforehand, without macs. */
+struct prepared {
     struct noise_handshake handshake;
+    struct message_initiation message;
+};
+
+struct flight {
+    struct noise_handshake handshake; /* of the last initiation */
     struct cookie_jar jar;
-    struct message_initiation prepared; /* made beforehand, without macs */
-    bool has_prepared;
+    struct prepared *prepared; /* owned: of the next tries, in turn */
+    unsigned prepared_count, prepared_used;
+    bool begun;
 };
 
 struct router {
@@ -128,8 +135,10 @@ void swarm_take(void *swarm, uint8_t *bytes, size_t size);
 
 /* --- swarm_handshakes.c --- */
 
-/* Makes the first message ahead of its time: the two or three multiplications that it costs a real router's own CPU. */
+/* Makes one more message ahead of its time: the two or three multiplications that it costs a real router's own CPU. */
 int handshake_prepare(struct swarm *swarm, uint32_t number);
+/* What is prepared or in flight. */
+void handshake_forget(struct router *r);
 /* Sends a first initiation, and again every 5 s + jitter until a response comes. */
 int handshake_begin(struct swarm *swarm, uint32_t number, uint64_t now_ns);
 /* Sends again what is due, at most `limit`; how many that were. */

@@ -10,13 +10,20 @@
 int swarm_prepare(struct swarm *swarm, json_t *arguments, json_t *result) {
     json_error_t fault;
     json_int_t peers = swarm->count;
-    if (json_unpack_ex(arguments, &fault, 0, "{s?I !}", "peers", &peers) < 0) {
+    json_int_t tries = 1;
+    if (json_unpack_ex(arguments, &fault, 0, "{s?I, s?I !}", "peers", &peers, "tries", &tries) < 0) {
         return swarm_fail(swarm, -EINVAL, "%s", fault.text);
+    }
+    if (tries < 1 || tries > SWARM_TRIES_MAX) {
+        return swarm_fail(swarm, -EINVAL, "tries: 1 to %d", SWARM_TRIES_MAX);
     }
     int error = swarm_need(swarm, true, true);
     double cpu = swarm_cpu_s();
-    for (uint32_t i = 0; error == 0 && i < (uint32_t)peers && i < swarm->count; i++) {
-        error = handshake_prepare(swarm, i);
+    /* Try by try: each later one of a router needs a later timestamp. */
+    for (json_int_t try = 0; error == 0 && try < tries; try++) {
+        for (uint32_t i = 0; error == 0 && i < (uint32_t)peers && i < swarm->count; i++) {
+            error = handshake_prepare(swarm, i);
+        }
     }
     if (error < 0) {
         return swarm_fail(swarm, error, "cannot make an initiation");

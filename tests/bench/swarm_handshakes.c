@@ -11,7 +11,7 @@
 #include "wire/timers.h"
 
 static int make_initiation(struct swarm *swarm, struct router *r, uint32_t number,
-                           struct message_initiation *ret_message) {
+                           struct noise_handshake *ret_handshake, struct message_initiation *ret_message) {
     struct noise_identity me = {.private_key = r->private_key, .public_key = r->public_key};
     struct noise_remote hub = {
         .public_key = swarm->hub_public,
@@ -20,8 +20,7 @@ static int make_initiation(struct swarm *swarm, struct router *r, uint32_t numbe
     };
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
     noise_timestamp(clock_wall_ns(), timestamp);
-    int error =
-        noise_initiation_create(&me, &hub, &swarm->random, number, timestamp, &r->flight->handshake, ret_message);
+    int error = noise_initiation_create(&me, &hub, &swarm->random, number, timestamp, ret_handshake, ret_message);
     if (error < 0) {
         return error;
     }
@@ -30,14 +29,45 @@ static int make_initiation(struct swarm *swarm, struct router *r, uint32_t numbe
     return 0;
 }
 
+static int need_flight(struct router *r) {
+    return r->flight || (r->flight = calloc(1, sizeof *r->flight)) ? 0 : -ENOMEM;
+}
+
+void handshake_forget(struct router *r) {
+    if (r->flight) {
+        free(r->flight->prepared);
+        free(r->flight);
+        r->flight = NULL;
+    }
+}
+
 int handshake_prepare(struct swarm *swarm, uint32_t number) {
     struct router *r = &swarm->routers[number];
-    if (!r->flight && !(r->flight = calloc(1, sizeof *r->flight))) {
+    if (need_flight(r) < 0) {
         return -ENOMEM;
     }
-    int error = make_initiation(swarm, r, number, &r->flight->prepared);
-    r->flight->has_prepared = error == 0;
+    struct flight *flight = r->flight;
+    struct prepared *prepared = reallocarray(flight->prepared, flight->prepared_count + 1, sizeof *prepared);
+    if (!prepared) {
+        return -ENOMEM;
+    }
+    flight->prepared = prepared;
+    struct prepared *one = &prepared[flight->prepared_count];
+    int error = make_initiation(swarm, r, number, &one->handshake, &one->message);
+    flight->prepared_count += error == 0;
     return error;
+}
+
+static int next_initiation(struct swarm *swarm, struct router *r, uint32_t number,
+                           struct message_initiation *ret_message) {
+    struct flight *flight = r->flight;
+    if (flight->prepared_used == flight->prepared_count) {
+        return make_initiation(swarm, r, number, &flight->handshake, ret_message);
+    }
+    const struct prepared *one = &flight->prepared[flight->prepared_used++];
+    flight->handshake = one->handshake;
+    *ret_message = one->message;
+    return 0;
 }
 
 static void await_response(struct swarm *swarm, struct router *r, uint32_t number, uint64_t now_ns) {
@@ -51,15 +81,11 @@ static void await_response(struct swarm *swarm, struct router *r, uint32_t numbe
 static int send_initiation(struct swarm *swarm, uint32_t number, uint64_t now_ns) {
     struct router *r = &swarm->routers[number];
     struct message_initiation message;
-    if (r->flight->has_prepared) {
-        message = r->flight->prepared;
-        r->flight->has_prepared = false;
-    } else {
-        int error = make_initiation(swarm, r, number, &message);
-        if (error < 0) {
-            return error;
-        }
+    int error = next_initiation(swarm, r, number, &message);
+    if (error < 0) {
+        return error;
     }
+    r->flight->begun = true;
     cookie_stamp(&r->flight->jar, &swarm->hub_public, now_ns, &message, sizeof message);
     struct net_source source = swarm_source(swarm, number);
     uint8_t *slot = net_slot(swarm->net, source, sizeof message);
@@ -78,7 +104,7 @@ static int send_initiation(struct swarm *swarm, uint32_t number, uint64_t now_ns
 
 int handshake_begin(struct swarm *swarm, uint32_t number, uint64_t now_ns) {
     struct router *r = &swarm->routers[number];
-    if (!r->flight && !(r->flight = calloc(1, sizeof *r->flight))) {
+    if (need_flight(r) < 0) {
         return -ENOMEM;
     }
     r->began_ns = now_ns;
@@ -101,7 +127,7 @@ unsigned handshake_expire(struct swarm *swarm, uint64_t now_ns, unsigned limit) 
         struct router *r = &swarm->routers[number];
         *head = r->next;
         r->waiting = false;
-        if (r->flight && !r->flight->has_prepared && send_initiation(swarm, number, now_ns) == 0) {
+        if (r->flight && r->flight->begun && send_initiation(swarm, number, now_ns) == 0) {
             sent++;
         }
     }
@@ -127,8 +153,7 @@ void handshake_take_response(struct swarm *swarm, const struct message_response 
     r->send_counter = 0;
     r->remote_index = r->flight->handshake.remote_index;
     r->latency_us = (uint32_t)((now_ns - r->began_ns) / 1000);
-    free(r->flight);
-    r->flight = NULL;
+    handshake_forget(r);
     swarm->tally.responses++;
     swarm->connected += !r->connected;
     r->connected = true;
@@ -149,9 +174,8 @@ void handshake_reset(struct swarm *swarm, uint32_t count) {
     }
     for (uint32_t i = 0; i < swarm->count; i++) {
         struct router *r = &swarm->routers[i];
-        if (r->flight && !r->flight->has_prepared) {
-            free(r->flight);
-            r->flight = NULL;
+        if (r->flight && r->flight->begun) {
+            handshake_forget(r);
         }
         r->waiting = false;
         if (i < count) {

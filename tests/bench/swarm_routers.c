@@ -35,7 +35,7 @@ int swarm_routers_create(struct swarm *swarm) {
 
 void swarm_routers_free(struct swarm *swarm) {
     for (uint32_t i = 0; swarm->routers && i < swarm->count; i++) {
-        free(swarm->routers[i].flight);
+        handshake_forget(&swarm->routers[i]);
     }
     free(swarm->routers);
     swarm->routers = NULL;
