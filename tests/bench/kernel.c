@@ -1,14 +1,12 @@
 /* Measures the kernel backend beside wireguard-tools on one kernel, for `make bench`:
  *
  *     bench_kernel [--keep] [--peers N] peers   loads N peers, adds one, reads all counters: ours, and by wg(8)
- *     bench_kernel [--peers N] isolation        the isolation program on one packet, with N tenants and with 10
  *
- * As root, on a kernel with WireGuard (for `isolation` any with eBPF); makes interfaces named spbench... and removes
+ * As root, on a kernel with WireGuard; makes interfaces named spbench... and removes
  * them, unless --keep says that the machine is thrown away anyway: the kernel takes long to remove 100,000 peers.
  * Prints one JSON object: seconds of each, and the ratios that have targets. What both do is the same: keys of peers
  * are random, each has an IPv4 and an IPv6 address; ours has each peer in a tenant of its own with isolation in force,
  * wg's has none. */
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -24,7 +22,6 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
-#include "backend/isolate.h"
 #include "backend/link.h"
 
 #define OURS "spbench0"
@@ -257,90 +254,6 @@ static void measure_peers(void) {
            ours[2] / theirs[2]);
 }
 
-/* --- the program on one packet --- */
-
-/* Packets come in small batches of one flow: so many of one tenant, then of another picked at random, so that the
- * look-ups of the first are not in the cache. */
-#define REPEAT 8
-#define PROBES 4000
-#define ROUNDS 7
-
-/* Every tenant has two routers here. */
-static struct ip_addr sibling_of(unsigned number) {
-    return ip_from_v4(POOL + (1u << 23) + number);
-}
-
-/* UDP from a router to another of its tenant: the way with the most look-ups. */
-static double run_program(int program, unsigned from) {
-    uint8_t packet[14 + 20 + 8 + 64] = {0};
-    struct ip_addr source = address_of(from), destination = sibling_of(from);
-    /* The test run wants a packet as of Ethernet and takes its header off for devices that have none. */
-    packet[12] = 0x08;
-    uint8_t *ip = packet + 14;
-    ip[0] = 0x45;
-    ip[3] = sizeof packet - 14;
-    ip[8] = 64;
-    ip[9] = IPPROTO_UDP;
-    memcpy(ip + 12, source.bytes, 4);
-    memcpy(ip + 16, destination.bytes, 4);
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof packet, .repeat = REPEAT);
-    if (bpf_prog_test_run_opts(program, &options) < 0) {
-        fail("the program", strerror(errno));
-    }
-    if (options.retval == 2) { /* TC_ACT_SHOT */
-        fail("the program", "did not let its packet pass");
-    }
-    return options.duration;
-}
-
-static double measure_program(unsigned tenants) {
-    char path[96];
-    struct isolate *isolate;
-    struct prefix hub = {.addr = ip_from_v4(POOL + 1), .length = 8};
-    unsigned touched = 0;
-    double list[ROUNDS] = {0};
-    if (isolate_open(OURS, &isolate, &problem) < 0) {
-        fail("isolate", problem.detail);
-    }
-    int rc = isolate_set_hub(isolate, &hub, 1, &touched);
-    for (unsigned i = 0; i < tenants && rc == 0; i++) {
-        struct desired_tenant tenant = {.id = tenant_of(i)};
-        struct desired_change change;
-        desired(i, &tenant.id, &change);
-        rc = isolate_set_tenant(isolate, &tenant);
-        rc = rc < 0 ? rc : isolate_move(isolate, NULL, &change.peer);
-        change.peer.public_key.bytes[0] ^= 1;
-        change.peer.address = change.peer.hub_address = sibling_of(i);
-        change.peer.address6 = (struct ip_addr){0};
-        rc = rc < 0 ? rc : isolate_move(isolate, NULL, &change.peer);
-    }
-    rc = rc < 0 ? rc : isolate_flush(isolate);
-    if (rc < 0) {
-        fail("isolate", strerror(-rc));
-    }
-    snprintf(path, sizeof path, "/sys/fs/bpf/sallyport/%s/layout1/from_router", OURS);
-    int program = bpf_obj_get(path);
-    if (program < 0) {
-        fail(path, strerror(errno));
-    }
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        for (unsigned i = 0; i < PROBES; i++) {
-            list[round] += run_program(program, randombytes_uniform(tenants)) / PROBES;
-        }
-    }
-    close(program);
-    isolate_destroy(isolate);
-    return median(list, ROUNDS);
-}
-
-static void measure_isolation(void) {
-    double few = measure_program(10);
-    double many = measure_program(peers);
-    printf("{\"tenants\": %u, \"isolation_ns_per_packet_10\": %.1f, \"isolation_ns_per_packet\": %.1f, "
-           "\"isolation_ns_per_packet_100k\": %.3f}\n",
-           peers, few, many, many / few);
-}
-
 int main(int argc, char **argv) {
     int at = 1;
     keep = at < argc && strcmp(argv[at], "--keep") == 0;
@@ -349,14 +262,13 @@ int main(int argc, char **argv) {
         peers = (unsigned)strtoul(argv[at + 1], NULL, 10);
         at += 2;
     }
-    bool of_peers = at < argc && strcmp(argv[at], "peers") == 0;
-    if (at + 1 != argc || !peers || (!of_peers && strcmp(argv[at], "isolation") != 0) || sodium_init() < 0) {
-        fputs("usage: bench_kernel [--keep] [--peers N] peers|isolation\n", stderr);
+    if (at + 1 != argc || strcmp(argv[at], "peers") != 0 || !peers || sodium_init() < 0) {
+        fputs("usage: bench_kernel [--keep] [--peers N] peers\n", stderr);
         return 2;
     }
     keys = calloc(peers + ADDS, sizeof *keys);
     randombytes_buf(keys, (peers + ADDS) * sizeof *keys);
-    (of_peers ? measure_peers : measure_isolation)();
+    measure_peers();
     free(keys);
     return 0;
 }
