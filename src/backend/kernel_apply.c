@@ -5,6 +5,9 @@
  *     2. WireGuard gets the peers as they are to be; who is removed loses all allowed IPs, and with them every packet
  *     3. the programs learn the addresses that peers have now
  *
+ * Many new routers at once, as after a start, come in faster: nobody can have their addresses before them, so the
+ * programs learn them while WireGuard computes with their keys, which is most of the time it takes.
+ *
  * Only differences to what was set before are said, unless somebody else touched the peer. A revoked peer is removed
  * from the kernel later (kernel_sweep()), because that waits for every CPU. */
 #include <errno.h>
@@ -18,6 +21,8 @@
 
 /* More than WireGuard takes on one interface: MAX_PEERS_PER_DEVICE in its peer.c. */
 #define KERNEL_PEERS_MAX (1u << 20)
+/* Changes for which a thread of their own pays. */
+#define TOGETHER_LEAST 128
 
 struct batch {
     struct backend *backend;
@@ -316,6 +321,49 @@ static int step_learn(const struct batch *batch) {
     return rc < 0 ? rc : flushed;
 }
 
+/* --- steps 2 and 3 together --- */
+
+/* Whether all of the batch is new: no address is taken from anybody. A LAN may be on its way from one router to
+ * another, one of them in another batch; a router's own address is free before it is given. */
+static bool is_all_new(const struct batch *batch) {
+    bool all_new = batch->count >= TOGETHER_LEAST;
+    for (size_t i = 0; i < batch->count && all_new; i++) {
+        const struct desired_change *change = &batch->changes[i];
+        switch (change->kind) {
+        case DESIRED_TENANT_SET:
+            break;
+        case DESIRED_PEER_SET:
+            all_new = change->peer.lan_count == 0 && !kernel_peers_get(&batch->k->peers, &change->peer.public_key);
+            break;
+        case DESIRED_PEER_REMOVE:
+        case DESIRED_TENANT_REMOVE:
+            all_new = false;
+            break;
+        }
+    }
+    return all_new;
+}
+
+struct learning {
+    const struct batch *batch;
+    int rc;
+};
+
+/* Touches nothing but the programs' maps, which the other thread leaves alone. */
+static void *learn_new(void *context) {
+    struct learning *learning = context;
+    const struct batch *batch = learning->batch;
+    int rc = 0;
+    for (size_t i = 0; i < batch->count && rc == 0; i++) {
+        const struct desired_change *change = &batch->changes[i];
+        rc = change->kind == DESIRED_TENANT_SET ? isolate_set_tenant(batch->k->isolate, &change->tenant)
+                                                : isolate_move(batch->k->isolate, NULL, &change->peer);
+    }
+    int flushed = isolate_flush(batch->k->isolate);
+    learning->rc = rc < 0 ? rc : flushed;
+    return NULL;
+}
+
 /* --- the whole --- */
 
 /* How far it came nobody knows: until they are set again, nothing is sure about these peers. */
@@ -332,25 +380,35 @@ static void doubt(const struct batch *batch) {
     }
 }
 
-static int run(const struct batch *batch) {
-    int rc = step_forget(batch);
-    if (rc < 0) {
-        return isolate_failed(batch, rc);
-    }
-    rc = step_wireguard(batch);
-    if (rc == -ENOMEM) {
+static int wireguard_failed(const struct batch *batch, int error) {
+    if (error == -ENOMEM) {
         return out_of_memory(batch->problem);
     }
-    if (rc == -ENOSPC) {
+    if (error == -ENOSPC) {
         problem_set(batch->problem, PROBLEM_EXHAUSTED, "kernel-full", "",
                     "WireGuard in the kernel has at most %u peers on an interface. Set [backend] kind = engine.",
                     KERNEL_PEERS_MAX);
-        return rc;
+        return error;
+    }
+    return kernel_refused(batch->k, error, "change the peers of", batch->problem);
+}
+
+static int run(const struct batch *batch) {
+    struct learning learning = {.batch = batch};
+    pthread_t thread;
+    bool together = is_all_new(batch) && pthread_create(&thread, NULL, learn_new, &learning) == 0;
+    int forgotten = together ? 0 : step_forget(batch);
+    int rc = forgotten < 0 ? 0 : step_wireguard(batch);
+    if (together) {
+        pthread_join(thread, NULL);
+    }
+    if (forgotten < 0) {
+        return isolate_failed(batch, forgotten);
     }
     if (rc < 0) {
-        return kernel_refused(batch->k, rc, "change the peers of", batch->problem);
+        return wireguard_failed(batch, rc);
     }
-    rc = step_learn(batch);
+    rc = together ? learning.rc : step_learn(batch);
     return rc < 0 ? isolate_failed(batch, rc) : 0;
 }
 

@@ -459,6 +459,35 @@ static void thousands_are_revoked_in_few_messages(void **state) {
     assert_int_equal(fake_kernel.peer_count, 0);
 }
 
+static void many_new_ones_are_told_of_as_wrong_by_either_side(void **state) {
+    static struct desired_change changes[200];
+    uint64_t mark;
+    (void)state;
+    for (unsigned i = 0; i < 200; i++) {
+        changes[i] = peer_set(i + 1, 1, NULL, NULL);
+    }
+    assert_int_equal(apply(changes, 200), -ENOENT); /* the programs do not know the tenant */
+    assert_string_equal(problem.type, "unknown-tenant");
+    fake_kernel_quiet();
+    for (unsigned i = 1; i <= 200; i++) {
+        apply_one(peer_remove(i));
+    }
+    for (int i = 0; i < 50 && fake_kernel.peer_count; i++) {
+        look();
+    }
+    changes[0] = tenant_set(1);
+    fake_kernel.peers_taken = fake_kernel.changes + 100;
+    fake_kernel.error = -ENOBUFS;
+    assert_int_equal(apply(changes, 200), -ENOBUFS);
+    fake_kernel_quiet();
+    assert_in_range(fake_kernel.peer_count, 1, 150);
+    fake_kernel.error = 0;
+    assert_int_equal(apply(changes, 200), 0);
+    assert_int_equal(fake_kernel.peer_count, 199);
+    assert_int_equal(owner("10.0.1.200/32"), 200);
+    assert_int_equal(ask(0, &mark)->foreign, 0);
+}
+
 static void a_peer_that_comes_back_counts_from_zero(void **state) {
     (void)state;
     apply_one(tenant_set(1));
@@ -884,6 +913,7 @@ int main(void) {
         CASE(a_lan_is_taken_away_by_old_kernels_and_new),
         CASE(a_removed_peer_is_powerless_at_once_and_gone_soon),
         CASE(thousands_are_revoked_in_few_messages),
+        CASE(many_new_ones_are_told_of_as_wrong_by_either_side),
         CASE(a_peer_that_comes_back_counts_from_zero),
         CASE(a_lan_moves_from_one_peer_to_another_in_one_batch),
         CASE(an_address_is_nobodys_while_it_moves),
