@@ -309,6 +309,73 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
     return r < 0 ? r : refused;
 }
 
+/* A page of what belongs into the data plane, after row `after`: as changes. */
+typedef int page_fn(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                    size_t *ret_rows, size_t *ret_count);
+
+static int page_of_tenants(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                           size_t *ret_rows, size_t *ret_count) {
+    static const struct tenants_filter active = {.has_status = true, .status = TENANT_ACTIVE};
+    struct tenant_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = 0;
+    (void)s;
+    int r = rows ? tenants_list(conn, &active, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        desired_tenant_from(&rows[i].tenant, &changes[i]);
+        *after = rows[i].id;
+    }
+    free(rows);
+    *ret_rows = *ret_count = count;
+    return r;
+}
+
+static int page_of_peers(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                         size_t *ret_rows, size_t *ret_count) {
+    struct router_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = 0, good = 0;
+    int r = rows ? routers_list_desired(conn, 0, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        good += desired_peer_from(s, &rows[i], &changes[good]) == 0;
+        *after = rows[i].id;
+    }
+    free(rows);
+    *ret_rows = count;
+    *ret_count = good;
+    return r;
+}
+
+/* Into a data plane that holds nothing, as after its start: page by page, each read and brought into force within the
+ * turn, so there is nothing to compare. */
+static int fill(struct comparison *c, page_fn *page) {
+    struct service *s = c->service;
+    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
+    size_t rows = PLANE_BATCH;
+    int64_t after = 0;
+    int r = changes ? 0 : problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    int refused = 0;
+    while (r == 0 && rows == PLANE_BATCH) {
+        struct store_conn *conn;
+        size_t count = 0;
+        plane_enter(s, turn_take(&s->applying));
+        r = store_reader_take(s->store, &conn, c->problem);
+        if (r == 0) {
+            r = store_begin(conn, false);
+            r = r < 0 ? r : page(s, conn, &after, changes, &rows, &count);
+            r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+            store_reader_put(s->store, conn);
+        }
+        int sent = r < 0 ? r : send_batch(c, changes, count);
+        plane_leave(s);
+        refused = sent < 0 ? sent : refused;
+        r = r < 0 || sent == -ENOTCONN ? sent : 0;
+    }
+    if (changes) {
+        sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
+    }
+    free(changes);
+    return r < 0 ? r : refused;
+}
+
 static int device(struct comparison *c) {
     struct service *s = c->service;
     unsigned touched = 0;
@@ -379,6 +446,13 @@ static int routes(struct comparison *c) {
 static int run(struct comparison *c) {
     int r = device(c);
     r = r < 0 ? r : look(c);
+    if (r == 0 && c->peers.count == 0 && c->tenants.count == 0) {
+        r = fill(c, page_of_tenants);
+        int filled = r == -ENOTCONN ? r : fill(c, page_of_peers);
+        r = filled < 0 ? filled : r;
+        int routed = r == -ENOTCONN ? r : routes(c);
+        return routed < 0 ? routed : r;
+    }
     r = r < 0 ? r : compare(c);
     /* What is foreign goes first: it may sit on addresses that others need. A tenant comes before its routers. */
     struct {

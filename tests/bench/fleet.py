@@ -150,7 +150,7 @@ def measure(build, arguments):
     try:
         with Server(fsync=True, settings={"max_connections": "80", "shared_buffers": "256MB"}) as server, \
                 Network("spb") as network:
-            names = ("north",) if wanted == ["idle"] else NAMES
+            names = NAMES if "propagate" in wanted else ("north",)
             fleet = Fleet(build, folder, network, server, "bench", names,
                           environment={"SALLYPORT_TEST_USAGE_REST": "0"})
             try:
