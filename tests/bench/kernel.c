@@ -2,11 +2,10 @@
  *
  *     bench_kernel [--keep] [--peers N] peers   loads N peers, adds one, reads all counters: ours, and by wg(8)
  *
- * As root, on a kernel with WireGuard; makes interfaces named spbench... and removes
- * them, unless --keep says that the machine is thrown away anyway: the kernel takes long to remove 100,000 peers.
- * Prints one JSON object: seconds of each, and the ratios that have targets. What both do is the same: keys of peers
- * are random, each has an IPv4 and an IPv6 address; ours has each peer in a tenant of its own with isolation in force,
- * wg's has none. */
+ * As root, on a kernel with WireGuard; makes interfaces named spbench... and removes them, unless --keep says that the
+ * machine is thrown away anyway: the kernel takes long to remove 100,000 peers. Prints one JSON object: seconds of
+ * each, and the ratios that have targets. What both do is the same: keys of peers are random, each has an IPv4 and an
+ * IPv6 address; ours has each peer in a tenant of its own with isolation in force, wg's has none. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
