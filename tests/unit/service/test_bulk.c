@@ -284,9 +284,6 @@ static void a_full_disk_refuses_the_whole_and_changes_nothing(void **state) {
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
     struct service_status before, after;
     struct problem p = {0};
-    if (!gateway_is_file(g)) {
-        skip();
-    }
     service_status(g->service, &before);
     for (int64_t spare = 0; spare < 12; spare++) { /* it may be full at any statement */
         struct batch *b = new_batch(ADDRESSING_PRIVATE);
@@ -355,10 +352,12 @@ int main(void) {
         WITH_GATEWAY(a_bad_item_falls_alone_and_leaves_nothing),
         WITH_GATEWAY(routers_of_one_tenant_outgrow_its_first_blocks),
         WITH_GATEWAY(bulk_keeps_to_the_scope),
-        WITH_GATEWAY(a_full_disk_refuses_the_whole_and_changes_nothing),
         WITH_GATEWAY(threads_writing_at_once_end_in_force),
         WITH_GATEWAY(every_acknowledged_router_survives_a_kill),
         cmocka_unit_test(turns_are_served_in_the_order_they_were_taken),
+        /* last: only a file's disk can be filled from here */
+        WITH_GATEWAY(a_full_disk_refuses_the_whole_and_changes_nothing),
     };
-    return cmocka_run_group_tests_name("bulk", tests, NULL, NULL);
+    size_t count = sizeof tests / sizeof *tests;
+    return _cmocka_run_group_tests("bulk", tests, getenv("SALLYPORT_TEST_STORE") ? count - 1 : count, NULL, NULL);
 }
