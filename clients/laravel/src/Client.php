@@ -71,7 +71,7 @@ class Client
     public function gateways(): Collection
     {
         return (new Collection($this->get('/v1/gateways')['items']))->map(
-            static fn(array $item): Gateway => new Gateway($item),
+            static fn (array $item): Gateway => new Gateway($item),
         );
     }
 

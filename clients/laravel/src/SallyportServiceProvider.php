@@ -57,7 +57,7 @@ final class SallyportServiceProvider extends ServiceProvider
         });
         $this->app->singleton(
             Client::class,
-            static fn(Application $app): Client => new Client(
+            static fn (Application $app): Client => new Client(
                 $app->make(Transport::class),
                 $app->make(RetryPolicy::class),
                 static function (string $path, int $seconds) use ($app): void {
@@ -98,7 +98,7 @@ final class SallyportServiceProvider extends ServiceProvider
         if (class_exists(AboutCommand::class)) {
             AboutCommand::add(
                 'Sallyport',
-                fn(): array => [
+                fn (): array => [
                     'Gateway' => $this->app['config']['sallyport.url'] ?: $this->app['config']['sallyport.socket'],
                     'Tables' => $this->app['config']['sallyport.database.mode'],
                 ],

@@ -54,7 +54,7 @@ class TenantVpnTunnelService
     /** Final: its routers and their keys go too. */
     public function removeTunnel(TenantVpnTunnel $tunnel): void
     {
-        $this->ignoringGone(fn() => $this->sallyport->tenants()->delete($tunnel->tenant_id));
+        $this->ignoringGone(fn () => $this->sallyport->tenants()->delete($tunnel->tenant_id));
         $this->tables->forgetTunnel($tunnel->tenant_id);
         $tunnel->exists = false;
     }
@@ -115,7 +115,7 @@ class TenantVpnTunnelService
     /** Ends a router for good, as `wg set wg0 peer KEY remove` did: its address is free again, its key is forgotten. */
     public function removeRouterPeer(VpnConfiguration $configuration): void
     {
-        $this->ignoringGone(fn() => $this->sallyport->routers()->delete($configuration->router_id));
+        $this->ignoringGone(fn () => $this->sallyport->routers()->delete($configuration->router_id));
         $this->tables->forgetConfiguration($configuration->router_id);
         $configuration->exists = false;
     }

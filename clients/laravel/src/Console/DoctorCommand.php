@@ -38,7 +38,7 @@ final class DoctorCommand extends Command
         $this->report();
         $faults = array_filter(
             $this->findings,
-            static fn(Finding $finding): bool => $finding->level === Finding::FAULT,
+            static fn (Finding $finding): bool => $finding->level === Finding::FAULT,
         );
 
         return $faults === [] ? 0 : 1;
@@ -134,12 +134,12 @@ final class DoctorCommand extends Command
         }
         $this->findings[] = $status->isInSync()
             ? Finding::good(
-                "The data plane \"{$status->backend['name']}\" is up and in sync: " .
-                    "{$status->counts['tenants']} tenants, {$status->counts['routers']} routers.",
+                "The data plane \"{$status->backend->name}\" is up and in sync: " .
+                    "{$status->counts->tenants} tenants, {$status->counts->routers} routers.",
             )
             : Finding::fault(
                 'The data plane does not hold what the database says: ' .
-                    ($status->reconcile['trouble'] ?? $status->reconcile['state']),
+                    ($status->reconcile->trouble ?? $status->reconcile->state),
                 'On the gateway: sallyport doctor',
             );
 
@@ -150,9 +150,9 @@ final class DoctorCommand extends Command
     private function checkVariables(Status $status): void
     {
         $pairs = [
-            'VPN_INTERFACE' => [config('sallyport.vpn.interface'), $status->backend['interface']],
-            'VPN_SERVER_IP' => [config('sallyport.vpn.server_ip'), $status->gateway['endpoint']],
-            'VPN_SERVER_PORT' => [config('sallyport.vpn.server_port'), $status->gateway['port']],
+            'VPN_INTERFACE' => [config('sallyport.vpn.interface'), $status->backend->interface],
+            'VPN_SERVER_IP' => [config('sallyport.vpn.server_ip'), $status->gateway->endpoint],
+            'VPN_SERVER_PORT' => [config('sallyport.vpn.server_port'), $status->gateway->port],
         ];
         foreach ($pairs as $name => [$here, $there]) {
             if (!in_array((string) $here, ['', (string) $there], true)) {
@@ -182,7 +182,7 @@ final class DoctorCommand extends Command
             $db = DB::connection(config('sallyport.database.connection'));
             $missing = array_filter(
                 ['tenant_vpn_tunnels', 'vpn_configurations', ...$mode === DatabaseMode::Shared ? ['vpn_revision'] : []],
-                static fn(string $table): bool => !$db->getSchemaBuilder()->hasTable($table),
+                static fn (string $table): bool => !$db->getSchemaBuilder()->hasTable($table),
             );
             if ($missing !== []) {
                 $this->findings[] = Finding::fault(
@@ -216,21 +216,21 @@ final class DoctorCommand extends Command
     {
         // changes may have happened since the status was read
         $this->findings[] =
-            $revision >= $status->store['revision']
+            $revision >= $status->store->revision
                 ? Finding::good("The tables are the gateway's own, at revision {$revision}.")
                 : Finding::fault(
-                    "The tables are at revision {$revision}, the gateway is at {$status->store['revision']}.",
+                    "The tables are at revision {$revision}, the gateway is at {$status->store->revision}.",
                     "This is another database than the gateway's, or a replica that lags: set SALLYPORT_DB_CONNECTION.",
                 );
     }
 
     private function checkMirror(int $tenants, int $routers, Status $status): void
     {
-        $this->findings[] = [$tenants, $routers] === [$status->counts['tenants'], $status->counts['routers']]
+        $this->findings[] = [$tenants, $routers] === [$status->counts->tenants, $status->counts->routers]
             ? Finding::good("The copies have all {$tenants} tenants and {$routers} routers.")
             : Finding::warning(
                 "The copies have {$tenants} tenants and {$routers} routers, " .
-                    "the gateway {$status->counts['tenants']} and {$status->counts['routers']}.",
+                    "the gateway {$status->counts->tenants} and {$status->counts->routers}.",
                 'php artisan sallyport:sync, and keep sallyport:listen running',
             );
     }

@@ -60,7 +60,7 @@ final class InstallCommand extends Command
         $pattern = '/^' . preg_quote($name, '/') . '=.*$/m';
         $text =
             preg_match($pattern, $text) === 1
-                ? preg_replace_callback($pattern, static fn(): string => $line, $text)
+                ? preg_replace_callback($pattern, static fn (): string => $line, $text)
                 : rtrim($text, "\n") . "\n{$line}\n";
         file_put_contents($file, $text);
         $this->info("{$file}: {$line}");

@@ -117,7 +117,7 @@ final class ListenCommand extends Command
     private function latest(): int
     {
         try {
-            $latest = $this->sallyport->status()->store['revision'];
+            $latest = $this->sallyport->status()->store->revision;
             $this->seesAll = true;
 
             return $latest;

@@ -58,17 +58,17 @@ final class SyncCommand extends Command
         }
         $revision = (int) $db->table('vpn_revision')->useWritePdo()->value('value');
         $after = $sallyport->status();
-        if ($revision < $before->store['revision'] || $revision > $after->store['revision']) {
+        if ($revision < $before->store->revision || $revision > $after->store->revision) {
             $this->error(
                 "The database \"{$db->getName()}\" is at revision {$revision}, the gateway at " .
-                    "{$after->store['revision']}: this is not the gateway's database, or it is a replica that lags.",
+                    "{$after->store->revision}: this is not the gateway's database, or it is a replica that lags.",
             );
 
             return 1;
         }
         $this->info(
-            "The tables are the gateway's own, at revision {$revision}: {$after->counts['tenants']} tenants, " .
-                "{$after->counts['routers']} routers.",
+            "The tables are the gateway's own, at revision {$revision}: {$after->counts->tenants} tenants, " .
+                "{$after->counts->routers} routers.",
         );
 
         return 0;
@@ -97,14 +97,14 @@ final class SyncCommand extends Command
                 $configurations,
                 'router_id',
                 $routerIds,
-                static fn(string $id): bool => $sallyport->routers()->find($id) === null,
+                static fn (string $id): bool => $sallyport->routers()->find($id) === null,
             ),
             $this->leftOver(
                 $mirror,
                 $tunnels,
                 'tenant_id',
                 $tenantIds,
-                static fn(string $id): bool => $sallyport->tenants()->find($id) === null,
+                static fn (string $id): bool => $sallyport->tenants()->find($id) === null,
             ),
         ];
         if ($write) {
@@ -161,8 +161,8 @@ final class SyncCommand extends Command
             ->table($table)
             ->select(['id', $column])
             ->lazyById(1000)
-            ->map(static fn(object $row): string => $row->{$column})
-            ->filter(static fn(string $id): bool => !isset($seen[self::bytes($id)]) && $gone($id))
+            ->map(static fn (object $row): string => $row->{$column})
+            ->filter(static fn (string $id): bool => !isset($seen[self::bytes($id)]) && $gone($id))
             ->values()
             ->all();
     }

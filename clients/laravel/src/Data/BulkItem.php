@@ -30,12 +30,12 @@ final class BulkItem
         }
         $tenant = isset($data['tenant']) ? new Tenant($data['tenant']) : null;
         $made = $data['routers'] ?? (isset($data['router']) ? [$data['router']] : []);
-        $routers = array_map(static fn(array $router): ProvisionedRouter => new ProvisionedRouter($router), $made);
+        $routers = array_map(static fn (array $router): ProvisionedRouter => new ProvisionedRouter($router), $made);
         $ids = isset($data['id'])
             ? [$data['id'], ...$data['router_ids'] ?? []]
             : [
                 ...$tenant === null ? [] : [$tenant->id],
-                ...array_map(static fn(ProvisionedRouter $made): string => $made->router->id, $routers),
+                ...array_map(static fn (ProvisionedRouter $made): string => $made->router->id, $routers),
             ];
 
         return new self($index, $data['status'], $tenant, $routers, $ids);

@@ -31,13 +31,13 @@ final class BulkResult implements Countable, IteratorAggregate
     /** @return Collection<int, BulkItem>  by their place among those given */
     public function created(): Collection
     {
-        return $this->items()->filter(static fn(BulkItem $item): bool => $item->created());
+        return $this->items()->filter(static fn (BulkItem $item): bool => $item->created());
     }
 
     /** @return Collection<int, BulkItem>  by their place among those given */
     public function failed(): Collection
     {
-        return $this->items()->reject(static fn(BulkItem $item): bool => $item->created());
+        return $this->items()->reject(static fn (BulkItem $item): bool => $item->created());
     }
 
     public function allCreated(): bool

@@ -49,7 +49,7 @@ final class NewRouter implements Arrayable
             'lans' => $this->lans,
         ];
 
-        return array_filter($fields, static fn(mixed $value): bool => $value !== null);
+        return array_filter($fields, static fn (mixed $value): bool => $value !== null);
     }
 
     /** @return array<string, mixed> */

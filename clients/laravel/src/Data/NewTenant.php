@@ -43,9 +43,9 @@ final class NewTenant implements Arrayable
             'routers' =>
                 $this->routers === []
                     ? null
-                    : array_map(static fn(NewRouter $router): array => $router->toArray(), $this->routers),
+                    : array_map(static fn (NewRouter $router): array => $router->toArray(), $this->routers),
         ];
 
-        return array_filter($fields, static fn(mixed $value): bool => $value !== null);
+        return array_filter($fields, static fn (mixed $value): bool => $value !== null);
     }
 }

@@ -71,7 +71,7 @@ final class Problem implements Arrayable
                 'detail' => $this->detail,
                 'field' => $this->field,
             ],
-            static fn(mixed $value): bool => $value !== null,
+            static fn (mixed $value): bool => $value !== null,
         );
     }
 

@@ -6,26 +6,19 @@ namespace Sallyport\Laravel\Data;
 
 use Carbon\CarbonImmutable;
 
-/** How the gateway is. What concerns its parts is in arrays, as GET /v1/openapi.json describes them. */
+/** How the gateway is. */
 final class Status extends Record
 {
     public readonly string $version;
     public readonly CarbonImmutable $startedAt;
-
-    /** @var array<string, mixed>  endpoint, port, public_key, hub_address, pool, ... */
-    public readonly array $gateway;
-
-    /** @var array<string, mixed>  name, up, interface, ... */
-    public readonly array $backend;
-
-    /** @var array<string, mixed>  kind, ok, revision */
-    public readonly array $store;
-
-    /** @var array{tenants: int, routers: int, connected_routers: int} */
-    public readonly array $counts;
-
-    /** @var array<string, mixed>  state, trouble, ... */
-    public readonly array $reconcile;
+    public readonly int $uptimeSeconds;
+    public readonly GatewayStatus $gateway;
+    public readonly BackendStatus $backend;
+    public readonly StoreStatus $store;
+    public readonly Counts $counts;
+    public readonly PoolStatus $pool;
+    public readonly ReconcileStatus $reconcile;
+    public readonly int $memoryBytes;
 
     /** @param  array<string, mixed>  $data */
     public function __construct(array $data)
@@ -33,15 +26,18 @@ final class Status extends Record
         parent::__construct($data);
         $this->version = $data['version'];
         $this->startedAt = CarbonImmutable::parse($data['started_at']);
-        $this->gateway = $data['gateway'];
-        $this->backend = $data['backend'];
-        $this->store = $data['store'];
-        $this->counts = $data['counts'];
-        $this->reconcile = $data['reconcile'];
+        $this->uptimeSeconds = $data['uptime_seconds'];
+        $this->gateway = new GatewayStatus($data['gateway']);
+        $this->backend = new BackendStatus($data['backend']);
+        $this->store = new StoreStatus($data['store']);
+        $this->counts = new Counts($data['counts']);
+        $this->pool = new PoolStatus($data['pool']);
+        $this->reconcile = new ReconcileStatus($data['reconcile']);
+        $this->memoryBytes = $data['memory_bytes'];
     }
 
     public function isInSync(): bool
     {
-        return $this->backend['up'] && $this->reconcile['state'] === 'in-sync';
+        return $this->backend->up && $this->reconcile->state === 'in-sync';
     }
 }

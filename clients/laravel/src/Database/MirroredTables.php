@@ -89,7 +89,7 @@ final class MirroredTables implements Tables
     public function putConfigurations(array $routers): void
     {
         $tenantIds = array_values(
-            array_unique(array_map(static fn(Router $router): string => $router->tenantId, $routers)),
+            array_unique(array_map(static fn (Router $router): string => $router->tenantId, $routers)),
         );
         $known = $this->tunnelIds($tenantIds);
         foreach (array_diff($tenantIds, array_keys($known)) as $missing) {

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Database;
 
 use Sallyport\Laravel\Client;
+use Sallyport\Laravel\Data\GatewayStatus;
 use Sallyport\Laravel\Data\Router;
 use Sallyport\Laravel\Data\Tenant;
 use Sallyport\Laravel\Exceptions\AuthorizationException;
@@ -12,8 +13,7 @@ use Sallyport\Laravel\Exceptions\AuthorizationException;
 /** The columns of the two tables, from what the API tells. */
 final class Rows
 {
-    /** @var array<string, mixed>|null  of GET /v1/status */
-    private ?array $gateway = null;
+    private GatewayStatus|false|null $gateway = null;
 
     public function __construct(private readonly Client $client)
     {
@@ -26,8 +26,8 @@ final class Rows
             'tenant_id' => $tenant->id,
             'name' => $tenant->name,
             'addressing' => $tenant->addressing->value,
-            'server_public_key' => $this->gateway()['public_key'] ?? '',
-            'server_ip' => $this->gateway()['hub_address'] ?? '',
+            'server_public_key' => $this->gateway()?->publicKey ?? '',
+            'server_ip' => $this->gateway()?->hubAddress ?? '',
             'subnet_cidr' => $tenant->subnet,
             'status' => $tenant->status->value,
             'egress' => (int) $tenant->egress,
@@ -55,10 +55,10 @@ final class Rows
             'client_ip' => $router->address,
             'hub_address' => $router->hubAddress,
             'address6' => $router->address6,
-            'server_ip' => $this->gateway()['hub_address'] ?? '',
-            'server_public_key' => $this->gateway()['public_key'] ?? '',
-            'server_endpoint' => $this->gateway()['endpoint'] ?? '',
-            'server_port' => $this->gateway()['port'] ?? 51820,
+            'server_ip' => $this->gateway()?->hubAddress ?? '',
+            'server_public_key' => $this->gateway()?->publicKey ?? '',
+            'server_endpoint' => $this->gateway()?->endpoint ?? '',
+            'server_port' => $this->gateway()?->port ?? 51820,
             'connected_since' => $router->toArray()['connected_since'] ?? null,
             'last_handshake_at' => $router->toArray()['last_handshake_at'],
             'endpoint' => $router->endpoint,
@@ -70,17 +70,17 @@ final class Rows
         ];
     }
 
-    /** @return array<string, mixed>  empty for a tenant's token, which may not see it */
-    private function gateway(): array
+    /** Null for a tenant's token, which may not see it. */
+    private function gateway(): ?GatewayStatus
     {
         if ($this->gateway === null) {
             try {
                 $this->gateway = $this->client->status()->gateway;
             } catch (AuthorizationException) {
-                $this->gateway = [];
+                $this->gateway = false;
             }
         }
 
-        return $this->gateway;
+        return $this->gateway ?: null;
     }
 }

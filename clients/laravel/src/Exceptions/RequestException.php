@@ -84,7 +84,7 @@ class RequestException extends SallyportException
     {
         return array_filter(
             ['problem' => $this->problem->toArray(), 'request_id' => $this->requestId],
-            static fn(mixed $value): bool => $value !== null,
+            static fn (mixed $value): bool => $value !== null,
         );
     }
 }

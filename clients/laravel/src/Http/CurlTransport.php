@@ -131,7 +131,7 @@ final class CurlTransport implements Transport
             CURLOPT_URL => $this->base . $request->target(),
             CURLOPT_CUSTOMREQUEST => $request->method,
             CURLOPT_HTTPHEADER => array_map(
-                static fn(string $name, string $value): string => $value === '' ? "{$name}:" : "{$name}: {$value}",
+                static fn (string $name, string $value): string => $value === '' ? "{$name}:" : "{$name}: {$value}",
                 array_keys($headers),
                 $headers,
             ),

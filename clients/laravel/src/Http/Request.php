@@ -27,12 +27,12 @@ final class Request
     public function target(): string
     {
         $query = array_map(
-            static fn(string|int|float|bool $value): string => is_bool($value)
+            static fn (string|int|float|bool $value): string => is_bool($value)
                 ? ($value
                     ? 'true'
                     : 'false')
                 : (string) $value,
-            array_filter($this->query, static fn(mixed $value): bool => $value !== null),
+            array_filter($this->query, static fn (mixed $value): bool => $value !== null),
         );
 
         return $query === [] ? $this->path : $this->path . '?' . http_build_query($query, '', '&', PHP_QUERY_RFC3986);

@@ -25,7 +25,7 @@ final class Events
         );
 
         return new EventPage(
-            array_map(static fn(array $item): Event => new Event($item), $page['items']),
+            array_map(static fn (array $item): Event => new Event($item), $page['items']),
             $page['next_after'],
         );
     }
@@ -34,7 +34,7 @@ final class Events
     public function latest(): int
     {
         try {
-            return $this->client->status()->store['revision'];
+            return $this->client->status()->store->revision;
         } catch (AuthorizationException) {
             // a tenant's token may not see the status, but may walk its own events
             for ($at = 0;; $at = $page->nextAfter) {

@@ -113,7 +113,7 @@ final class Routers
                 'address' => $address,
                 'limit' => $perPage,
             ],
-            static fn(array $item): Router => new Router($item),
+            static fn (array $item): Router => new Router($item),
         );
     }
 
@@ -129,7 +129,7 @@ final class Routers
         return new Router(
             $this->client->patch(
                 $this->path($id),
-                array_filter($fields, static fn(mixed $value): bool => $value !== null),
+                array_filter($fields, static fn (mixed $value): bool => $value !== null),
             ),
         );
     }
@@ -158,7 +158,7 @@ final class Routers
     ): ProvisionedRouter {
         $fields = array_filter(
             ['public_key' => $publicKey, 'preshared_key' => $presharedKey],
-            static fn(?string $value): bool => $value !== null,
+            static fn (?string $value): bool => $value !== null,
         );
 
         return new ProvisionedRouter($this->client->create($this->path($id) . '/rotate', $fields, $idempotencyKey));

@@ -80,7 +80,7 @@ final class Tenants
                 'status' => $status?->value,
                 'limit' => $perPage,
             ],
-            static fn(array $item): Tenant => new Tenant($item),
+            static fn (array $item): Tenant => new Tenant($item),
         );
     }
 
@@ -92,7 +92,7 @@ final class Tenants
         return new Tenant(
             $this->client->patch(
                 $this->path($id),
-                array_filter($fields, static fn(mixed $value): bool => $value !== null),
+                array_filter($fields, static fn (mixed $value): bool => $value !== null),
             ),
         );
     }

@@ -42,7 +42,7 @@ final class Tokens
         return new NewToken(
             $this->client->create(
                 '/v1/tokens',
-                array_filter($fields, static fn(?string $value): bool => $value !== null),
+                array_filter($fields, static fn (?string $value): bool => $value !== null),
                 $idempotencyKey,
             ),
         );
@@ -52,7 +52,7 @@ final class Tokens
     public function all(): Collection
     {
         return (new Collection($this->client->get('/v1/tokens')['items']))->map(
-            static fn(array $item): Token => new Token($item),
+            static fn (array $item): Token => new Token($item),
         );
     }
 

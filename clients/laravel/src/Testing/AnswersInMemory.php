@@ -40,10 +40,18 @@ trait AnswersInMemory
                     'name' => 'fake',
                     'why' => 'Sallyport::fake()',
                     'up' => true,
-                    'interface' => 'wg0',
+                    'pid' => null,
+                    'workers' => 1,
+                    'crypto' => 'none',
+                    'offloads' => '',
+                    'offloads_off' => (object) [],
+                    'memory_bytes' => 0,
+                    'peers' => count($this->routers),
+                    'tenants' => count($this->tenants),
                     'listen_port' => 51820,
+                    'interface' => 'wg0',
                 ],
-                'store' => ['kind' => 'memory', 'ok' => true, 'revision' => $this->revision],
+                'store' => ['kind' => 'memory', 'ok' => true, 'revision' => $this->revision, 'trouble' => null],
                 'counts' => [
                     'tenants' => count($this->tenants),
                     'routers' => count($this->routers),
@@ -94,7 +102,7 @@ trait AnswersInMemory
     {
         $tenant = $this->known($this->tenants, $tenantId, 'tenant');
         $fields = $this->fields($body, ['id', 'name', 'public_key', 'preshared_key', 'address', 'lans'], ['name']);
-        $own = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] === $tenantId);
+        $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenantId);
         if ($tenant['limits']['routers'] > 0 && count($own) >= $tenant['limits']['routers']) {
             throw new Refusal(
                 409,
@@ -169,7 +177,7 @@ trait AnswersInMemory
     /** @return array<string, mixed> */
     private function showTenant(array $tenant): array
     {
-        $own = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] === $tenant['id']);
+        $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenant['id']);
         unset($tenant['given']);
 
         return $tenant + [
@@ -232,7 +240,7 @@ trait AnswersInMemory
                 $items[] = ['status' => $refusal->status, 'problem' => $refusal->problem()];
             }
         }
-        $failed = count(array_filter($items, static fn(array $item): bool => isset($item['problem'])));
+        $failed = count(array_filter($items, static fn (array $item): bool => isset($item['problem'])));
 
         return [200, ['created' => count($items) - $failed, 'failed' => $failed, 'items' => $items]];
     }

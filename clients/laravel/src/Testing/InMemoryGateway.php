@@ -200,7 +200,7 @@ final class InMemoryGateway implements Transport
     {
         $after = (int) ($request->query['after'] ?? 0);
         $items = array_slice(
-            array_values(array_filter($this->events, static fn(array $event): bool => $event['revision'] > $after)),
+            array_values(array_filter($this->events, static fn (array $event): bool => $event['revision'] > $after)),
             0,
             (int) ($request->query['limit'] ?? 100),
         );
@@ -222,7 +222,7 @@ final class InMemoryGateway implements Transport
         return $this->page(
             $q,
             array_map($this->showTenant(...), array_values($this->tenants)),
-            static fn(array $tenant): bool => (!isset($q['name']) || $tenant['name'] === $q['name']) &&
+            static fn (array $tenant): bool => (!isset($q['name']) || $tenant['name'] === $q['name']) &&
                 (!isset($q['q']) || str_contains($tenant['name'], (string) $q['q'])) &&
                 (!isset($q['addressing']) || $tenant['addressing'] === $q['addressing']) &&
                 (!isset($q['status']) || $tenant['status'] === $q['status']),
@@ -248,7 +248,7 @@ final class InMemoryGateway implements Transport
     private function deleteTenant(Request $request, string $id): array
     {
         $this->known($this->tenants, $id, 'tenant');
-        $this->routers = array_filter($this->routers, static fn(array $router): bool => $router['tenant_id'] !== $id);
+        $this->routers = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] !== $id);
         unset($this->tenants[$id]);
         $this->note('tenant.deleted', $id);
 
@@ -283,7 +283,7 @@ final class InMemoryGateway implements Transport
             unset($fields['routers']);
             $tenant = $this->makeTenant($fields);
             try {
-                $made = array_map(fn(array $router): array => $this->makeRouter($tenant['id'], $router), $routers);
+                $made = array_map(fn (array $router): array => $this->makeRouter($tenant['id'], $router), $routers);
             } catch (Refusal $refusal) {
                 $this->deleteTenant($request, $tenant['id']);
 
@@ -336,7 +336,7 @@ final class InMemoryGateway implements Transport
         return $this->page(
             $q,
             array_map($this->showRouter(...), array_values($this->routers)),
-            static fn(array $router): bool => ($tenantId === '' || $router['tenant_id'] === $tenantId) &&
+            static fn (array $router): bool => ($tenantId === '' || $router['tenant_id'] === $tenantId) &&
                 (!isset($q['tenant_id']) || $router['tenant_id'] === $q['tenant_id']) &&
                 (!isset($q['name']) || $router['name'] === $q['name']) &&
                 (!isset($q['q']) || str_contains($router['name'], (string) $q['q'])) &&

@@ -36,7 +36,7 @@ final class SallyportFake extends Client
     /** A tenant that is there before the test begins; no assertion counts it. */
     public function tenant(?NewTenant $tenant = null): Tenant
     {
-        return $this->unseen(fn(): Tenant => $this->tenants()->create($tenant ?? new NewTenant('Acme')));
+        return $this->unseen(fn (): Tenant => $this->tenants()->create($tenant ?? new NewTenant('Acme')));
     }
 
     /** A router that is there before the test begins; no assertion counts it. */
@@ -45,7 +45,7 @@ final class SallyportFake extends Client
         $tenantId = $tenant instanceof Tenant ? $tenant->id : $tenant ?? $this->tenant()->id;
 
         return $this->unseen(
-            fn(): Router => $this->routers()->create($tenantId, $router ?? new NewRouter('Branch'))->router,
+            fn (): Router => $this->routers()->create($tenantId, $router ?? new NewRouter('Branch'))->router,
         );
     }
 
@@ -113,9 +113,9 @@ final class SallyportFake extends Client
     public function sent(?string $method = null, string $path = '*'): Collection
     {
         return $this->arrived()
-            ->map(static fn(array $exchange): Request => $exchange[0])
+            ->map(static fn (array $exchange): Request => $exchange[0])
             ->filter(
-                static fn(Request $request): bool => ($method === null || $request->method === strtoupper($method)) &&
+                static fn (Request $request): bool => ($method === null || $request->method === strtoupper($method)) &&
                     fnmatch($path, $request->path),
             )
             ->values();
@@ -221,7 +221,7 @@ final class SallyportFake extends Client
             $this->transport->exchanges,
             'Requests were sent: ' .
                 $this->sent()
-                    ->map(static fn(Request $request): string => "{$request->method} {$request->path}")
+                    ->map(static fn (Request $request): string => "{$request->method} {$request->path}")
                     ->implode(', '),
         );
 
@@ -231,12 +231,12 @@ final class SallyportFake extends Client
     /** Nothing was asked that changes something, whether or not it succeeded. */
     public function assertNothingChanged(): self
     {
-        $changes = $this->sent()->reject(static fn(Request $request): bool => $request->method === 'GET');
+        $changes = $this->sent()->reject(static fn (Request $request): bool => $request->method === 'GET');
         PHPUnit::assertEmpty(
             $changes->all(),
             'Changes were asked for: ' .
                 $changes
-                    ->map(static fn(Request $request): string => "{$request->method} {$request->path}")
+                    ->map(static fn (Request $request): string => "{$request->method} {$request->path}")
                     ->implode(', '),
         );
 
@@ -247,7 +247,7 @@ final class SallyportFake extends Client
     {
         PHPUnit::assertTrue(
             $this->arrived()->contains(
-                static fn(array $exchange): bool => $exchange[0]->method === $method &&
+                static fn (array $exchange): bool => $exchange[0]->method === $method &&
                     $exchange[0]->path === $path &&
                     $exchange[1]->successful(),
             ),
@@ -261,13 +261,16 @@ final class SallyportFake extends Client
     private function madeTenants(): Collection
     {
         return $this->made('#^/v1/tenants$#')
-            ->map(static fn(array $tenant): Tenant => new Tenant($tenant))
+            ->map(static fn (array $tenant): Tenant => new Tenant($tenant))
             ->concat(
-                $this->items()->pluck('tenant')->filter()->map(static fn(array $tenant): Tenant => new Tenant($tenant)),
+                $this->items()
+                    ->pluck('tenant')
+                    ->filter()
+                    ->map(static fn (array $tenant): Tenant => new Tenant($tenant)),
             )
             ->concat(
                 $this->minimal('tenants')
-                    ->map(fn(string $id): ?Tenant => $this->unseen(fn(): ?Tenant => $this->tenants()->find($id)))
+                    ->map(fn (string $id): ?Tenant => $this->unseen(fn (): ?Tenant => $this->tenants()->find($id)))
                     ->filter(),
             )
             ->values();
@@ -286,7 +289,7 @@ final class SallyportFake extends Client
             })
             ->concat(
                 $this->minimal('routers')
-                    ->map(fn(string $id): ?Router => $this->unseen(fn(): ?Router => $this->routers()->find($id)))
+                    ->map(fn (string $id): ?Router => $this->unseen(fn (): ?Router => $this->routers()->find($id)))
                     ->filter(),
             )
             ->values();
@@ -297,12 +300,12 @@ final class SallyportFake extends Client
     {
         return $this->arrived()
             ->filter(
-                static fn(array $exchange): bool => $exchange[0]->method === 'POST' &&
+                static fn (array $exchange): bool => $exchange[0]->method === 'POST' &&
                     $exchange[1]->status === 201 &&
                     $exchange[1]->header('Idempotency-Replayed') === null &&
                     preg_match($path, $exchange[0]->path) === 1,
             )
-            ->map(static fn(array $exchange): array => $exchange[1]->json())
+            ->map(static fn (array $exchange): array => $exchange[1]->json())
             ->values();
     }
 
@@ -311,20 +314,20 @@ final class SallyportFake extends Client
     {
         return $this->arrived()
             ->filter(
-                static fn(array $exchange): bool => str_ends_with($exchange[0]->path, '/bulk') &&
+                static fn (array $exchange): bool => str_ends_with($exchange[0]->path, '/bulk') &&
                     $exchange[1]->successful() &&
                     $exchange[1]->header('Idempotency-Replayed') === null,
             )
-            ->flatMap(static fn(array $exchange): array => $exchange[1]->json()['items'])
-            ->filter(static fn(array $item): bool => $item['status'] === 201)
+            ->flatMap(static fn (array $exchange): array => $exchange[1]->json()['items'])
+            ->filter(static fn (array $item): bool => $item['status'] === 201)
             ->values();
     }
 
     /** @return Collection<int, string>  ids in minimal answers */
     private function minimal(string $what): Collection
     {
-        return $this->items()->filter(static fn(array $item): bool => isset($item['id']))->flatMap(
-            static fn(array $item): array => match (true) {
+        return $this->items()->filter(static fn (array $item): bool => isset($item['id']))->flatMap(
+            static fn (array $item): array => match (true) {
                 isset($item['router_ids']) => $what === 'tenants' ? [$item['id']] : $item['router_ids'],
                 default => $what === 'routers' ? [$item['id']] : [],
             },
@@ -336,7 +339,7 @@ final class SallyportFake extends Client
         return match (true) {
             $which === null => $made,
             is_string($which) => $made->filter(
-                static fn(Tenant|Router $each): bool => in_array(
+                static fn (Tenant|Router $each): bool => in_array(
                     $which,
                     [$each->id, $each->name, $each->publicKey ?? null],
                     true,

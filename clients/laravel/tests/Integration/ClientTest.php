@@ -52,9 +52,9 @@ final class ClientTest extends IntegrationTestCase
     {
         self::assertTrue($this->sallyport()->health()->isOk());
         $status = $this->sallyport()->status();
-        self::assertTrue(self::eventually(fn(): bool => $this->sallyport()->status()->isInSync()));
-        self::assertSame('vpn.example.com', $status->gateway['endpoint']);
-        self::assertSame('postgresql', $status->store['kind']);
+        self::assertTrue(self::eventually(fn (): bool => $this->sallyport()->status()->isInSync()));
+        self::assertSame('vpn.example.com', $status->gateway->endpoint);
+        self::assertSame('postgresql', $status->store->kind);
         self::assertTrue($this->sallyport()->gateways()->firstWhere('self', true)->alive);
         self::assertArrayHasKey('openapi', $this->sallyport()->document());
         self::assertNotEmpty($this->sallyport()->counters());
@@ -114,7 +114,7 @@ final class ClientTest extends IntegrationTestCase
         $router = $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('Utrecht'))->router;
         foreach (ConfigFormat::cases() as $format) {
             self::assertStringContainsString(
-                $this->sallyport()->status()->gateway['public_key'],
+                $this->sallyport()->status()->gateway->publicKey,
                 $this->sallyport()->routers()->config($router->id, $format),
                 $format->value,
             );
@@ -125,10 +125,10 @@ final class ClientTest extends IntegrationTestCase
 
     public function test_the_data_plane_follows(): void
     {
-        $before = $this->sallyport()->status()->backend['peers'];
+        $before = $this->sallyport()->status()->backend->peers;
         $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('Utrecht'));
         self::assertTrue(
-            self::eventually(fn(): bool => $this->sallyport()->status()->backend['peers'] === $before + 1),
+            self::eventually(fn (): bool => $this->sallyport()->status()->backend->peers === $before + 1),
         );
     }
 
@@ -139,20 +139,20 @@ final class ClientTest extends IntegrationTestCase
         $cases = [
             [
                 'public_key',
-                fn() => $routers->create($this->tenant->id, new NewRouter('X', publicKey: $router->publicKey)),
+                fn () => $routers->create($this->tenant->id, new NewRouter('X', publicKey: $router->publicKey)),
                 ConflictException::class,
             ],
             [
                 'public_key',
-                fn() => $routers->create($this->tenant->id, new NewRouter('X', publicKey: 'x')),
+                fn () => $routers->create($this->tenant->id, new NewRouter('X', publicKey: 'x')),
                 ValidationException::class,
             ],
             [
                 'lans.0',
-                fn() => $routers->update($router->id, lans: ['192.168.88.1/24']),
+                fn () => $routers->update($router->id, lans: ['192.168.88.1/24']),
                 ValidationException::class,
             ],
-            ['name', fn() => $routers->update($router->id, name: ' x'), ValidationException::class],
+            ['name', fn () => $routers->update($router->id, name: ' x'), ValidationException::class],
         ];
         foreach ($cases as [$field, $do, $class]) {
             try {
@@ -208,7 +208,7 @@ final class ClientTest extends IntegrationTestCase
     {
         $routers = $this->sallyport()->routers();
         $wishes = array_map(
-            static fn(int $i): NewRouter => new NewRouter("Router {$i}", publicKey: self::key()),
+            static fn (int $i): NewRouter => new NewRouter("Router {$i}", publicKey: self::key()),
             range(1, 300),
         );
         $wishes[7] = new NewRouter('Twin', publicKey: $wishes[6]->publicKey);
@@ -272,17 +272,17 @@ final class ClientTest extends IntegrationTestCase
         self::assertSame([$this->tenant->id], $tenant->tenants()->all()->pluck('id')->all());
         self::assertNull($tenant->tenants()->find($other->id));
         $cases = [
-            [AuthorizationException::class, fn() => $tenant->status()],
-            [AuthorizationException::class, fn() => $tenant->tenants()->create(new NewTenant('x'))],
-            [NotFoundException::class, fn() => $tenant->routers()->create($other->id, new NewRouter('x'))],
+            [AuthorizationException::class, fn () => $tenant->status()],
+            [AuthorizationException::class, fn () => $tenant->tenants()->create(new NewTenant('x'))],
+            [NotFoundException::class, fn () => $tenant->routers()->create($other->id, new NewRouter('x'))],
             [
                 AuthenticationException::class,
-                fn() => self::overTcp('sp_' . str_repeat('A', 43))
+                fn () => self::overTcp('sp_' . str_repeat('A', 43))
                     ->tenants()
                     ->all()
                     ->first(),
             ],
-            [AuthenticationException::class, fn() => self::overTcp(null)->tenants()->all()->first()],
+            [AuthenticationException::class, fn () => self::overTcp(null)->tenants()->all()->first()],
         ];
         foreach ($cases as [$class, $do]) {
             try {

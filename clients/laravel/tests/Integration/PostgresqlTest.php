@@ -55,7 +55,7 @@ final class PostgresqlTest extends SharedDatabaseTests
 
     public function test_it_is_postgresql(): void
     {
-        self::assertSame('postgresql', $this->sallyport()->status()->store['kind']);
+        self::assertSame('postgresql', $this->sallyport()->status()->store->kind);
         self::assertStringContainsString(
             'PostgreSQL',
             DB::connection('gateway')->selectOne('SELECT version()')->version,

@@ -55,7 +55,7 @@ abstract class SharedDatabaseTests extends IntegrationTestCase
             [$tunnel->name, $tunnel->addressing, $tunnel->status, $tunnel->subnet_cidr, $tunnel->egress],
         );
         self::assertEqualsWithDelta(time(), $tunnel->created_at->getTimestamp(), 60);
-        self::assertSame($this->sallyport()->status()->gateway['public_key'], $tunnel->server_public_key);
+        self::assertSame($this->sallyport()->status()->gateway->publicKey, $tunnel->server_public_key);
     }
 
     public function test_a_routers_life_in_the_table(): void

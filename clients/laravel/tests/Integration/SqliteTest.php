@@ -24,7 +24,7 @@ final class SqliteTest extends SharedDatabaseTests
 
     public function test_it_is_sqlite_and_read_only(): void
     {
-        self::assertSame('sqlite', $this->sallyport()->status()->store['kind']);
+        self::assertSame('sqlite', $this->sallyport()->status()->store->kind);
         $this->expectExceptionMessage('readonly');
         DB::connection('gateway')->table('vpn_settings')->delete();
     }

@@ -39,7 +39,7 @@ final class ClientTest extends TestCase
             }
         }
         $keys = array_map(
-            static fn(Request $request): string => $request->headers['Idempotency-Key'],
+            static fn (Request $request): string => $request->headers['Idempotency-Key'],
             $transport->requests,
         );
         self::assertCount(2, array_unique($keys));

@@ -63,7 +63,7 @@ final class CommandsTest extends TestCase
         $this->artisan('sallyport:listen', ['--once' => true, '--from' => 'start']);
         Event::assertDispatched(
             RouterCreated::class,
-            static fn(RouterCreated $event): bool => $event->event->routerId === $router->id,
+            static fn (RouterCreated $event): bool => $event->event->routerId === $router->id,
         );
         Event::assertDispatched(TenantDeleted::class);
     }

@@ -10,15 +10,22 @@ use PHPUnit\Framework\TestCase;
 use ReflectionClass;
 use ReflectionProperty;
 use Sallyport\Laravel\Client;
+use Sallyport\Laravel\Data\BackendStatus;
+use Sallyport\Laravel\Data\Counts;
 use Sallyport\Laravel\Data\Event;
 use Sallyport\Laravel\Data\Gateway;
+use Sallyport\Laravel\Data\GatewayStatus;
 use Sallyport\Laravel\Data\Health;
 use Sallyport\Laravel\Data\Limits;
 use Sallyport\Laravel\Data\NewRouter;
 use Sallyport\Laravel\Data\NewTenant;
+use Sallyport\Laravel\Data\PoolStatus;
 use Sallyport\Laravel\Data\ProvisionedRouter;
+use Sallyport\Laravel\Data\ReconcileStatus;
 use Sallyport\Laravel\Data\Record;
 use Sallyport\Laravel\Data\Router;
+use Sallyport\Laravel\Data\Status;
+use Sallyport\Laravel\Data\StoreStatus;
 use Sallyport\Laravel\Data\Tenant;
 use Sallyport\Laravel\Data\Token;
 use Sallyport\Laravel\Enums\Addressing;
@@ -32,16 +39,20 @@ use Sallyport\Laravel\Testing\InMemoryGateway;
 final class DataTest extends TestCase
 {
     /** @dataProvider resources */
-    public function test_a_type_has_all_that_the_document_promises(string $class, string $schema): void
-    {
-        $promised = array_keys($this->schema($schema)['properties']);
+    public function test_a_type_has_all_that_the_document_promises(
+        string $class,
+        string $schema,
+        ?string $member = null,
+    ): void {
+        $properties = $this->schema($schema)['properties'];
+        $promised = array_keys($member === null ? $properties : $properties[$member]['properties']);
         $properties = array_map(
-            static fn(ReflectionProperty $property): string => strtolower(
+            static fn (ReflectionProperty $property): string => strtolower(
                 (string) preg_replace('/(?<!^)[A-Z]/', '_$0', $property->name),
             ),
             array_filter(
                 (new ReflectionClass($class))->getProperties(ReflectionProperty::IS_PUBLIC),
-                static fn(ReflectionProperty $property): bool => $property->isReadOnly(),
+                static fn (ReflectionProperty $property): bool => $property->isReadOnly(),
             ),
         );
         self::assertSame([], array_values(array_diff($promised, $properties)));
@@ -56,6 +67,13 @@ final class DataTest extends TestCase
             'token' => [Token::class, 'TokenFields'],
             'event' => [Event::class, 'Event'],
             'gateway' => [Gateway::class, 'Gateway'],
+            'status' => [Status::class, 'Status'],
+            'status of the gateway' => [GatewayStatus::class, 'StatusGateway'],
+            'status of the data plane' => [BackendStatus::class, 'StatusBackend'],
+            'status of the store' => [StoreStatus::class, 'Status', 'store'],
+            'counts' => [Counts::class, 'Status', 'counts'],
+            'status of the pool' => [PoolStatus::class, 'Status', 'pool'],
+            'status of reconciling' => [ReconcileStatus::class, 'Status', 'reconcile'],
             'health' => [Health::class, 'Health'],
             'limits' => [Limits::class, 'Limits'],
             'new tenant' => [NewTenant::class, 'BulkTenant'],

@@ -42,7 +42,7 @@ final class FakeTest extends TestCase
             ->assertRouterAdded('Utrecht')
             ->assertRouterAdded($made->router->id)
             ->assertRouterAdded($made->router->publicKey)
-            ->assertRouterAdded(static fn(Router $router): bool => $router->lans === ['192.168.88.0/24'])
+            ->assertRouterAdded(static fn (Router $router): bool => $router->lans === ['192.168.88.0/24'])
             ->assertRouterNotAdded('Delft')
             ->assertRoutersAdded(1);
     }
@@ -61,19 +61,19 @@ final class FakeTest extends TestCase
     public static function wrongs(): array
     {
         return [
-            'another name' => [static fn($fake) => $fake->assertRouterAdded('Delft')],
-            'another number' => [static fn($fake) => $fake->assertRoutersAdded(2)],
-            'added after all' => [static fn($fake) => $fake->assertRouterNotAdded('Utrecht')],
-            'not removed' => [static fn($fake) => $fake->assertRouterRemoved($fake->router())],
-            'not rotated' => [static fn($fake) => $fake->assertRouterRotated($fake->router())],
-            'not disabled' => [static fn($fake) => $fake->assertRouterDisabled($fake->router())],
-            'not enabled' => [static fn($fake) => $fake->assertRouterEnabled($fake->router())],
-            'no tenant made' => [static fn($fake) => $fake->assertTenantCreated()],
-            'tenant not removed' => [static fn($fake, $tenant) => $fake->assertTenantRemoved($tenant)],
-            'tenant not disabled' => [static fn($fake, $tenant) => $fake->assertTenantDisabled($tenant)],
-            'tenant not enabled' => [static fn($fake, $tenant) => $fake->assertTenantEnabled($tenant)],
-            'something sent' => [static fn($fake) => $fake->assertNothingSent()],
-            'something changed' => [static fn($fake) => $fake->assertNothingChanged()],
+            'another name' => [static fn ($fake) => $fake->assertRouterAdded('Delft')],
+            'another number' => [static fn ($fake) => $fake->assertRoutersAdded(2)],
+            'added after all' => [static fn ($fake) => $fake->assertRouterNotAdded('Utrecht')],
+            'not removed' => [static fn ($fake) => $fake->assertRouterRemoved($fake->router())],
+            'not rotated' => [static fn ($fake) => $fake->assertRouterRotated($fake->router())],
+            'not disabled' => [static fn ($fake) => $fake->assertRouterDisabled($fake->router())],
+            'not enabled' => [static fn ($fake) => $fake->assertRouterEnabled($fake->router())],
+            'no tenant made' => [static fn ($fake) => $fake->assertTenantCreated()],
+            'tenant not removed' => [static fn ($fake, $tenant) => $fake->assertTenantRemoved($tenant)],
+            'tenant not disabled' => [static fn ($fake, $tenant) => $fake->assertTenantDisabled($tenant)],
+            'tenant not enabled' => [static fn ($fake, $tenant) => $fake->assertTenantEnabled($tenant)],
+            'something sent' => [static fn ($fake) => $fake->assertNothingSent()],
+            'something changed' => [static fn ($fake) => $fake->assertNothingChanged()],
         ];
     }
 
@@ -91,7 +91,7 @@ final class FakeTest extends TestCase
         Sallyport::tenants()->delete($tenant->id);
         $fake
             ->assertTenantCreated('Acme')
-            ->assertTenantCreated(static fn($made): bool => $made->subnet === '10.100.0.0/16')
+            ->assertTenantCreated(static fn ($made): bool => $made->subnet === '10.100.0.0/16')
             ->assertRouterDisabled($router)
             ->assertRouterEnabled($router)
             ->assertRouterRotated($router)
@@ -109,7 +109,7 @@ final class FakeTest extends TestCase
             new NewTenant('One', routers: [new NewRouter('A'), new NewRouter('B')]),
             new NewTenant('Two', routers: [new NewRouter(' bad')]),
         ]);
-        self::assertSame([true, false], $result->items()->map(static fn($item): bool => $item->created())->all());
+        self::assertSame([true, false], $result->items()->map(static fn ($item): bool => $item->created())->all());
         self::assertSame(
             ['name' => ['A name has 1 to 128 bytes, without space at either end.']],
             $result->failed()->first()->problem->errors(),
@@ -142,7 +142,7 @@ final class FakeTest extends TestCase
             [
                 ConflictException::class,
                 'duplicate-public-key',
-                fn() => Sallyport::routers()->create(
+                fn () => Sallyport::routers()->create(
                     $router->tenantId,
                     new NewRouter('X', publicKey: $router->publicKey),
                 ),
@@ -150,12 +150,12 @@ final class FakeTest extends TestCase
             [
                 ConflictException::class,
                 'duplicate-id',
-                fn() => Sallyport::routers()->create($router->tenantId, new NewRouter('X', id: $router->id)),
+                fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', id: $router->id)),
             ],
             [
                 ConflictException::class,
                 'duplicate-address',
-                fn() => Sallyport::routers()->create(
+                fn () => Sallyport::routers()->create(
                     $router->tenantId,
                     new NewRouter('X', address: $router->address),
                 ),
@@ -163,17 +163,17 @@ final class FakeTest extends TestCase
             [
                 ValidationException::class,
                 'invalid-key',
-                fn() => Sallyport::routers()->create($router->tenantId, new NewRouter('X', publicKey: 'abc')),
+                fn () => Sallyport::routers()->create($router->tenantId, new NewRouter('X', publicKey: 'abc')),
             ],
             [
                 ValidationException::class,
                 'invalid-prefix',
-                fn() => Sallyport::routers()->update($router->id, lans: ['everything']),
+                fn () => Sallyport::routers()->update($router->id, lans: ['everything']),
             ],
             [
                 NotFoundException::class,
                 'not-found',
-                fn() => Sallyport::routers()->get('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b'),
+                fn () => Sallyport::routers()->get('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b'),
             ],
         ];
         foreach ($cases as [$class, $type, $do]) {
@@ -246,7 +246,7 @@ final class FakeTest extends TestCase
             $file,
             $exchanges
                 ->map(
-                    static fn(array $exchange): string => json_encode([
+                    static fn (array $exchange): string => json_encode([
                         'method' => $exchange[0]->method,
                         'target' => $exchange[0]->target(),
                         'status' => $exchange[1]->status,
@@ -297,6 +297,7 @@ final class FakeTest extends TestCase
         Sallyport::health();
         Sallyport::counters();
         Sallyport::gateways();
+        Sallyport::status();
         try {
             Sallyport::routers()->get($tenant->id);
         } catch (NotFoundException) {

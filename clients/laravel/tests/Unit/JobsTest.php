@@ -154,7 +154,7 @@ final class JobsTest extends TestCase
     public function test_run_at_once_a_refusal_is_thrown(): void
     {
         $this->expectExceptionMessage('There is no tenant');
-        AddRouterPeer::dispatchNow('0190b6a4-0000-7d2f-8a5b-6c7d8e9f0a1b', new NewRouter('Utrecht'));
+        AddRouterPeer::dispatchSync('0190b6a4-0000-7d2f-8a5b-6c7d8e9f0a1b', new NewRouter('Utrecht'));
     }
 
     public function test_the_queue_is_configurable(): void
@@ -165,7 +165,7 @@ final class JobsTest extends TestCase
         Queue::assertPushedOn(
             'vpn',
             RemoveRouterPeer::class,
-            static fn(RemoveRouterPeer $job): bool => $job->connection === 'redis',
+            static fn (RemoveRouterPeer $job): bool => $job->connection === 'redis',
         );
     }
 

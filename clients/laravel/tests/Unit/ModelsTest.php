@@ -74,7 +74,7 @@ final class ModelsTest extends TestCase
             1,
             TenantVpnTunnel::whereHas(
                 'vpnConfigurations',
-                static fn($query) => $query->where('name', 'Utrecht'),
+                static fn ($query) => $query->where('name', 'Utrecht'),
             )->get(),
         );
     }
@@ -143,35 +143,35 @@ final class ModelsTest extends TestCase
     {
         return [
             'a status' => [
-                static fn($tunnel, $configuration) => $configuration->update(['status' => RouterStatus::Disabled]),
+                static fn ($tunnel, $configuration) => $configuration->update(['status' => RouterStatus::Disabled]),
                 'disableRouterPeer()',
             ],
             'a status by query' => [
-                static fn() => VpnConfiguration::query()->update(['status' => 'disabled']),
+                static fn () => VpnConfiguration::query()->update(['status' => 'disabled']),
                 'disableRouterPeer()',
             ],
             'a qualified column' => [
-                static fn() => VpnConfiguration::query()->update(['vpn_configurations.name' => 'x']),
+                static fn () => VpnConfiguration::query()->update(['vpn_configurations.name' => 'x']),
                 'routers()->update()',
             ],
             'a key' => [
-                static fn($tunnel, $configuration) => $configuration->forceFill(['client_public_key' => 'x'])->save(),
+                static fn ($tunnel, $configuration) => $configuration->forceFill(['client_public_key' => 'x'])->save(),
                 'rotateRouterKeys()',
             ],
             'a private key' => [
-                static fn($tunnel, $configuration) => $configuration->forceFill(['client_private_key' => 'x'])->save(),
+                static fn ($tunnel, $configuration) => $configuration->forceFill(['client_private_key' => 'x'])->save(),
                 'never stored',
             ],
             'an address' => [
-                static fn($tunnel, $configuration) => $configuration->update(['client_ip' => '10.0.0.9']),
+                static fn ($tunnel, $configuration) => $configuration->update(['client_ip' => '10.0.0.9']),
                 'kept by the gateway',
             ],
             'a counter' => [
-                static fn($tunnel, $configuration) => $configuration->increment('bytes_sent', 5),
+                static fn ($tunnel, $configuration) => $configuration->increment('bytes_sent', 5),
                 'kept by the gateway',
             ],
             'a counter, beside another' => [
-                static fn($tunnel, $configuration) => $configuration->increment('visits', 1, ['bytes_sent' => 1]),
+                static fn ($tunnel, $configuration) => $configuration->increment('visits', 1, ['bytes_sent' => 1]),
                 'kept by the gateway',
             ],
             'a time' => [
@@ -190,38 +190,38 @@ final class ModelsTest extends TestCase
                 static fn () => VpnConfiguration::query()->updateOrInsert(['name' => 'x'], ['notes' => 'y']),
                 'addRouterPeer()',
             ],
-            'a new row' => [static fn($tunnel) => VpnConfiguration::create(['name' => 'x']), 'addRouterPeer()'],
+            'a new row' => [static fn ($tunnel) => VpnConfiguration::create(['name' => 'x']), 'addRouterPeer()'],
             'a row by relation' => [
-                static fn($tunnel) => $tunnel->vpnConfigurations()->create(['name' => 'x']),
+                static fn ($tunnel) => $tunnel->vpnConfigurations()->create(['name' => 'x']),
                 'addRouterPeer()',
             ],
             'a row if there is none' => [
-                static fn() => VpnConfiguration::firstOrCreate(['name' => 'x']),
+                static fn () => VpnConfiguration::firstOrCreate(['name' => 'x']),
                 'addRouterPeer()',
             ],
-            'rows by query' => [static fn() => VpnConfiguration::insert([['name' => 'x']]), 'addRouterPeer()'],
+            'rows by query' => [static fn () => VpnConfiguration::insert([['name' => 'x']]), 'addRouterPeer()'],
             'rows by upsert' => [
-                static fn() => VpnConfiguration::upsert([['name' => 'x']], ['name']),
+                static fn () => VpnConfiguration::upsert([['name' => 'x']], ['name']),
                 'addRouterPeer()',
             ],
-            'a removal' => [static fn($tunnel, $configuration) => $configuration->delete(), 'removeRouterPeer()'],
-            'removals by query' => [static fn() => VpnConfiguration::query()->delete(), 'removeRouterPeer()'],
+            'a removal' => [static fn ($tunnel, $configuration) => $configuration->delete(), 'removeRouterPeer()'],
+            'removals by query' => [static fn () => VpnConfiguration::query()->delete(), 'removeRouterPeer()'],
             'removals by id' => [
-                static fn($tunnel, $configuration) => VpnConfiguration::destroy($configuration->id),
+                static fn ($tunnel, $configuration) => VpnConfiguration::destroy($configuration->id),
                 'removeRouterPeer()',
             ],
-            'all of them' => [static fn() => VpnConfiguration::truncate(), 'removeRouterPeer()'],
+            'all of them' => [static fn () => VpnConfiguration::truncate(), 'removeRouterPeer()'],
             'a tenant\'s status' => [
-                static fn($tunnel) => $tunnel->update(['status' => 'disabled']),
+                static fn ($tunnel) => $tunnel->update(['status' => 'disabled']),
                 'disableTunnel()',
             ],
-            'a tenant\'s name' => [static fn($tunnel) => $tunnel->update(['name' => 'x']), 'tenants()->update()'],
+            'a tenant\'s name' => [static fn ($tunnel) => $tunnel->update(['name' => 'x']), 'tenants()->update()'],
             'a tenant\'s limit' => [
-                static fn($tunnel) => $tunnel->update(['limit_routers' => 5]),
+                static fn ($tunnel) => $tunnel->update(['limit_routers' => 5]),
                 'tenants()->update()',
             ],
-            'a new tenant' => [static fn() => TenantVpnTunnel::create(['name' => 'x']), 'createTunnel()'],
-            'a tenant\'s removal' => [static fn($tunnel) => $tunnel->delete(), 'removeTunnel()'],
+            'a new tenant' => [static fn () => TenantVpnTunnel::create(['name' => 'x']), 'createTunnel()'],
+            'a tenant\'s removal' => [static fn ($tunnel) => $tunnel->delete(), 'removeTunnel()'],
         ];
     }
 
