@@ -4,11 +4,14 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Resources;
 
+use Closure;
 use Illuminate\Support\Str;
 use Sallyport\Laravel\Data\BulkItem;
 use Sallyport\Laravel\Data\BulkResult;
 use Sallyport\Laravel\Data\NewRouter;
 use Sallyport\Laravel\Data\NewTenant;
+use Sallyport\Laravel\Exceptions\BulkInterruptedException;
+use Sallyport\Laravel\Exceptions\SallyportException;
 
 /** Sends bulk requests, as many as the items need. */
 trait CreatesMany
@@ -25,22 +28,13 @@ trait CreatesMany
         bool $minimal,
         ?string $idempotencyKey,
     ): BulkResult {
-        // a key of at most 128 characters, of which the number of the request takes some
-        $key = $idempotencyKey === null ? (string) Str::uuid() : substr(hash('sha256', $idempotencyKey), 0, 48);
+        $idempotencyKey ??= (string) Str::uuid();
+        // a key has at most 128 characters, of which the number of the request takes some
+        $key = substr(hash('sha256', $idempotencyKey), 0, 48);
         $made = $chunk = [];
         $weight = $bytes = $requests = 0;
-        $flush = function () use (
-            &$made,
-            &$chunk,
-            &$weight,
-            &$bytes,
-            &$requests,
-            $path,
-            $member,
-            $minimal,
-            $key,
-        ): void {
-            $query = $minimal ? ['return' => 'minimal'] : [];
+        $query = $minimal ? ['return' => 'minimal'] : [];
+        $flush = function () use (&$made, &$chunk, &$weight, &$bytes, &$requests, $path, $member, $query, $key): void {
             $answer = $this->client->create($path, [$member => $chunk], "{$key}-{$requests}", $query);
             foreach ($answer['items'] as $item) {
                 $made[] = BulkItem::fromArray(count($made), $item);
@@ -49,6 +43,18 @@ trait CreatesMany
             $weight = $bytes = 0;
             $requests++;
         };
+        try {
+            $this->eachChunk($items, $chunk, $weight, $bytes, $flush);
+        } catch (SallyportException $error) {
+            throw $made === [] ? $error : new BulkInterruptedException(new BulkResult($made), $idempotencyKey, $error);
+        }
+
+        return new BulkResult($made);
+    }
+
+    /** @param  iterable<NewTenant|NewRouter>  $items */
+    private function eachChunk(iterable $items, array &$chunk, int &$weight, int &$bytes, Closure $flush): void
+    {
         foreach ($items as $item) {
             $fields = $item->toArray();
             $size = strlen(json_encode($fields, JSON_THROW_ON_ERROR)) + 1;
@@ -66,7 +72,5 @@ trait CreatesMany
         if ($chunk !== []) {
             $flush();
         }
-
-        return new BulkResult($made);
     }
 }

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Tests\Unit;
 
 use Closure;
+use Generator;
 use PHPUnit\Framework\AssertionFailedError;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\NewRouter;
@@ -13,6 +14,7 @@ use Sallyport\Laravel\Data\Router;
 use Sallyport\Laravel\Enums\Addressing;
 use Sallyport\Laravel\Enums\RouterStatus;
 use Sallyport\Laravel\Enums\TokenScope;
+use Sallyport\Laravel\Exceptions\BulkInterruptedException;
 use Sallyport\Laravel\Exceptions\ConflictException;
 use Sallyport\Laravel\Exceptions\ConnectionException;
 use Sallyport\Laravel\Exceptions\NotFoundException;
@@ -121,6 +123,30 @@ final class FakeTest extends TestCase
         );
         $fake->assertTenantCreated('One')->assertRoutersAdded(3)->assertRouterAdded('C');
         self::assertCount(1, Sallyport::tenants()->all());
+    }
+
+    public function test_a_bulk_call_that_breaks_off_keeps_what_was_made_and_can_go_on(): void
+    {
+        $fake = Sallyport::fake();
+        $tenant = $fake->tenant();
+        $wishes = array_map(static fn (int $i): NewRouter => new NewRouter("Router {$i}"), range(1, 2001));
+        // when the last one has been taken, the first request has been answered and the second has not been sent
+        $taken = (static function () use ($wishes, $fake): Generator {
+            yield from $wishes;
+            $fake->vanish();
+        })();
+        try {
+            Sallyport::routers()->createManyFor($tenant->id, $taken);
+            self::fail('It was answered.');
+        } catch (BulkInterruptedException $broken) {
+            self::assertCount(2000, $broken->result);
+            self::assertInstanceOf(ConnectionException::class, $broken->getPrevious());
+        }
+        $fake->comeBack();
+        $result = Sallyport::routers()->createManyFor($tenant->id, $wishes, idempotencyKey: $broken->idempotencyKey);
+        self::assertTrue($result->allCreated());
+        self::assertSame($broken->result->items()[0]->router()->privateKey, $result->items()[0]->router()->privateKey);
+        $fake->assertRoutersAdded(2001);
     }
 
     public function test_a_lost_answer_makes_nothing_twice(): void
