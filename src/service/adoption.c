@@ -326,6 +326,8 @@ static void apply(struct service *s, const struct tenant_row *tenant, bool new_t
 }
 
 static void apply_routes(struct service *s, const struct tenant_row *tenant, const struct adoption *a) {
+    struct prefix lans[256];
+    size_t count = 0;
     if (tenant->tenant.status != TENANT_ACTIVE || tenant->tenant.addressing != ADDRESSING_UNIQUE) {
         return;
     }
@@ -334,10 +336,15 @@ static void apply_routes(struct service *s, const struct tenant_row *tenant, con
         for (size_t j = 0; peer->result == ADOPTION_MADE && j < peer->allowed_ip_count; j++) {
             const struct prefix *lan = &peer->allowed_ips[j];
             if (!is_host4(lan) || !ip_equal(&lan->addr, &peer->address)) {
-                (void)plane_routes(s, lan, 1, NULL, 0);
+                lans[count++] = *lan;
+            }
+            if (count == sizeof lans / sizeof *lans) {
+                (void)plane_routes(s, lans, count, NULL, 0);
+                count = 0;
             }
         }
     }
+    (void)plane_routes(s, lans, count, NULL, 0);
 }
 
 static int check_key(struct service *s, const struct adoption *a, struct problem *p) {
@@ -362,7 +369,10 @@ int service_adopt(struct service *s, const struct caller *c, struct adoption *a,
     if (r < 0) {
         return r;
     }
-    want_pool(s, a, s->tenants == 0);
+    pthread_mutex_lock(&s->mutex);
+    bool empty = s->tenants == 0;
+    pthread_mutex_unlock(&s->mutex);
+    want_pool(s, a, empty);
     r = open_reserve(&w);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : find_tenant(&w, a, &tenant, ret_problem);
     for (size_t i = 0; r == 0 && i < a->count; i++) {
