@@ -707,7 +707,12 @@ static void peers_are_known_again_after_a_restart(void **state) {
     struct told *told = ask(0, &mark);
     assert_int_equal(told->count, 1);
     assert_int_equal(told->foreign, 0);
-    assert_memory_equal(&told->peers[0].is.tenant, &set.peer.tenant, sizeof set.peer.tenant);
+    const struct desired_peer *is = &told->peers[0].is;
+    assert_memory_equal(&is->tenant, &set.peer.tenant, sizeof set.peer.tenant);
+    assert_true(ip_equal(&is->address, &set.peer.address) && ip_equal(&is->hub_address, &set.peer.address));
+    assert_true(ip_equal(&is->address6, &set.peer.address6));
+    assert_int_equal(is->lan_count, 1);
+    assert_true(prefix_equal(&is->lans[0], &set.peer.lans[0]));
     size_t before = fake_kernel.changes;
     apply_one(set);
     assert_int_equal(fake_kernel.changes, before);
