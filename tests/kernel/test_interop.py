@@ -154,7 +154,7 @@ def test_another_preshared_key_yields_no_session(tunnel, first):
 def test_every_size_up_to_the_mtu_and_beyond(tunnel):
     tunnel.join()
     assert tunnel.ping()
-    for size in (0, 1, 15, 16, 17, 100, 1000, 1371, 1372, 1391, 1392, 1393, 4000, 20000):
+    for size in (0, 1, 16, 17, 1371, 1372, 1392, 1393, 20000):
         for end, target in ((tunnel.ours, THEIRS[0]), (tunnel.theirs, OURS[1])):
             said = end.space.run("ping", "-c", "1", "-W", "3", "-s", str(size), target, check=False)
             assert " 1 received" in said and "corrupted" not in said, (size, target)

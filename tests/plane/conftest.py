@@ -2,7 +2,8 @@
 backends.
 
 On a host whose kernel has no WireGuard they run against the engine, with wireguard-go as the router. In the virtual
-machine (tests/kernel/vm) the routers are the kernel's, and SALLYPORT_PLANE names the backends: kernel (default), engine.
+machine (tests/kernel/vm) they run against the kernel with its own WireGuard as the router, and those marked `mixed`
+against the engine too. SALLYPORT_PLANE=engine or =kernel takes one backend for all.
 """
 import functools
 import os
@@ -21,10 +22,18 @@ from plane import Plane  # noqa: E402
 BUILD = os.environ.get("SALLYPORT_BUILD", str(HERE.parents[1] / "build"))
 
 
-@functools.lru_cache  # pytest knows a parameter again only if it is the very same object
-def backends():
-    default = "kernel" if os.geteuid() == 0 and kernel_has_wireguard() else "engine"
-    return os.environ.get("SALLYPORT_PLANE", default).split(",")
+# each name once: pytest knows a parameter again only if it is the very same object
+BACKENDS = ("kernel", "engine")
+
+
+@functools.lru_cache
+def backends(mixed):
+    given = os.environ.get("SALLYPORT_PLANE")
+    if given:
+        return tuple(name for name in BACKENDS if name == given)
+    if os.geteuid() != 0 or not kernel_has_wireguard():
+        return BACKENDS[1:]
+    return BACKENDS if mixed else BACKENDS[:1]
 
 
 def _interrupted(*_):
@@ -34,11 +43,13 @@ def _interrupted(*_):
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, _interrupted)  # being told to stop must still take the namespaces down
     config.addinivalue_line("markers", "only(backend): there is nothing of the kind on the other backend")
+    config.addinivalue_line("markers", "mixed: where the routers are the kernel's, with the engine as well")
 
 
 def pytest_generate_tests(metafunc):
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", backends(), scope="session")
+        mixed = metafunc.definition.get_closest_marker("mixed") is not None
+        metafunc.parametrize("backend", backends(mixed), scope="session")
 
 
 def pytest_collection_modifyitems(items):
@@ -58,6 +69,13 @@ def plane(backend):
     """One for all tests that leave it as they found it."""
     with Plane(BUILD, backend) as made:
         yield made.start().populate()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_connection(request):
+    """The server has ended a connection that was silent for long."""
+    if "plane" in request.fixturenames:
+        request.getfixturevalue("plane").api.close()
 
 
 @pytest.fixture

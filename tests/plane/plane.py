@@ -81,6 +81,8 @@ class Plane:
             self.names = Names()
             self.hub, self.world = self.network.host("gateway"), self.network.namespace("world")
             self._open_to_the_world()
+            self.names.serve(self.hub, "hub")
+            self.names.serve(self.world, "world")
             wanted = {"backend": {"kind": backend}, "daemon": {"reconcile_seconds": 2, "usage_seconds": 1}}
             self.gateway = Gateway(build, self.folder, self.hub, wanted)
             for section, keys in (settings or {}).items():
@@ -105,8 +107,6 @@ class Plane:
         told = self.gateway.status()["gateway"]
         self.hub_address, self.hub_address6 = told["hub_address"], told["hub_address6"]
         self.pool, self.ula, self.public_key = told["pool"], told["ula"], told["public_key"]
-        self.names.serve(self.hub, "hub")
-        self.names.serve(self.world, "world")
         return self
 
     @property
@@ -178,9 +178,13 @@ class Plane:
         return self.hub.run("wg", *arguments, **options)
 
     def peers(self):
-        """{public key: set of allowed IPs}, as the stock tool reads them."""
+        """{public key: set of allowed IPs}, as the stock tool reads them, of those that have any: on the kernel a removed
+        peer loses them at once, and goes in a batch with others later."""
         lines = (line.split("\t") for line in self.wg("show", self.interface, "allowed-ips").splitlines())
-        return {key: set(allowed.split()) for key, allowed in lines}
+        return {key: set(allowed.split()) for key, allowed in lines if allowed != "(none)"}
+
+    def peer_count(self):
+        return len(self.wg("show", self.interface, "peers").split())
 
     def wait_in_sync(self, seconds=15):
         return self.gateway.wait_in_sync(seconds)

@@ -23,18 +23,18 @@ def test_packets_per_second(plane, limit, source, target):
     limit(packets_per_second=50)
     before = plane.counters()["drop.over_limit"]
     sent, arrived, took = plane.flood(source, target, 1.5)
-    assert sent > 200
     # one bucket may have been full at the start
-    assert 50 * took * 0.7 <= arrived <= 50 * took + 70, (sent, arrived, took)
+    most = 50 * took + 70
+    assert sent > most and 50 * took * 0.7 <= arrived <= most, (sent, arrived, took)
     wait_until(lambda: plane.counters()["drop.over_limit"] - before >= (sent - arrived) * 0.9, 5)
 
 
 @pytest.mark.parametrize("source, target", FLOWS, ids=IDS)
 def test_bits_per_second(plane, limit, source, target):
     limit(bits_per_second=800_000)  # 100 packets of 1000 bytes
-    sent, arrived, took = plane.flood(source, target, 1.5)
-    assert sent > 300
-    assert 100 * took * 0.7 <= arrived <= 100 * took + 150, (sent, arrived, took)
+    sent, arrived, took = plane.flood(source, target, 2.0, pause=0.0002)
+    most = 100 * took + 150
+    assert sent > most and 100 * took * 0.7 <= arrived <= most, (sent, arrived, took)
 
 
 def test_a_limit_is_kept_for_tcp_too(plane, limit):

@@ -86,6 +86,7 @@ def test_an_interface_that_was_put_down_comes_up(plane):
         assert plane.reaches_all(plane.hub, router.addresses, 20), router.name
 
 
+@pytest.mark.mixed
 def test_a_deleted_interface_comes_back_with_all_it_had(plane):
     plane.hub.ip("link", "del", plane.interface)
     for router in plane.routers.values():
@@ -130,7 +131,7 @@ def test_flushed_nftables_come_back(plane):
 
 @pytest.mark.only("kernel")
 def test_a_foreign_nftables_table_is_left_alone(plane):
-    plane.hub.run("nft", "-f", "-", input="table inet theirs {\n chain c { counter }\n}\n")
+    plane.hub.run("nft", "-f", "-", input="table inet theirs {\n chain c { counter; }\n}\n")
     before = plane.hub.run("nft", "list", "table", "inet", "theirs")
     plane.hub.run("nft", "delete", "table", "inet", f"sallyport_{plane.interface}")
     wait_until(lambda: f"sallyport_{plane.interface}" in rules(plane))

@@ -7,6 +7,7 @@ import pytest
 from plane import WORLD
 
 
+@pytest.mark.mixed
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["stop", "kill-9"])
 def test_a_stop_and_start_of_sallyportd_costs_no_packet(plane, ending):
     with plane.pings() as pings:

@@ -94,7 +94,7 @@ def test_a_foreign_interface_is_left_alone_until_it_is_gone(make_plane):
 def test_a_foreign_nftables_table_of_our_name_is_left_alone(make_plane):
     plane = make_plane()
     table = f"sallyport_{plane.interface}"
-    plane.hub.run("nft", "-f", "-", input=f"table inet {table} {{\n chain theirs {{ counter }}\n}}\n")
+    plane.hub.run("nft", "-f", "-", input=f"table inet {table} {{\n chain theirs {{ counter; }}\n}}\n")
     before = plane.hub.run("nft", "list", "ruleset")
     assert table in start_in_trouble(plane)
     assert plane.hub.run("nft", "list", "ruleset") == before
