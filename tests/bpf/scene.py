@@ -24,6 +24,7 @@ BUILD = pathlib.Path(os.environ.get("SALLYPORT_BUILD", pathlib.Path(__file__).re
 GATE = BUILD / "tests" / "bpf" / "gate"
 INTERFACE = "wgt"
 HUB4, HUB6 = "10.0.0.1", "fd00::1"
+A, B, C = (f"00000000-0000-7000-8000-00000000000{i}" for i in "abc")  # tenants
 HUB_PORT = 4000
 OUT4, OUT6 = "203.0.113.7", "2001:db8:113::7"  # somebody in the world
 QUIET = 0.25  # seconds after which nothing more will come
@@ -207,3 +208,13 @@ def is_prohibited(packet):
 
 def udp(source, target, data=b"sallyport", **options):
     return packets.ip_udp(source, 5000, target, HUB_PORT, data, **options)
+
+
+def furnish(gate):
+    """Tenants A and B, and C with egress; two routers each, the second with a LAN."""
+    gate.do("hub", f"{HUB4}/8", f"{HUB6}/48")
+    for number, (tenant, word) in enumerate(((A, ""), (B, ""), (C, "egress")), 1):
+        gate.do("tenant", tenant, word)
+        gate.do("peer", f"{number}-1", tenant, f"10.{number}.0.1", f"fd00::{number}:1")
+        gate.do("peer", f"{number}-2", tenant, f"10.{number}.0.2", f"fd00::{number}:2", f"192.168.{number}.0/24",
+                f"fd77:0:{number}::/48")

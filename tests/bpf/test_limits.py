@@ -2,8 +2,7 @@
 import time
 
 import packets
-from conftest import A, B
-from scene import HUB4, HUB6, udp
+from scene import A, B, HUB4, HUB6, udp
 
 SIZE = 1000  # of each packet, whole
 BURST_BITS = 8 * 65535  # the least there is

@@ -2,7 +2,7 @@
 import pytest
 
 import packets
-from scene import HUB4, HUB6, OUT4, OUT6, udp
+from scene import A, HUB4, HUB6, OUT4, OUT6, udp
 
 # A is tenant 1, B tenant 2, both without egress; C is tenant 3, with it.
 FROM_ROUTERS = [
@@ -135,8 +135,6 @@ def test_the_answer_says_what_was_refused_and_by_whom_in_ipv6(shared, size, quot
 
 
 def test_drops_are_counted_by_reason_and_by_tenant(scene, gate):
-    from conftest import A
-
     for source, target in (("10.1.0.1", "10.2.0.1"), ("10.9.9.9", HUB4), ("10.1.0.1", OUT4)):
         scene.fate(udp(source, target))
     scene.fate(udp(OUT4, "10.9.9.9"), through="world")

@@ -3,8 +3,7 @@ import threading
 
 import pytest
 
-from conftest import A, B, furnish
-from scene import HUB4, INTERFACE, GateError, udp
+from scene import A, B, HUB4, INTERFACE, GateError, furnish, udp
 
 PINS = f"/sys/fs/bpf/sallyport/{INTERFACE}/layout1"
 

@@ -376,7 +376,8 @@ static void nothing_is_opened_without_a_bpf_file_system(void **state) {
     if (!able) {
         skip();
     }
-    assert_int_equal(umount("/sys/fs/bpf"), 0);
+    while (umount("/sys/fs/bpf") == 0) { /* ours, and the one below it */
+    }
     assert_int_equal(isolate_usable(&problem), -ENOTDIR);
     assert_int_equal(isolate_open(NAME, &isolate, &problem), -ENOTDIR);
     assert_null(isolate);
