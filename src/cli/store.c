@@ -143,7 +143,7 @@ const struct cli_command store_commands[] = {
      "store that is in use is not moved. The gateway's private key is not in the database; keep it.\n\nA password in a "
      "URL can be seen by everybody on this host while the command runs. Better: a passfile (~/.pgpass) or a service "
      "(postgresql:///?service=NAME), as PostgreSQL's own tools take them.\n\n"
-     "  sallyport store migrate --from sqlite:/var/lib/sallyport/sallyport.db --to postgresql://sallyport@db/sallyport",
+     "    sallyport store migrate --from sqlite:/var/lib/sallyport/sallyport.db --to postgresql://db/sallyport",
      migrate_options, migrate},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };
