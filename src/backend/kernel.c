@@ -176,23 +176,29 @@ void kernel_undo(struct kernel *k) {
     k->up = k->fresh = false;
 }
 
+/* Whether the name is free or what has it is ours, before anything is made. */
+static int examine(struct backend *b, struct problem *problem) {
+    struct link_state state = {0};
+    int rc = look_up(b->kernel->interface_name, &state);
+    if (rc == -ENODEV) {
+        return 0;
+    }
+    if (rc < 0) {
+        return refuse_wireguard(b->kernel->interface_name, rc, problem);
+    }
+    bool usable = strcmp(state.kind, KERNEL_KIND) == 0 && (is_ours(&state) || is_blank(b->wireguard, &state));
+    return usable ? 0 : refuse_taken(b->kernel->interface_name, &state, problem);
+}
+
 /* Makes the interface if there is none, and says what is there now. */
-static int obtain(struct backend *b, struct link_state *ret_state, struct problem *problem) {
-    struct kernel *k = b->kernel;
+static int obtain(struct kernel *k, struct link_state *ret_state, struct problem *problem) {
     int rc = look_up(k->interface_name, ret_state);
     if (rc == -ENODEV) {
         rc = link_create(k->interface_name, KERNEL_KIND);
         k->fresh = rc == 0;
         rc = rc < 0 ? rc : look_up(k->interface_name, ret_state);
     }
-    if (rc < 0) {
-        return refuse_wireguard(k->interface_name, rc, problem);
-    }
-    if (!k->fresh && !is_ours(ret_state) &&
-        (strcmp(ret_state->kind, KERNEL_KIND) != 0 || !is_blank(b->wireguard, ret_state))) {
-        return refuse_taken(k->interface_name, ret_state, problem);
-    }
-    return 0;
+    return rc < 0 ? refuse_wireguard(k->interface_name, rc, problem) : 0;
 }
 
 static int open_guards(struct kernel *k, struct problem *problem) {
@@ -214,10 +220,9 @@ static int open_guards(struct kernel *k, struct problem *problem) {
     return rc < 0 ? -ENOTCONN : 0;
 }
 
-static int come_up(struct backend *b, struct problem *problem) {
-    struct kernel *k = b->kernel;
+static int come_up(struct kernel *k, struct problem *problem) {
     struct link_state state = {0};
-    int rc = obtain(b, &state, problem);
+    int rc = obtain(k, &state, problem);
     if (rc < 0) {
         return rc;
     }
@@ -250,8 +255,9 @@ static int kernel_revive(struct backend *b, struct problem *ret_problem) {
     }
     pthread_mutex_lock(&k->mutex);
     /* The guards before the interface: where they cannot be had, none is made. */
-    rc = open_guards(k, ret_problem);
-    rc = rc < 0 ? rc : come_up(b, ret_problem);
+    rc = examine(b, ret_problem);
+    rc = rc < 0 ? rc : open_guards(k, ret_problem);
+    rc = rc < 0 ? rc : come_up(k, ret_problem);
     if (rc < 0 && k->fresh) {
         kernel_undo(k);
     }

@@ -293,6 +293,7 @@ static void a_foreign_interface_is_refused_untouched(void **state) {
         assert_non_null(strstr(problem.detail, cases[i].words));
         assert_string_equal(fake_host.alias, before.alias);
         assert_true(fake_host.exists);
+        assert_false(fake_host.programs);
         assert_int_equal(fake_kernel.sets, 0);
         assert_int_equal(backend_kernel_usable("wg0", &problem),
                          strcmp(cases[i].kind, "wireguard") == 0 ? -EEXIST : -EBUSY);
