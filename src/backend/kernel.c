@@ -214,7 +214,7 @@ static int open_guards(struct kernel *k, struct problem *problem) {
         snprintf(table, sizeof table, "sallyport_%s", k->interface_name);
         rc = sentinel_open(table, &k->sentinel);
         if (rc < 0) {
-            refuse(problem, "kernel-refused", "Cannot listen for changes to %s: %s.", k->interface_name, strerror(-rc));
+            kernel_fault(k, rc, "listen for changes to", problem);
         }
     }
     return rc < 0 ? -ENOTCONN : 0;
@@ -487,11 +487,27 @@ int backend_kernel_usable(const char *interface_name, struct problem *ret_why_no
     return rc;
 }
 
+/* The fence alone would drop whatever comes from an interface of that name, whoever made it. */
+static int release_fence(const char *interface_name, struct problem *problem) {
+    struct fence *fence = NULL;
+    int rc = fence_open(interface_name, &fence, problem);
+    rc = rc < 0 ? rc : fence_remove(fence, problem);
+    fence_close(fence);
+    return rc;
+}
+
+static int release_programs(const char *interface_name, struct problem *problem) {
+    struct isolate *isolate = NULL;
+    int rc = isolate_open(interface_name, &isolate, problem);
+    isolate_destroy(isolate);
+    return rc;
+}
+
 int backend_kernel_release(const char *interface_name, struct problem *ret_problem) {
     struct link_state state = {0};
-    struct isolate *isolate = NULL;
-    struct fence *fence = NULL;
+    struct problem ignored = {0};
     if (look_up(interface_name, &state) < 0 || !is_ours(&state)) {
+        (void)release_fence(interface_name, &ignored); /* where nftables cannot be had, there is none */
         return 0;
     }
     /* The interface goes first: nothing passes it any more when its guards go. */
@@ -501,10 +517,8 @@ int backend_kernel_release(const char *interface_name, struct problem *ret_probl
                interface_name, strerror(-rc), interface_name);
         return rc;
     }
-    rc = isolate_open(interface_name, &isolate, ret_problem);
-    isolate_destroy(isolate);
-    rc = rc < 0 ? rc : fence_open(interface_name, &fence, ret_problem);
-    rc = rc < 0 ? rc : fence_remove(fence, ret_problem);
-    fence_close(fence);
+    rc = release_fence(interface_name, ret_problem);
+    int programs = release_programs(interface_name, rc < 0 ? &ignored : ret_problem);
+    rc = rc < 0 ? rc : programs;
     return rc < 0 ? rc : 1;
 }

@@ -434,8 +434,10 @@ static void data_plane_watch(struct gateway *g, struct said *said) {
     if (well && !said->well) {
         log_info("the data plane is up%s", status.in_sync ? " and holds what it should" : "");
     } else if (!well && (said->well || strcmp(said->trouble, status.trouble) != 0)) {
-        log_error("the data plane is not as it should be: %s. The API goes on, and so do attempts to mend it",
-                  status.trouble[0] ? status.trouble : "it does not answer");
+        const char *trouble = status.trouble[0] ? status.trouble : "it does not answer";
+        size_t size = strlen(trouble);
+        log_error("the data plane is not as it should be: %.*s. The API goes on, and so do attempts to mend it",
+                  (int)(size - (trouble[size - 1] == '.')), trouble);
     }
     said->well = well;
     said->in_sync = status.in_sync;

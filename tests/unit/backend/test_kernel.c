@@ -351,6 +351,9 @@ static void released_it_leaves_nothing(void **state) {
     assert_int_equal(backend_kernel_release("wg0", &problem), 1);
     assert_false(fake_host.exists || fake_host.fence || fake_host.programs);
     assert_int_equal(backend_kernel_release("wg0", &problem), 0);
+    fake_host.fence = true; /* left alone, it would drop what comes from another wg0 */
+    assert_int_equal(backend_kernel_release("wg0", &problem), 0);
+    assert_false(fake_host.fence);
 }
 
 /* --- changes --- */
