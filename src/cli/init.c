@@ -123,7 +123,7 @@ static int config_write(const struct cli *cli, const char *endpoint, const struc
                "endpoint = %s\n"
                "listen_port = %s\n"
                "interface = %s\n"
-               "# unique addresses and hub addresses come out of it; cannot be changed later\n"
+               "# unique addresses and hub addresses come out of it; it may grow later, not move\n"
                "pool = %s\n"
                "# the gateway's own address in the tunnels\n"
                "hub_address = %s\n",
