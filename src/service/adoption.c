@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "backend/foreign.h"
+#include "base/clock.h"
 #include "service/state.h"
 #include "store/sessions.h"
 #include "store/settings.h"
 
+#define TRIES 10
 #define LOOKED_AT_MOST 4096 /* peers, for a subnet that suits them */
 
 void adoption_free(struct adoption *adoption) {
@@ -472,5 +475,12 @@ int service_take_over(struct service *s, const struct caller *c, const char *int
         apply_all(s);
     }
     pthread_mutex_unlock(&s->reconcile_mutex);
-    return r < 0 ? r : reconcile_run(s, ret_problem);
+    r = r < 0 ? r : reconcile_run(s, ret_problem);
+    /* A program that just lost its interface may hold its UDP port a moment longer. */
+    for (int i = 0; r == -ENOTCONN && i < TRIES; i++) {
+        const struct timespec moment = {.tv_nsec = 200 * (long)NSEC_PER_MSEC};
+        nanosleep(&moment, NULL);
+        r = reconcile_run(s, ret_problem);
+    }
+    return r;
 }
