@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from harness.api import Api  # noqa: E402
-from harness.gateway import Gateway  # noqa: E402
+from harness.gateway import Gateway, program  # noqa: E402
 from harness.netns import Namespace, short_name  # noqa: E402
 from harness.postgresql import Server  # noqa: E402
 
@@ -60,6 +60,8 @@ class StoreGateway(Gateway):
     second one of the same fleet: same key, same database."""
 
     def __init__(self, url, key_of=None, settings=None):
+        program(BUILD, "sallyportd")  # or nothing is made
+        program(BUILD, "sallyport-wg")
         namespace = Namespace(f"{short_name('sp')}-store")
         folder = tempfile.mkdtemp(prefix="sallyport-store-")
         super().__init__(BUILD, folder, namespace, {"daemon": {"reconcile_seconds": 2, "usage_seconds": 1},
