@@ -122,7 +122,7 @@ def rows_written(fleet):
 
 def idle(fleet, swarm, routers, seconds):
     """Rows written a second while all are connected to one gateway and have nothing to say."""
-    told = swarm.do("connect", seconds=90, window=256)
+    told = swarm.do("connect", seconds=120, window=256)
     print(f"  connected: {told.get('connected')} of {routers}", file=sys.stderr)
     north = fleet.north
     told, began = 0, time.monotonic()
