@@ -33,8 +33,8 @@ int kernel_away(struct kernel *k, struct problem *ret_problem) {
 int kernel_fault(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
     if (error == -EPERM || error == -EACCES) {
         problem_set(ret_problem, PROBLEM_UNAVAILABLE, "not-privileged", "",
-                    "May not %s %s: %s. Run with CAP_NET_ADMIN and CAP_BPF.", what, k->interface_name,
-                    strerror(-error));
+                    "May not %s %s: %s. Run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON.", what,
+                    k->interface_name, strerror(-error));
     } else {
         problem_set(ret_problem, PROBLEM_UNAVAILABLE, "kernel-refused", "", "The kernel would not %s %s: %s.", what,
                     k->interface_name, strerror(-error));
