@@ -341,11 +341,12 @@ static int apply_tenant(struct worker *worker, const struct change *change) {
     return space_create(worker, change->slot, &change->tenant, &space);
 }
 
+/* The hub sends it to another peer now. A private tenant's peer keeps it inside of its tenant, where it is still the
+ * owner. */
 static void forget_prefix(struct worker *worker, const struct change *change) {
     struct peer *peer = peer_at(worker, change->slot);
-    /* A tenant's peer keeps it inside of its tenant, where it is still the owner. */
-    if (peer && !peer->space) {
-        peer_allowed_remove(peer, &change->prefix);
+    if (peer && shares_hub(peer) && peer_allowed_remove(peer, &change->prefix) && peer->space) {
+        trie_remove(worker->tries, &peer->space->trie, &change->prefix, peer->slot);
     }
 }
 

@@ -183,8 +183,17 @@ static bool owns(const struct member *member, uint32_t number) {
     return found;
 }
 
-/* Within a tenant a prefix has one owner. The hub sends to who took it last; a plain peer that lost it there has lost
- * it altogether, while a tenant's peer keeps it inside of its tenant. */
+/* Another took it, and the hub sends there: gone altogether. */
+static void rob(struct model *m, uint32_t i, uint32_t hub_address) {
+    struct member *member = &m->members[i];
+    uint32_t number = member->tenant ? hub_address - hub_number(member->tenant, 0) : hub_address;
+    if (member->tenant && *inside_owner(m, member->tenant, number) == i) {
+        *inside_owner(m, member->tenant, number) = NOBODY;
+    }
+    disown(member, number);
+}
+
+/* Within a tenant a prefix has one owner. Where the hub's space is shared, who took it last is its only one. */
 static void claim(struct model *m, uint32_t i, uint32_t number) {
     struct member *member = &m->members[i];
     if (!owns(member, number)) {
@@ -199,8 +208,8 @@ static void claim(struct model *m, uint32_t i, uint32_t number) {
     }
     if (!is_private(member->tenant)) {
         uint32_t *who = &m->hub_owners[hub_number(member->tenant, number)];
-        if (*who != NOBODY && *who != i && m->members[*who].tenant == 0) {
-            disown(&m->members[*who], hub_number(member->tenant, number));
+        if (*who != NOBODY && *who != i) {
+            rob(m, *who, hub_number(member->tenant, number));
         }
         *who = i;
     }
