@@ -6,9 +6,11 @@ usage: tests/bench/kernel.py [--build FOLDER] [--only PART[,PART]...] [--peers N
 Everything runs in the virtual machine (tests/kernel/vm: software emulation), so only ratios of one boot count; each is
 the median of --runs boots. Prints a table and merges the figures into FOLDER/bench.json. PART: peers (load, add one,
 read all: ours over wg's), isolation (nanoseconds a packet with many tenants over those with ten), sweep (every power of
-two of peers and its neighbours, up to 131,072, read whole). Ten tenants are measured twice: with as many routers as the many
-have between them, which is what the target compares, and with one router each, which all fit in a CPU's cache. Where this machine's own kernel can run the isolation
-program, it is measured there too, under names that end in _native.
+two of peers and its neighbours, up to 131,072, read whole).
+
+Ten tenants are measured twice: with as many routers as the many have between them, which is what the target compares,
+and with one router each, which all fit in a CPU's cache. Where this machine's own kernel can run the isolation program,
+it is measured there too, under names that end in _native.
 """
 import argparse
 import json
