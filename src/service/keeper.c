@@ -21,6 +21,15 @@ static struct timespec after_s(unsigned seconds) {
     return until;
 }
 
+/* Under the mutex, which it gives away meanwhile. Ends early when the service does. */
+static void rest(struct service *s, unsigned seconds) {
+    struct timespec until = after_s(seconds);
+    int timeout = 0;
+    while (!s->closing && timeout == 0) {
+        timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
+    }
+}
+
 /* How long to leave a data plane alone that failed so often in a row. */
 static uint64_t back_off_ns(unsigned failures) {
     return failures == 0 ? 0 : NSEC_PER_SEC << (failures < 6 ? failures - 1 : 5);
@@ -116,11 +125,7 @@ static void *counter_main(void *context) {
     uint64_t swept = 0;
     pthread_mutex_lock(&s->mutex);
     while (!s->closing) {
-        struct timespec until = after_s(s->usage_s);
-        int timeout = 0;
-        while (!s->closing && timeout == 0) {
-            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
-        }
+        rest(s, s->usage_s);
         bool away = s->away;
         pthread_mutex_unlock(&s->mutex);
         if (!away) {
@@ -142,11 +147,7 @@ static void *clerk_main(void *context) {
     struct service *s = context;
     pthread_mutex_lock(&s->mutex);
     while (!s->closing) {
-        struct timespec until = after_s(1);
-        int timeout = 0;
-        while (!s->closing && timeout == 0) {
-            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
-        }
+        rest(s, 1);
         pthread_mutex_unlock(&s->mutex);
         (void)store_tidy(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
         follow_guard(s);
@@ -161,11 +162,7 @@ static void *scout_main(void *context) {
     struct service *s = context;
     pthread_mutex_lock(&s->mutex);
     while (!s->closing) {
-        struct timespec until = after_s(1);
-        int timeout = 0;
-        while (!s->closing && timeout == 0) {
-            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
-        }
+        rest(s, 1);
         pthread_mutex_unlock(&s->mutex);
         attach_look(s);
         pthread_mutex_lock(&s->mutex);

@@ -35,32 +35,21 @@ int gateways_clock(struct store_conn *conn, int64_t *ret_now) {
         *ret_now = clock_wall_us(); /* it has none of its own */
         return 0;
     }
-    int r = query_begin(conn, "SELECT clock_timestamp()", NULL, 0, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, "SELECT clock_timestamp()", NULL, 0, &query);
+    if (r == 0) {
         *ret_now = query_time(&query, 0);
+        query_end(&query);
     }
-    query_end(&query);
-    return r == 1 ? 0 : r < 0 ? r : -EIO;
+    return r;
 }
 
 static int get(struct store_conn *conn, const char *sql, const struct value *value, struct gateway_row *ret_row) {
     struct query query;
-    int r = query_begin(conn, sql, value, 1, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, sql, value, 1, &query);
+    if (r == 0) {
         row_read(&query, ret_row);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
+        query_end(&query);
     }
-    query_end(&query);
     return r;
 }
 

@@ -152,27 +152,37 @@ int query_run(struct store_conn *conn, const char *sql, const struct value *valu
     return 0;
 }
 
-int query_number(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
-                 int64_t *ret_number) {
+int query_first(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+                struct query *ret_query) {
     struct query query;
     int r = query_begin(conn, sql, values, count, &query);
     if (r < 0) {
         return r;
     }
     r = query_next(&query);
-    if (r == 1) {
-        int64_t number = query_int(&query, 0);
-        /* INSERT ... RETURNING is done only when stepped to its end */
-        r = query_next(&query);
-        if (r >= 0) {
-            *ret_number = number;
-            r = 0;
-        }
-    } else if (r == 0) {
-        r = -ENOENT;
+    if (r != 1) {
+        query_end(&query);
+        return r < 0 ? r : -ENOENT;
     }
+    *ret_query = query;
+    return 0;
+}
+
+int query_number(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+                 int64_t *ret_number) {
+    struct query query;
+    int r = query_first(conn, sql, values, count, &query);
+    if (r < 0) {
+        return r;
+    }
+    int64_t number = query_int(&query, 0);
+    r = query_next(&query); /* INSERT ... RETURNING is done only when stepped to its end */
     query_end(&query);
-    return r;
+    if (r < 0) {
+        return r;
+    }
+    *ret_number = number;
+    return 0;
 }
 
 bool query_is_null(const struct query *query, int column) {

@@ -34,18 +34,11 @@ static void row_read(const struct query *query, struct session_row *row) {
 static int get(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
                struct session_row *ret_row) {
     struct query query;
-    int r = query_begin(conn, sql, values, count, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, sql, values, count, &query);
+    if (r == 0) {
         row_read(&query, ret_row);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
+        query_end(&query);
     }
-    query_end(&query);
     return r;
 }
 

@@ -7,18 +7,11 @@
 int settings_get(struct store_conn *conn, const char *name, char *ret_value, size_t room) {
     const struct value values[] = {value_text(name)};
     struct query query;
-    int r = query_begin(conn, "SELECT value FROM vpn_settings WHERE name = $1", values, VALUE_COUNT(values), &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, "SELECT value FROM vpn_settings WHERE name = $1", values, VALUE_COUNT(values), &query);
+    if (r == 0) {
         query_copy(&query, 0, ret_value, room);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
+        query_end(&query);
     }
-    query_end(&query);
     return r;
 }
 

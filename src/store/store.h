@@ -85,6 +85,9 @@ int query_run(struct store_conn *conn, const char *sql, const struct value *valu
 /* A statement that answers one number. -ENOENT if it has no row. */
 int query_number(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
                  int64_t *ret_number);
+/* Begins, and finds the first row: 0, and query_end() is due. -ENOENT: there is none; or -errno. */
+int query_first(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
+                struct query *ret_query);
 /* The values must live until query_end(), which is due after every query_begin() that returned 0. */
 int query_begin(struct store_conn *conn, const char *sql, const struct value *values, size_t count,
                 struct query *ret_query);

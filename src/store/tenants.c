@@ -75,18 +75,11 @@ int tenants_insert(struct store_conn *conn, const struct tenant_row *row, const 
 
 static int get(struct store_conn *conn, const char *sql, const struct value *value, struct tenant_row *ret_row) {
     struct query query;
-    int r = query_begin(conn, sql, value, 1, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, sql, value, 1, &query);
+    if (r == 0) {
         row_read(&query, ret_row);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
+        query_end(&query);
     }
-    query_end(&query);
     return r;
 }
 

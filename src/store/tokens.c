@@ -38,18 +38,11 @@ int tokens_insert(struct store_conn *conn, const struct token_row *row) {
 int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row) {
     const struct value value = value_blob(hash, TOKEN_HASH_SIZE);
     struct query query;
-    int r = query_begin(conn, "SELECT " COLUMNS " FROM vpn_tokens WHERE hash = $1", &value, 1, &query);
-    if (r < 0) {
-        return r;
-    }
-    r = query_next(&query);
-    if (r == 1) {
+    int r = query_first(conn, "SELECT " COLUMNS " FROM vpn_tokens WHERE hash = $1", &value, 1, &query);
+    if (r == 0) {
         row_read(&query, ret_row);
-        r = 0;
-    } else if (r == 0) {
-        r = -ENOENT;
+        query_end(&query);
     }
-    query_end(&query);
     return r;
 }
 
