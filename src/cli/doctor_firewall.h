@@ -32,7 +32,7 @@ struct doctor_legacy {
     uint32_t input, forward;               /* offsets of the chains' first entries */
     uint32_t input_policy, forward_policy; /* and of the entries that are their policies */
     uint32_t size;
-    unsigned char entries[];
+    _Alignas(8) unsigned char entries[]; /* as the kernel lays them out, each a struct ipt_entry first */
 };
 
 /* Needs CAP_NET_ADMIN. -ENOENT: the legacy filter table is not in use. free() it. */

@@ -249,15 +249,37 @@ static int decide_peer(struct service *s, struct store_conn *conn, const void *w
     return r < 0 ? r : 1;
 }
 
+/* One change that was refused within its batch. A peer takes its tenant along: that may be newer than what was looked
+ * at, while whoever made it has a place behind ours. */
+static int send_one(struct comparison *c, const struct desired_change *change) {
+    struct desired_change both[2] = {[1] = *change};
+    struct store_conn *conn;
+    if (change->kind != DESIRED_PEER_SET) {
+        return plane_send(c->service, change, 1, c->problem);
+    }
+    int r = store_reader_take(c->service->store, &conn, c->problem);
+    if (r < 0) {
+        return r;
+    }
+    r = decide_tenant(c->service, conn, &change->peer.tenant, &both[0]);
+    r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+    store_reader_put(c->service->store, conn);
+    if (r == 0 && both[0].kind == DESIRED_TENANT_SET) { /* else it is gone by now, and its peers with it */
+        r = plane_send(c->service, both, 2, c->problem);
+    }
+    sodium_memzero(&both[1].peer.preshared_key, sizeof both[1].peer.preshared_key);
+    return r;
+}
+
 /* A batch, within the turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
 static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
     int r = plane_send(c->service, changes, count, c->problem);
     if (r == 0) {
         c->mended += count;
-    } else if (r != -ENOTCONN && count > 1) {
+    } else if (r != -ENOTCONN) {
         int refused = 0;
         for (size_t i = 0; i < count && refused != -ENOTCONN; i++) {
-            int one = plane_send(c->service, &changes[i], 1, c->problem);
+            int one = send_one(c, &changes[i]);
             c->mended += one == 0;
             refused = one < 0 ? one : refused;
         }

@@ -44,7 +44,7 @@ static size_t event_count;
 static struct problem next_problem;
 static bool store_ok, backend_up;
 static unsigned creations, delay_ms;
-int64_t fake_exported, fake_exported_broken;
+_Atomic int64_t fake_exported, fake_exported_broken;
 
 void fake_reset(void) {
     pthread_mutex_lock(&mutex);

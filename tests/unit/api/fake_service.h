@@ -16,6 +16,6 @@ void fake_add_token(const char *text, enum scope scope, const struct uuid *tenan
 /* Creating a router takes so long. */
 void fake_set_delay_ms(unsigned ms);
 /* How many routers an export has, and after how many of them the store goes away. */
-extern int64_t fake_exported, fake_exported_broken;
+extern _Atomic int64_t fake_exported, fake_exported_broken; /* read by the connections' threads */
 /* Adds an event and wakes who waits for it. */
 void fake_add_event(const char *kind);

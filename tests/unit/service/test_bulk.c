@@ -166,14 +166,20 @@ static void bulk_keeps_to_the_scope(void **state) {
     free(b);
 }
 
+/* Of threads: cmocka's own assertions are for the main one. */
+static void *complain(void *context, const struct problem *p) {
+    print_error("refused: %s\n", p->detail);
+    return context;
+}
+
 static void *create_many(void *context) {
     struct gateway *g = context;
-    struct problem p;
+    struct problem p = {0};
     for (int round = 0; round < 5; round++) {
         struct batch *b = new_batch(round % 2 ? ADDRESSING_PRIVATE : ADDRESSING_UNIQUE);
         if (service_bulk_create(g->service, &gateway_admin, b->items, ITEMS, &p) < 0) {
             free(b);
-            return context;
+            return complain(context, &p);
         }
         for (size_t i = 0; i < ITEMS; i++) {
             struct router router;
@@ -183,8 +189,9 @@ static void *create_many(void *context) {
                 (i % 3 == 1 && service_router_delete(g->service, &gateway_admin, &b->made[i][0].router.id, &p) < 0) ||
                 (i % 3 == 2 && service_router_set_disabled(g->service, &gateway_admin, &b->made[i][0].router.id, true,
                                                            &router, &p) < 0)) {
+                p = b->items[i].error < 0 ? b->items[i].problem : p;
                 free(b);
-                return context;
+                return complain(context, &p);
             }
         }
         free(b);
@@ -194,10 +201,10 @@ static void *create_many(void *context) {
 
 static void *reconcile_often(void *context) {
     struct gateway *g = context;
-    struct problem p;
+    struct problem p = {0};
     for (int i = 0; i < 30; i++) {
         if (service_reconcile(g->service, &p) < 0) {
-            return context;
+            return complain(context, &p);
         }
     }
     return NULL;
