@@ -18,16 +18,7 @@
 #include "engine/worker.h"
 #include "wire/aead.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED true
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED false
-#endif
+#include "../sanitized.h"
 
 #define PEERS (SANITIZED ? 100000U : 1000000U)
 #define STEPS (PEERS / 8)
