@@ -94,7 +94,7 @@ def test_the_lock_file_names_no_registry():
 def test_recorded_traffic_conforms():
     traffic = pathlib.Path(os.environ.get("SALLYPORT_TRAFFIC", HERE.parents[1] / "build" / "tests" / "traffic.jsonl"))
     if not traffic.exists():
-        pytest.skip(f"nothing is recorded in {traffic}: run the suite api first")
+        pytest.skip(f"nothing is recorded in {traffic}: run the suite api or api-asan first")
     done = run("node", "traffic.mjs", str(DOCUMENT), str(traffic))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
