@@ -247,18 +247,23 @@ static bool counts(const struct change_row *change, const char *kind, int64_t by
 }
 
 /* What we keep in memory of what changed elsewhere. */
-static int keep_up(struct follow *f) {
+static void keep_up(struct follow *f) {
     struct service *s = f->service;
     int64_t tenants = 0, routers = 0;
     bool recount = false;
+    pthread_mutex_lock(&s->mutex);
+    uint64_t counted = s->counted;
+    pthread_mutex_unlock(&s->mutex);
     for (size_t i = 0; i < f->some; i++) {
         const struct change_row *change = &f->changes[i];
         if (is_own(f, change)) {
             continue;
         }
-        recount = counts(change, "tenant.deleted", -1, &tenants) || recount;
-        (void)(counts(change, "tenant.created", 1, &tenants) || counts(change, "router.created", 1, &routers) ||
-               counts(change, "router.deleted", -1, &routers));
+        if (change->revision > counted) {
+            recount = counts(change, "tenant.deleted", -1, &tenants) || recount; /* its routers are not in the feed */
+            (void)(counts(change, "tenant.created", 1, &tenants) || counts(change, "router.created", 1, &routers) ||
+                   counts(change, "router.deleted", -1, &routers));
+        }
         if (is_kind(change, "tenant.deleted") || is_kind(change, "tenant.disabled")) {
             usage_forget_tenant(s, &change->tenant_id);
         } else if (!key_is_zero(&change->gone)) {
@@ -270,19 +275,36 @@ static int keep_up(struct follow *f) {
             }
         }
     }
-    uint64_t all = 0;
+    pthread_mutex_lock(&s->mutex);
+    s->tenants += (uint64_t)tenants;
+    s->routers += (uint64_t)routers;
+    s->recount_due = s->recount_due || recount;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* Within the writing turn: no change of our own is between its commit and its count. */
+static void recount(struct service *s) {
     struct store_conn *conn;
     struct problem problem;
-    int r = recount ? store_reader_take(s->store, &conn, &problem) : 0; /* its routers are not in the feed */
-    if (r == 0 && recount) {
-        r = routers_count(conn, &all);
+    uint64_t tenants = 0, routers = 0, revision = 0;
+    turn_wait(&s->writing, turn_take(&s->writing));
+    int r = store_reader_take(s->store, &conn, &problem);
+    if (r == 0) {
+        r = store_begin(conn, false);
+        r = r < 0 ? r : changes_revision(conn, &revision);
+        r = r < 0 ? r : tenants_count(conn, &tenants);
+        r = r < 0 ? r : routers_count(conn, &routers);
         store_reader_put(s->store, conn);
     }
     pthread_mutex_lock(&s->mutex);
-    s->tenants += (uint64_t)tenants;
-    s->routers = recount && r == 0 ? all : s->routers + (uint64_t)routers;
+    if (r == 0) {
+        s->tenants = tenants;
+        s->routers = routers;
+        s->counted = revision;
+        s->recount_due = false;
+    }
     pthread_mutex_unlock(&s->mutex);
-    return r;
+    turn_end(&s->writing);
 }
 
 /* Up to here the data plane follows. */
@@ -296,23 +318,14 @@ static void reach(struct service *s, uint64_t revision) {
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Everything is compared instead. */
-static void give_up(struct service *s, uint64_t revision, const char *why) {
-    struct problem problem = {0};
-    struct store_conn *conn;
-    uint64_t tenants = 0, routers = 0;
-    (void)problem_set(&problem, PROBLEM_UNAVAILABLE, "behind", NULL, "%s; everything is compared.", why);
-    plane_trouble(s, -EAGAIN, &problem);
+/* Much has changed, the feed was compacted meanwhile or cannot be read, the database went back: everything is compared
+ * instead. */
+static void give_up(struct service *s, uint64_t revision) {
+    plane_behind(s);
     reach(s, revision);
-    if (store_reader_take(s->store, &conn, &problem) == 0) {
-        if (tenants_count(conn, &tenants) == 0 && routers_count(conn, &routers) == 0) {
-            pthread_mutex_lock(&s->mutex);
-            s->tenants = tenants;
-            s->routers = routers;
-            pthread_mutex_unlock(&s->mutex);
-        }
-        store_reader_put(s->store, conn);
-    }
+    pthread_mutex_lock(&s->mutex);
+    s->recount_due = true;
+    pthread_mutex_unlock(&s->mutex);
 }
 
 /* One batch. 1: there may be more; 0: no more for now. */
@@ -337,7 +350,9 @@ static int follow_batch(struct follow *f) {
     }
     r = bring_back(f);
     (void)plane_routes(s, f->routes, f->route_count, f->stale, f->stale_count);
-    r = r < 0 ? r : keep_up(f);
+    if (r == 0) {
+        keep_up(f);
+    }
     f->after = f->changes[f->some - 1].revision;
     reach(s, f->after);
     return r < 0 ? r : f->some == f->count && f->after < f->until;
@@ -352,7 +367,7 @@ void follow_until(struct service *s, uint64_t until, bool own_too) {
         return;
     }
     if (until - f.after > FOLLOW_MOST) {
-        give_up(s, until, "Much has changed since this gateway last looked");
+        give_up(s, until);
         return;
     }
     f.room = until - f.after < FOLLOW_BATCH ? (size_t)(until - f.after) : FOLLOW_BATCH;
@@ -365,9 +380,7 @@ void follow_until(struct service *s, uint64_t until, bool own_too) {
     }
     follow_free(&f);
     if (r < 0) {
-        give_up(s, until,
-                r == -ESTALE ? "The feed of changes was compacted since this gateway last looked"
-                             : "The feed of changes could not be read");
+        give_up(s, until);
     }
 }
 
@@ -396,7 +409,7 @@ static int follow_back(struct service *s) {
     }
     pthread_mutex_unlock(&s->mutex);
     if (went_back) {
-        give_up(s, revision, "The database went back to an earlier state");
+        give_up(s, revision);
     }
     plane_leave(s);
     return r;
@@ -435,6 +448,11 @@ void *follow_main(void *context) {
         (void)store_await(s->store, AWAIT_MS);
         (void)follow_once(s); /* a database that is away is noticed by the guard */
         pthread_mutex_lock(&s->mutex);
+        if (s->recount_due) {
+            pthread_mutex_unlock(&s->mutex);
+            recount(s);
+            pthread_mutex_lock(&s->mutex);
+        }
     }
     pthread_mutex_unlock(&s->mutex);
     return NULL;

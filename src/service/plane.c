@@ -70,6 +70,15 @@ void plane_trouble(struct service *s, int error, const struct problem *problem) 
     pthread_mutex_unlock(&s->mutex);
 }
 
+void plane_behind(struct service *s) {
+    pthread_mutex_lock(&s->mutex);
+    s->in_sync = false;
+    s->troubles++;
+    s->attention_due = true;
+    pthread_cond_signal(&s->attention);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static bool is_away(struct service *s) {
     pthread_mutex_lock(&s->mutex);
     bool away = s->away;

@@ -76,6 +76,8 @@ struct service {
     pthread_cond_t committed;
     pthread_cond_t attention; /* the keeper has something to do */
     uint64_t revision, tenants, routers;
+    uint64_t counted;             /* up to this revision the two above are what the store said, whoever changed it */
+    bool recount_due;             /* one of them is not known for sure */
     uint64_t applied;             /* written within the applying turn: every change up to here is in the data plane */
     unsigned pending;             /* our own changes that may be committed and are not applied yet */
     uint64_t seen_ns;             /* when the database last answered; monotonic */
@@ -160,6 +162,9 @@ bool plane_routes(struct service *s, const struct prefix *add, size_t add_count,
                   size_t remove_count);
 /* Notes that the data plane is behind, and calls the keeper. */
 void plane_trouble(struct service *s, int error, const struct problem *problem);
+/* The same where it is not the data plane's fault: what it should hold is not known for sure, and has to be compared.
+ */
+void plane_behind(struct service *s);
 /* Sends every router of a tenant that belongs there, in batches. */
 void plane_apply_tenant(struct service *s, int64_t tunnel_id);
 /* Connects or starts it if it is away. 0: it answers. */

@@ -105,7 +105,10 @@ static int commit(struct write *w, bool aside, struct problem *ret_problem) {
         }
         write_abort(w);
         if (unknown && !aside) {
-            plane_trouble(s, r, ret_problem); /* it may have become true: compare as soon as there is an answer */
+            pthread_mutex_lock(&s->mutex); /* it may have become true: compare as soon as there is an answer */
+            s->recount_due = true;
+            pthread_mutex_unlock(&s->mutex);
+            plane_behind(s);
         }
         return r;
     }
