@@ -59,6 +59,7 @@ def test_the_holder_of_a_session_is_known_at_all_gateways(fleet, joined):
 def test_a_move_is_an_event_and_a_new_handshake_is_none(fleet, joined):
     made, client = joined
     assert until(lambda: holder(fleet.south, made) == "north")
+    assert fleet.in_step(20)
     after = fleet.south.status()["store"]["revision"]
     fleet.dial(client, fleet.north)  # a new session at the same gateway
     assert ping(client.namespace, [HUB], wait=5)
