@@ -11,7 +11,6 @@ import itertools
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from harness import suite  # noqa: E402
 from harness.gateway import Gateway, program  # noqa: E402
 from harness.netns import Namespace, short_name  # noqa: E402
 from checked import CheckedApi  # noqa: E402
@@ -31,30 +31,12 @@ TCP = "127.0.0.1:8080"
 _serial = itertools.count()
 
 
-def _missing():
-    """Why these tests cannot run on this machine, or None."""
-    if os.geteuid() != 0:
-        return "needs root"
-    if not os.path.exists("/dev/net/tun"):
-        return "no /dev/net/tun"
-    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
-    return None if probe.returncode == 0 else f"no network namespaces: {probe.stderr.strip()}"
-
-
-def _interrupted(*_):
-    raise KeyboardInterrupt
-
-
-def pytest_configure(config):
-    # being told to stop must still take the namespaces down
-    signal.signal(signal.SIGTERM, _interrupted)
+def pytest_configure():
+    suite.begin()
 
 
 def pytest_collection_modifyitems(items):
-    reason = _missing()
-    if reason:
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    suite.skip_all(items, suite.missing())
 
 
 class TestGateway(Gateway):

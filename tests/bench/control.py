@@ -15,7 +15,6 @@ Prints a table and merges into FOLDER/bench.json:
 Needs root: everything runs in network namespaces of its own. The clients, the loader and the gateway share the machine.
 """
 import argparse
-import json
 import os
 import pathlib
 import sys
@@ -25,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from harness import load  # noqa: E402
+from harness.figures import merge  # noqa: E402
 from harness.netns import interrupt_once  # noqa: E402
 from harness.stage import Stage  # noqa: E402
 
@@ -45,12 +45,6 @@ def measure(build, tenants, adds, rounds):
             figures["control_restart_packets_lost"] = pings.mark()
         figures["control_bulk_make_keys_per_s"] = stage.load_making_keys(max(tenants // 20, 100))
         return figures
-
-
-def merge(path, figures):
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known.update(figures)
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main():

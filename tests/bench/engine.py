@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT / "tests" / "bench"))
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from dataplane import crowds, storms, tunnels  # noqa: E402
+from harness.figures import merge  # noqa: E402
 
 PARTS = {
     "tcp": (tunnels.tcp, ("tcp_", "cpu_s_per_gb", "segments_")),
@@ -138,12 +139,6 @@ def show(name, value, figures):
     except KeyError:
         verdict = ""
     print(f"  {name:36}{text}  {wanted:30}{verdict}".rstrip(), flush=True)
-
-
-def merge(path, figures):
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known.update(figures)
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main():

@@ -35,6 +35,7 @@ from nacl.bindings import crypto_scalarmult_base  # noqa: E402
 from dataplane.lab import Swarm  # noqa: E402
 from fleet import NAMES, Fleet, until  # noqa: E402
 from harness import load  # noqa: E402
+from harness.figures import merge  # noqa: E402
 from harness.netns import Network, die_with_parent, interrupt_once  # noqa: E402
 from harness.postgresql import Server  # noqa: E402
 
@@ -204,12 +205,6 @@ def with_swarm(build, fleet, arguments):
         return idle(fleet, swarm, arguments.routers, arguments.idle)
     finally:
         swarm.close()
-
-
-def merge(path, figures):
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known.update(figures)
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main():

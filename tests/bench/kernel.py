@@ -23,6 +23,11 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+sys.dont_write_bytecode = True
+
+from harness.figures import merge  # noqa: E402
+
 VM = str(ROOT / "tests" / "kernel" / "vm")
 POWERS = [count for power in range(8, 18) for count in (2 ** power - 1, 2 ** power, 2 ** power + 1) if count <= 131072]
 
@@ -117,12 +122,6 @@ def show(name, value):
     text = f"{value:>14,.0f}" if abs(value) >= 1000 else f"{value:>14.4f}"
     wanted, holds = TARGETS.get(name, ("", None))
     print(f"  {name:40}{text}  {wanted:14}{'' if not holds else '  yes' if holds(value) else '  NO'}".rstrip(), flush=True)
-
-
-def merge(path, figures):
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known.update(figures)
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main():

@@ -13,7 +13,6 @@ Prints a table beside the targets and merges into FOLDER/bench.json:
 Needs root: the gateway runs in a network namespace of its own. Server, loader and gateway share the machine.
 """
 import argparse
-import json
 import os
 import pathlib
 import random
@@ -27,6 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from harness import load  # noqa: E402
+from harness.figures import merge  # noqa: E402
 from harness.gateway import Gateway  # noqa: E402
 from harness.netns import Namespace, interrupt_once, short_name  # noqa: E402
 from harness.postgresql import Server  # noqa: E402
@@ -75,12 +75,6 @@ def show(figures):
         good = target is None or (value >= target if more else value <= target)
         told = "" if target is None else f"   target: {'at least' if more else 'at most'} {target:,}{'' if good else '  MISSED'}"
         print(f"{name:32} {value:>12,}{told}")
-
-
-def merge(path, figures):
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known.update(figures)
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main():

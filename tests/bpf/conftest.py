@@ -9,6 +9,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "net"), str(HERE.parent)]
 
 import lab  # noqa: E402
 import scene as scenes  # noqa: E402
+from harness import suite  # noqa: E402
 
 
 def has_wireguard():
@@ -21,10 +22,7 @@ collect_ignore = [] if has_wireguard() else ["test_wireguard.py"]
 
 
 def pytest_collection_modifyitems(items):
-    reason = scenes.missing()
-    for item in items:
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    suite.skip_all(items, scenes.missing())
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import struct
 import subprocess
 import time
 
-import lab
 import packets
+from harness import suite
 from harness.netns import die_with_parent
 
 BUILD = pathlib.Path(os.environ.get("SALLYPORT_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build"))
@@ -33,7 +33,7 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 
 
 def missing():
-    reason = lab.missing()
+    reason = suite.missing()
     if reason:
         return reason
     for tool in ("tc", "nft", "nsenter", "unshare"):

@@ -12,10 +12,15 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from harness import suite  # noqa: E402
 from harness.gateway import Gateway, program  # noqa: E402
 from harness.netns import Network  # noqa: E402
 
 BUILD = os.environ.get("SALLYPORT_BUILD", str(ROOT / "build"))
+
+
+def pytest_configure():
+    suite.begin()
 
 
 class Done:
@@ -50,8 +55,9 @@ class Cli:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
-    if os.geteuid() != 0:
-        pytest.skip("needs root for its network namespace")
+    reason = suite.missing()
+    if reason:
+        pytest.skip(reason)  # what needs no gateway runs all the same
     with Network("spc") as network:
         namespace = network.host("gateway")
         settings = {"gateway": {"endpoint": "vpn.example.com"}, "api": {"listen": "127.0.0.1:8080"}}

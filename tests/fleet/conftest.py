@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from harness import suite  # noqa: E402
 from harness.netns import Network  # noqa: E402
 from harness.postgresql import Server  # noqa: E402
 from fleet import Fleet  # noqa: E402
@@ -18,10 +19,16 @@ BUILD = os.environ.get("SALLYPORT_BUILD", str(ROOT / "build"))
 _serial = itertools.count()
 
 
+def pytest_configure():
+    suite.begin()
+
+
+def pytest_collection_modifyitems(items):
+    suite.skip_all(items, suite.missing())
+
+
 @pytest.fixture(scope="session")
 def server():
-    if os.geteuid() != 0:
-        pytest.skip("needs root for its network namespaces")
     with Server() as server:
         yield server
 

@@ -30,16 +30,6 @@ OURS = SUT == "sallyport-wg"
 SLOW = 2 if "asan" in BUILD.name or "tsan" in BUILD.name else 1
 
 
-def missing():
-    """Why these tests cannot run on this machine, or None."""
-    if os.geteuid() != 0:
-        return "needs root"
-    if not os.path.exists("/dev/net/tun"):
-        return "no /dev/net/tun"
-    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
-    return None if probe.returncode == 0 else f"no network namespaces: {probe.stderr.strip()}"
-
-
 def wait_until(ready, seconds=5.0, every=0.01, what=None):
     """Polls until `ready()` is true and returns what it returned; fails the test after `seconds`."""
     end = time.monotonic() + seconds * SLOW

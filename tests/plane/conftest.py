@@ -8,7 +8,6 @@ against the engine too. SALLYPORT_PLANE=engine or =kernel takes one backend for 
 import functools
 import os
 import pathlib
-import signal
 import sys
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "net")]
 
+from harness import suite  # noqa: E402
 from harness.client import kernel_has_wireguard  # noqa: E402
 from plane import Plane  # noqa: E402
 
@@ -36,12 +36,8 @@ def backends(mixed):
     return BACKENDS if mixed else BACKENDS[:1]
 
 
-def _interrupted(*_):
-    raise KeyboardInterrupt
-
-
 def pytest_configure(config):
-    signal.signal(signal.SIGTERM, _interrupted)  # being told to stop must still take the namespaces down
+    suite.begin()
     config.addinivalue_line("markers", "only(backend): there is nothing of the kind on the other backend")
     config.addinivalue_line("markers", "mixed: where the routers are the kernel's, with the engine as well")
 
@@ -59,9 +55,7 @@ def pytest_collection_modifyitems(items):
         return not only or item.callspec.params["backend"] in only.args
 
     items[:] = [item for item in items if meant(item)]
-    if os.geteuid() != 0:
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason="needs root"))
+    suite.skip_all(items, None if os.geteuid() == 0 else "needs root")
 
 
 @pytest.fixture(scope="session")
