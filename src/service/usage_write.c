@@ -351,12 +351,11 @@ int usage_write(struct service *s, bool everything, const char *generation, doub
     pthread_mutex_lock(&usage->mutex);
     if (looks) {
         live_expire(&usage->lives, now);
-    }
-    gather_urgent(&usage->lives, &due);
-    if (looks) {
+        /* Before the urgent ones, whose mark goes when they are gathered: nobody may be here twice. */
         gather_resting(usage, &due, everything, (uint32_t)(now_ns / NSEC_PER_SEC));
         live_compact(&usage->lives);
     }
+    gather_urgent(&usage->lives, &due);
     pthread_mutex_unlock(&usage->mutex);
     if (due.count) {
         qsort(due.list, due.count, sizeof *due.list, compare_due);

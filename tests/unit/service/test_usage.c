@@ -317,6 +317,28 @@ static void an_endpoint_that_moves_is_written(void **state) {
     assert_int_equal(gateway_number(g, "SELECT endpoint = '192.0.2.8:5000' FROM vpn_configurations"), 1);
 }
 
+static void urgent_and_at_its_turn_a_row_is_told_once(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    struct usage *usage = g->service->usage;
+    session(g, &made.router, 100, 100, clock_wall_us());
+    struct actual_peer peer = peer_of(&made.router);
+    peer.bytes_received = UINT64_C(100) << 20; /* heavy */
+    peer.bytes_sent = 300;
+    assert_int_equal(endpoint_parse("192.0.2.8:5000", &peer.is.endpoint), 0); /* urgent */
+    fake_plane_put(&peer);
+    pthread_mutex_lock(&usage->mutex);
+    live_get(&usage->lives, &made.router.public_key)->written_s -= 600; /* its turn */
+    usage->allowance = 1;
+    pthread_mutex_unlock(&usage->mutex);
+    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(written(g, "bytes_received"), 100 << 20);
+    assert_int_equal(written(g, "bytes_sent"), 300);
+    assert_int_equal(gateway_number(g, "SELECT bytes_sent FROM tenant_vpn_tunnels"), 300);
+    assert_int_equal(router_of(g, &made.router.id).bytes_sent, 300);
+}
+
 static void a_session_belongs_to_the_greatest_timestamp(void **state) {
     struct gateway *g = *state;
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
@@ -404,6 +426,7 @@ int main(void) {
         WITH_GATEWAY(much_is_written_sooner),
         WITH_GATEWAY(what_rested_long_enough_has_its_turn),
         WITH_GATEWAY(an_endpoint_that_moves_is_written),
+        WITH_GATEWAY(urgent_and_at_its_turn_a_row_is_told_once),
         WITH_GATEWAY(a_session_belongs_to_the_greatest_timestamp),
         WITH_GATEWAY(bytes_of_the_old_key_and_the_new_one_add_up),
         WITH_GATEWAY(bytes_of_a_deleted_router_stay_with_its_tenant),
