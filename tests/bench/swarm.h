@@ -99,7 +99,8 @@ struct swarm {
     struct retries retries;
     struct tally tally;
     uint32_t connected;
-    uint32_t open_every; /* of the data that comes, open one packet in so many; 0: none */
+    uint32_t keepalive_turn, rekey_turn; /* of idle routers: whose is next */
+    uint32_t open_every;                 /* of the data that comes, open one packet in so many; 0: none */
     swarm_data_fn *on_data;
     void *on_data_context;
     char error[256];

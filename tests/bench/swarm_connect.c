@@ -38,6 +38,7 @@ struct connect {
     double spread;
     json_int_t window;
     json_int_t peers;
+    int awake;       /* never sleeps: to wake us up costs the gateway CPU, which routers elsewhere would not */
     uint32_t before; /* others that are connected, and stay so */
 };
 
@@ -73,7 +74,7 @@ static int run_connect(struct swarm *swarm, const struct connect *c, json_t *by_
         }
         sent += handshake_expire(swarm, now, STEP);
         net_flush(swarm->net);
-        net_receive(swarm->net, sent ? 0 : 1, swarm_take, swarm);
+        net_receive(swarm->net, sent || c->awake ? 0 : 1, swarm_take, swarm);
     }
     net_flush(swarm->net);
     *ret_elapsed_ns = clock_mono_ns() - began;
@@ -106,8 +107,8 @@ static int add_latencies(struct swarm *swarm, uint32_t peers, json_t *result) {
 int swarm_connect(struct swarm *swarm, json_t *arguments, json_t *result) {
     json_error_t fault;
     struct connect c = {.seconds = 60, .window = 64, .peers = swarm->count};
-    if (json_unpack_ex(arguments, &fault, 0, "{s?F, s?F, s?I, s?I !}", "seconds", &c.seconds, "spread", &c.spread,
-                       "window", &c.window, "peers", &c.peers) < 0) {
+    if (json_unpack_ex(arguments, &fault, 0, "{s?F, s?F, s?I, s?I, s?b !}", "seconds", &c.seconds, "spread", &c.spread,
+                       "window", &c.window, "peers", &c.peers, "awake", &c.awake) < 0) {
         return swarm_fail(swarm, -EINVAL, "%s", fault.text);
     }
     if (c.peers < 1 || c.peers > swarm->count) {
@@ -137,12 +138,19 @@ int swarm_connect(struct swarm *swarm, json_t *arguments, json_t *result) {
 struct pace {
     double per_second;
     uint64_t done;
+    uint32_t *turn; /* whose it is; outlives the command, or the last ones would never have theirs */
 };
 
 /* The next router whose turn has come, in a steady stream round all of them; SWARM_NONE if it has not. */
 static uint32_t pace_next(struct pace *pace, uint64_t elapsed_ns, uint32_t count) {
     double due = pace->per_second * ((double)elapsed_ns / (double)NSEC_PER_SEC);
-    return (double)pace->done < due ? (uint32_t)(pace->done++ % count) : SWARM_NONE;
+    if ((double)pace->done >= due) {
+        return SWARM_NONE;
+    }
+    uint32_t number = *pace->turn % count;
+    *pace->turn = number + 1;
+    pace->done++;
+    return number;
 }
 
 /* Routers with nothing to do: a keepalive each `keepalive` seconds, and a new handshake each `rekey` seconds. Real
@@ -160,8 +168,9 @@ int swarm_idle(struct swarm *swarm, json_t *arguments, json_t *result) {
     if (error < 0) {
         return error;
     }
-    struct pace keepalives = {.per_second = keepalive > 0 ? swarm->count / keepalive : 0};
-    struct pace rekeys = {.per_second = rekey > 0 ? swarm->count / rekey : 0};
+    struct pace keepalives = {.per_second = keepalive > 0 ? swarm->count / keepalive : 0,
+                              .turn = &swarm->keepalive_turn};
+    struct pace rekeys = {.per_second = rekey > 0 ? swarm->count / rekey : 0, .turn = &swarm->rekey_turn};
     uint64_t began = clock_mono_ns();
     uint64_t limit = (uint64_t)(seconds * (double)NSEC_PER_SEC);
     double cpu = swarm_cpu_s();

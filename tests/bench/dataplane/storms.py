@@ -32,12 +32,12 @@ def handshakes(bench):
         swarm.do("load", socket=str(hub.socket))
         swarm.do("prepare")
         before = hub.cpu_s()
-        result = connect(swarm, seconds=120)
+        result = connect(swarm, seconds=120, awake=True)
         first_cpu = hub.cpu_s() - before
         connected_bytes = hub.rss()
         swarm.do("prepare", peers=again)
         before = hub.cpu_s()
-        connect(swarm, peers=again, seconds=30)
+        connect(swarm, peers=again, seconds=30, awake=True)
         cpu = hub.cpu_s() - before
         keepalives = idling(hub, swarm, seconds=seconds)
         rekeying = idling(hub, swarm, seconds=seconds, rekey=125)
