@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "engine/bucket.h"
+#include "engine/busypoll.h"
 #include "engine/engine.h"
 #include "engine/peer.h"
 #include "engine/session_index.h"
@@ -51,6 +52,7 @@ struct worker_setup {
     const struct tun *tun; /* NULL in tests, which set tun_fd */
     uint64_t clock_rate;   /* at least 1 */
     uint32_t mtu;
+    bool busy_polls; /* busypoll.h */
     struct worker *const *workers;
 };
 
@@ -85,6 +87,8 @@ struct worker {
     size_t hub_count;
     bool up;
     bool stopping;
+    bool asked; /* the last round passed on something of the host's, which may be answered soon */
+    struct busypoll poll;
     uint32_t mtu;
     uint32_t waiting_count;
     struct udp_sockets sockets;
