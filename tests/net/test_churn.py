@@ -9,11 +9,12 @@ import time
 
 import pytest
 
-from lab import SLOW, Flow, Key, Reader, Uapi
+from lab import Flow, Key, Reader, Uapi
 from tenancy import A, B, C, HUB, Answerers, Stage, ask_tcp, ask_udp
 
 pytestmark = pytest.mark.ours
 SECONDS = 5
+STEPS_LEAST = 100
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ class Churn:
 
     def run(self, seconds):
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or self.steps < STEPS_LEAST:
             self.step()
         return self.steps
 
@@ -117,12 +118,13 @@ def test_churn_beside_them_disturbs_nobody(stage):
     talker = Reader(talk, stage, stop)
     churns = [Churn(stage, seed) for seed in (1, 2, 3)]
     workers = [Reader(churn.run, SECONDS) for churn in churns]
-    steps = [worker.result(SECONDS + 30) for worker in workers]
+    for worker in workers:
+        worker.result(SECONDS + 60)
     stop.set()
     asked, wrong = talker.result(30)
     lost = [flow.lost() for flow in flows]
     assert stage.hub.alive, stage.hub.failure()
-    assert sum(steps) > 300 / SLOW and asked > 20
+    assert asked > 20
     assert wrong == []
     assert all(n <= max(3, flow.sent * 0.002) for n, flow in zip(lost, flows)), [flow.said for flow in flows]
     for churn in churns:
