@@ -20,6 +20,7 @@ use Sallyport\Laravel\Resources\Events;
 use Sallyport\Laravel\Resources\Routers;
 use Sallyport\Laravel\Resources\Tenants;
 use Sallyport\Laravel\Resources\Tokens;
+use SensitiveParameter;
 
 /** The gateway's API. Every call either did what it says or throws a SallyportException. */
 class Client
@@ -104,8 +105,12 @@ class Client
      * @param  array<string, scalar|null>  $query
      * @return array<string, mixed>
      */
-    public function create(string $path, array $body, ?string $idempotencyKey = null, array $query = []): array
-    {
+    public function create(
+        string $path,
+        #[SensitiveParameter] array $body,
+        ?string $idempotencyKey = null,
+        array $query = [],
+    ): array {
         $headers = ['Idempotency-Key' => $idempotencyKey ?? (string) Str::uuid()];
 
         return $this->send(new Request('POST', $path, $query, $body, $headers))->json();

@@ -5,17 +5,25 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Data;
 
 use Illuminate\Contracts\Support\Arrayable;
+use Sallyport\Laravel\Support\RevealsSecrets;
+use Sallyport\Laravel\Support\Secret;
 use SensitiveParameter;
 
 /**
  * A router to make. What is null is left to the gateway.
  *
+ * @property-read string|null $presharedKey
+ *
  * @implements Arrayable<string, mixed>
  */
 final class NewRouter implements Arrayable
 {
+    use RevealsSecrets;
+
     /** A preshared key that the gateway makes; the configuration in the answer holds it. */
     public const GENERATE = 'generate';
+
+    private readonly ?Secret $secret;
 
     /**
      * @param  string|null  $publicKey  null: a key pair is made, its private half is in the answer, this once
@@ -28,12 +36,13 @@ final class NewRouter implements Arrayable
     public function __construct(
         public readonly string $name,
         public readonly ?string $publicKey = null,
-        #[SensitiveParameter] public readonly ?string $presharedKey = null,
+        #[SensitiveParameter] ?string $presharedKey = null,
         public readonly ?string $address = null,
         public readonly ?array $lans = null,
         public readonly ?string $id = null,
         public readonly ?string $tenantId = null,
     ) {
+        $this->secret = Secret::orNull($presharedKey);
     }
 
     /** @return array<string, mixed> */
@@ -52,9 +61,9 @@ final class NewRouter implements Arrayable
         return array_filter($fields, static fn (mixed $value): bool => $value !== null);
     }
 
-    /** @return array<string, mixed> */
-    public function __debugInfo(): array
+    /** @return array<string, Secret|null> */
+    private function secrets(): array
     {
-        return ['preshared_key' => $this->presharedKey === null ? null : '...'] + $this->toArray();
+        return ['presharedKey' => $this->secret];
     }
 }

@@ -7,6 +7,7 @@ namespace Sallyport\Laravel\Http;
 use CurlHandle;
 use InvalidArgumentException;
 use Sallyport\Laravel\Exceptions\ConnectionException;
+use Sallyport\Laravel\Support\Secret;
 use SensitiveParameter;
 
 /**
@@ -21,7 +22,7 @@ final class CurlTransport implements Transport
     private function __construct(
         private readonly string $base,
         private readonly ?string $socket,
-        private readonly ?string $token,
+        private readonly ?Secret $token,
         private readonly ?string $ca,
         private readonly float $connectTimeout,
         private readonly float $timeout,
@@ -57,7 +58,7 @@ final class CurlTransport implements Transport
             );
         }
 
-        return new self(rtrim($url, '/'), null, $token, $ca, $connectTimeout, $timeout);
+        return new self(rtrim($url, '/'), null, Secret::orNull($token), $ca, $connectTimeout, $timeout);
     }
 
     public function send(Request $request): Response
@@ -96,12 +97,6 @@ final class CurlTransport implements Transport
         return $this->socket ?? $this->base;
     }
 
-    /** @return array<string, mixed>  without the token */
-    public function __debugInfo(): array
-    {
-        return ['where' => $this->where(), 'token' => $this->token === null ? null : 'sp_...'];
-    }
-
     private function handle(): CurlHandle
     {
         if ($this->handle === null || $this->owner !== getmypid()) {
@@ -123,7 +118,7 @@ final class CurlTransport implements Transport
             $headers['Content-Type'] = 'application/json';
         }
         if ($this->token !== null) {
-            $headers['Authorization'] = "Bearer {$this->token}";
+            $headers['Authorization'] = "Bearer {$this->token->reveal()}";
         }
         // an empty "Expect" keeps curl from asking first and waiting a second
         $headers['Expect'] = '';
