@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Sallyport\Laravel\Jobs;
 
 use Illuminate\Contracts\Events\Dispatcher;
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Support\Str;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\NewRouter;
@@ -12,7 +13,7 @@ use Sallyport\Laravel\Database\Tables;
 use Sallyport\Laravel\Events\RouterProvisioned;
 
 /** Lets a router connect, and dispatches RouterProvisioned with its configuration. */
-final class AddRouterPeer extends SallyportJob
+final class AddRouterPeer extends SallyportJob implements ShouldBeUnique
 {
     public readonly string $idempotencyKey;
 
@@ -25,9 +26,10 @@ final class AddRouterPeer extends SallyportJob
         $this->idempotencyKey = $idempotencyKey ?? (string) Str::uuid();
     }
 
+    /** Of the whole wish: two routers may have one name, and only the very same wish is one too many. */
     public function uniqueId(): string
     {
-        return $this->tenantId . '/' . ($this->router->id ?? ($this->router->publicKey ?? $this->router->name));
+        return hash('sha256', $this->tenantId . serialize($this->router->toArray()));
     }
 
     public function handle(Client $sallyport, Tables $tables, Dispatcher $events): void

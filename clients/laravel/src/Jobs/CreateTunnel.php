@@ -4,13 +4,14 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Jobs;
 
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Illuminate\Support\Str;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\NewTenant;
 use Sallyport\Laravel\Database\Tables;
 
 /** Makes a tenant. */
-final class CreateTunnel extends SallyportJob
+final class CreateTunnel extends SallyportJob implements ShouldBeUnique
 {
     public readonly string $idempotencyKey;
 
@@ -20,9 +21,10 @@ final class CreateTunnel extends SallyportJob
         $this->idempotencyKey = $idempotencyKey ?? (string) Str::uuid();
     }
 
+    /** Of the whole wish: two tenants may have one name. */
     public function uniqueId(): string
     {
-        return $this->tenant->id ?? $this->tenant->name;
+        return hash('sha256', serialize($this->tenant->toArray()));
     }
 
     public function handle(Client $sallyport, Tables $tables): void

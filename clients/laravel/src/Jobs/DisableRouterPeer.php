@@ -15,14 +15,9 @@ final class DisableRouterPeer extends SallyportJob
         parent::__construct();
     }
 
-    public function uniqueId(): string
-    {
-        return $this->routerId;
-    }
-
     public function handle(Client $sallyport, Tables $tables): void
     {
-        $this->attempt(function () use ($sallyport, $tables): void {
+        $this->attemptUnlessOvertaken("status.{$this->routerId}", function () use ($sallyport, $tables): void {
             $tables->configuration($sallyport->routers()->disable($this->routerId));
         });
     }

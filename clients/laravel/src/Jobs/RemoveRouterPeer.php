@@ -4,12 +4,13 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Jobs;
 
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Database\Tables;
 use Sallyport\Laravel\Exceptions\NotFoundException;
 
 /** Ends a router for good. */
-final class RemoveRouterPeer extends SallyportJob
+final class RemoveRouterPeer extends SallyportJob implements ShouldBeUnique
 {
     public function __construct(public readonly string $routerId)
     {

@@ -4,12 +4,13 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Jobs;
 
+use Illuminate\Contracts\Queue\ShouldBeUnique;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Database\Tables;
 use Sallyport\Laravel\Exceptions\NotFoundException;
 
 /** Removes a tenant with its routers, for good. */
-final class RemoveTunnel extends SallyportJob
+final class RemoveTunnel extends SallyportJob implements ShouldBeUnique
 {
     public function __construct(public readonly string $tenantId)
     {

@@ -20,6 +20,7 @@ use Sallyport\Laravel\Jobs\RemoveRouterPeer;
 use Sallyport\Laravel\Jobs\RemoveTunnel;
 use Sallyport\Laravel\Jobs\RotateRouterKeys;
 use Sallyport\Laravel\Models\VpnConfiguration;
+use Sallyport\Laravel\Testing\Keys;
 use Sallyport\Laravel\Testing\SallyportFake;
 use Sallyport\Laravel\Tests\TestCase;
 
@@ -95,11 +96,50 @@ final class JobsTest extends TestCase
         $tenant = $this->fake->tenant();
         AddRouterPeer::dispatch($tenant->id, new NewRouter('Utrecht'));
         AddRouterPeer::dispatch($tenant->id, new NewRouter('Utrecht'));
-        AddRouterPeer::dispatch($tenant->id, new NewRouter('Delft'));
-        self::assertSame(2, DB::table('jobs')->count());
+        AddRouterPeer::dispatch($tenant->id, new NewRouter('Utrecht', lans: ['192.168.88.0/24']));
+        self::assertSame(2, DB::table('jobs')->count(), 'another router of the same name is another wish');
         $this->work();
         AddRouterPeer::dispatch($tenant->id, new NewRouter('Utrecht'));
         self::assertSame(1, DB::table('jobs')->count());
+    }
+
+    public function test_of_contrary_wishes_none_is_lost_and_the_last_one_counts(): void
+    {
+        $router = $this->fake->router();
+        DisableRouterPeer::dispatch($router->id);
+        EnableRouterPeer::dispatch($router->id);
+        DisableRouterPeer::dispatch($router->id);
+        $this->work();
+        self::assertTrue(Sallyport::routers()->get($router->id)->isDisabled());
+    }
+
+    public function test_a_try_that_comes_late_does_not_undo_what_was_wished_after_it(): void
+    {
+        $router = $this->fake->router();
+        $this->fake->vanish();
+        EnableRouterPeer::dispatch($router->id);
+        $this->work();
+        self::assertSame(1, DB::table('jobs')->count(), 'it waits for another try');
+        $this->fake->comeBack();
+        DisableRouterPeer::dispatchSync($router->id);
+        $this->work();
+        self::assertSame([0, 0], [DB::table('jobs')->count(), DB::table('failed_jobs')->count()]);
+        self::assertTrue(Sallyport::routers()->get($router->id)->isDisabled());
+        EnableRouterPeer::dispatchSync($router->id);
+        self::assertFalse(Sallyport::routers()->get($router->id)->isDisabled());
+    }
+
+    public function test_keys_that_were_wished_last_are_the_routers(): void
+    {
+        $router = $this->fake->router();
+        [$first, $second] = [Keys::pair()[1], Keys::pair()[1]];
+        $this->fake->vanish();
+        RotateRouterKeys::dispatch($router->id, $first);
+        $this->work();
+        $this->fake->comeBack();
+        RotateRouterKeys::dispatchSync($router->id, $second);
+        $this->work();
+        self::assertSame($second, Sallyport::routers()->get($router->id)->publicKey);
     }
 
     public function test_the_payload_shows_no_key(): void
@@ -113,6 +153,9 @@ final class JobsTest extends TestCase
         $payload = DB::table('jobs')->value('payload');
         self::assertStringNotContainsString($preshared, stripslashes($payload));
         self::assertStringNotContainsString('my-idempotency-key', $payload);
+        $this->work();
+        $sent = $this->fake->sent('POST', '/v1/tenants/*/routers')->last();
+        self::assertSame($preshared, $sent->body['preshared_key'], 'it arrives all the same');
     }
 
     public function test_all_the_others(): void

@@ -15,6 +15,7 @@ use Sallyport\Laravel\Enums\TokenScope;
 use Sallyport\Laravel\Events\RouterProvisioned;
 use Sallyport\Laravel\Http\CurlTransport;
 use Sallyport\Laravel\Jobs\AddRouterPeer;
+use Sallyport\Laravel\Jobs\RotateRouterKeys;
 use Sallyport\Laravel\Support\Secret;
 use Sallyport\Laravel\Testing\InMemoryGateway;
 use Sallyport\Laravel\Tests\TestCase;
@@ -123,6 +124,7 @@ final class SecretTest extends TestCase
                 [new NewRouter('x', presharedKey: self::PRESHARED), [self::PRESHARED]],
                 [new NewTenant('x', routers: [new NewRouter('x', presharedKey: self::PRESHARED)]), [self::PRESHARED]],
                 [new AddRouterPeer('x', new NewRouter('x', presharedKey: self::PRESHARED)), [self::PRESHARED]],
+                [new RotateRouterKeys('x', null, self::PRESHARED), [self::PRESHARED]],
                 [CurlTransport::overTcp('http://127.0.0.1:1', 'sp_secret'), ['sp_secret']],
                 [new Client(CurlTransport::overTcp('http://127.0.0.1:1', 'sp_secret')), ['sp_secret']],
                 [new Secret('sp_secret'), ['sp_secret']],
