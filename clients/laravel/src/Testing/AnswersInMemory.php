@@ -73,19 +73,20 @@ trait AnswersInMemory
     /** @return array<string, mixed> */
     private function makeTenant(array $body): array
     {
-        $fields = $this->fields($body, ['id', 'name', 'addressing', 'subnet', 'egress', 'limits'], ['name']);
-        $id = $this->newId($fields, $this->tenants, 'tenant');
+        $fields = Rules::body($body, Rules::TENANT, ['name']);
         $addressing = $fields['addressing'] ?? 'unique';
+        if (isset($fields['subnet'])) {
+            Rules::subnet($fields['subnet'], $addressing);
+            $this->mustBeFree($fields['subnet'], $addressing);
+        }
+        $id = $this->newId($fields, $this->tenants, 'tenant');
         $this->tenants[$id] = [
             'id' => $id,
             'name' => $fields['name'],
             'addressing' => $addressing,
             'status' => 'active',
             'subnet' =>
-                $fields['subnet'] ??
-                ($addressing === 'private'
-                    ? '10.100.0.0/16'
-                    : long2ip(ip2long('10.0.0.32') + 32 * $this->blocks++) . '/27'),
+                $fields['subnet'] ?? ($addressing === 'private' ? '10.100.0.0/16' : $this->nextBlock()),
             'egress' => $fields['egress'] ?? false,
             'limits' => ($fields['limits'] ?? []) + ['bits_per_second' => 0, 'packets_per_second' => 0, 'routers' => 0],
             'given' => 0,
@@ -100,8 +101,9 @@ trait AnswersInMemory
     /** @return array<string, mixed> */
     private function makeRouter(string $tenantId, array $body): array
     {
+        $fields = Rules::body($body, Rules::ROUTER, ['name']);
+        Rules::lans($fields['lans'] ?? []);
         $tenant = $this->known($this->tenants, $tenantId, 'tenant');
-        $fields = $this->fields($body, ['id', 'name', 'public_key', 'preshared_key', 'address', 'lans'], ['name']);
         $own = array_filter($this->routers, static fn (array $router): bool => $router['tenant_id'] === $tenantId);
         if ($tenant['limits']['routers'] > 0 && count($own) >= $tenant['limits']['routers']) {
             throw new Refusal(
@@ -110,13 +112,13 @@ trait AnswersInMemory
                 "The tenant may have {$tenant['limits']['routers']} routers, and has them.",
             );
         }
+        $this->lansMustBeFree($tenant, $fields['lans'] ?? []);
+        $address = isset($fields['address'])
+            ? $this->wished($tenant, $fields['address'], $own)
+            : $this->nextAddress($tenantId, $own);
         [$private, $public] = $this->keys($fields);
-        $hub = 'fd00::' . dechex(++$this->hubAddresses);
-        $address = $fields['address'] ?? $this->nextAddress($tenantId, $own);
-        if (in_array($address, array_column($own, 'address'), true)) {
-            throw new Refusal(409, 'duplicate-address', "Another router of this tenant has {$address}.", 'address');
-        }
         $id = $this->newId($fields, $this->routers, 'router');
+        $hub = 'fd00::' . dechex(++$this->hubAddresses);
         $this->routers[$id] = [
             'id' => $id,
             'tenant_id' => $tenantId,
@@ -141,6 +143,77 @@ trait AnswersInMemory
         return $this->showMade($id, $private);
     }
 
+    private function nextBlock(): string
+    {
+        do {
+            $block = long2ip(ip2long('10.0.0.32') + 32 * $this->blocks++) . '/27';
+        } while ($this->taken($block));
+
+        return $block;
+    }
+
+    private function mustBeFree(string $subnet, string $addressing): void
+    {
+        if ($addressing === 'unique' && $this->taken($subnet)) {
+            throw new Refusal(409, 'subnet-taken', "{$subnet} is not free in the pool.", 'subnet');
+        }
+    }
+
+    /** Whether another tenant of the hub's space has it or a part of it. */
+    private function taken(string $subnet): bool
+    {
+        $prefix = Prefix::parse($subnet);
+        foreach ($this->tenants as $tenant) {
+            if ($tenant['addressing'] === 'unique' && $prefix->overlaps(Prefix::parse($tenant['subnet']))) {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /** @param  list<string>  $lans */
+    private function lansMustBeFree(array $tenant, array $lans, ?string $ofRouter = null): void
+    {
+        $private = $tenant['addressing'] === 'private';
+        $numbers = Prefix::parse($private ? $tenant['subnet'] : Rules::POOL);
+        foreach ($lans as $i => $text) {
+            $lan = Prefix::parse($text);
+            if ($lan->overlaps($numbers)) {
+                throw new Refusal(409, 'lan-overlaps-tunnel', "{$text} overlaps tunnel addresses.", "lans[{$i}]");
+            }
+            foreach ($this->routers as $id => $router) {
+                $sameSpace = $private
+                    ? $router['tenant_id'] === $tenant['id']
+                    : $this->tenants[$router['tenant_id']]['addressing'] === 'unique';
+                foreach ($sameSpace && $id !== $ofRouter ? $router['lans'] : [] as $other) {
+                    if ($lan->overlaps(Prefix::parse($other))) {
+                        throw new Refusal(409, 'lan-overlap', "{$text} overlaps {$other}.", "lans[{$i}]");
+                    }
+                }
+            }
+        }
+    }
+
+    /** @param  array<string, array<string, mixed>>  $own */
+    private function wished(array $tenant, string $text, array $own): string
+    {
+        $wish = Prefix::parse($text);
+        $subnet = Prefix::parse($tenant['subnet']);
+        if (!$wish->isIpv4()) {
+            throw new Refusal(422, 'address-family', 'The address must be IPv4.', 'address');
+        }
+        if (!$subnet->covers($wish)) {
+            throw new Refusal(422, 'address-outside-tenant', "{$text} is not among the tenant's.", 'address');
+        }
+        $address = $wish->address();
+        if ($subnet->isEdge($wish) || in_array($address, array_column($own, 'address'), true)) {
+            throw new Refusal(409, 'duplicate-address', "{$text} is in use, or the first or last.", 'address');
+        }
+
+        return $address;
+    }
+
     /** @param  array<string, array<string, mixed>>  $own */
     private function nextAddress(string $tenantId, array $own): string
     {
@@ -160,6 +233,12 @@ trait AnswersInMemory
             return Keys::pair();
         }
         $public = $fields['public_key'];
+        if (Keys::isWeak($public)) {
+            throw new Refusal(422, 'weak-public-key', 'No real key is one of these points.', 'public_key');
+        }
+        if ($public === $this->publicKey) {
+            throw new Refusal(422, 'gateways-own-key', "This is the gateway's own public key.", 'public_key');
+        }
         foreach ($this->routers as $id => $router) {
             if ($router['public_key'] === $public && $id !== $ofRouter) {
                 throw new Refusal(
@@ -225,6 +304,11 @@ trait AnswersInMemory
             CarbonImmutable::parse($router['last_handshake_at'])->gt(CarbonImmutable::now()->subSeconds(180));
     }
 
+    private static function countRouters(mixed $tenant): int
+    {
+        return is_array($tenant) && is_array($tenant['routers'] ?? null) ? count($tenant['routers']) : 0;
+    }
+
     /** Each item stands or falls alone. */
     private function bulk(Request $request, string $member, Closure $make): array
     {
@@ -232,6 +316,16 @@ trait AnswersInMemory
         $given = $request->body[$member] ?? null;
         if ($given === null) {
             throw new Refusal(422, 'missing-field', "\"{$member}\" is missing.", $member);
+        }
+        if (!is_array($given) || !array_is_list($given)) {
+            throw new Refusal(422, 'wrong-type', 'Expected an array.', $member);
+        }
+        $routers = $member === 'tenants' ? array_sum(array_map(self::countRouters(...), $given)) : 0;
+        if (count($given) > self::BULK_MAX || $given === []) {
+            throw new Refusal(422, 'out-of-range', 'Give 1 to ' . self::BULK_MAX . ' items.', $member);
+        }
+        if ($routers > self::BULK_MAX) {
+            throw new Refusal(422, 'too-many-items', "{$routers} routers in one request.");
         }
         foreach ($given as $fields) {
             try {
@@ -250,9 +344,6 @@ trait AnswersInMemory
         $items = array_values(array_filter($items, $wanted));
         $from = (int) ($query['cursor'] ?? 0);
         $limit = (int) ($query['limit'] ?? 100);
-        if ($limit < 1 || $limit > 1000) {
-            throw new Refusal(422, 'out-of-range', '"limit" is from 1 to 1000.', 'limit');
-        }
 
         return [
             200,
@@ -265,59 +356,12 @@ trait AnswersInMemory
 
     private function known(array $things, string $id, string $what): array
     {
-        return $things[$id] ?? throw new Refusal(404, 'not-found', "There is no {$what} with this id.");
-    }
-
-    /**
-     * @param  list<string>  $known
-     * @param  list<string>  $required
-     */
-    private function fields(array $body, array $known, array $required): array
-    {
-        foreach (array_diff(array_keys($body), $known) as $name) {
-            throw new Refusal(422, 'unknown-field', "There is no field \"{$name}\" here.", (string) $name);
-        }
-        foreach ($required as $name) {
-            if (!isset($body[$name])) {
-                throw new Refusal(422, 'missing-field', "\"{$name}\" is missing.", $name);
-            }
-        }
-        if (
-            isset($body['name']) &&
-            (trim($body['name']) !== $body['name'] || $body['name'] === '' || strlen($body['name']) > 128)
-        ) {
-            throw new Refusal(422, 'bad-name', 'A name has 1 to 128 bytes, without space at either end.', 'name');
-        }
-        if (isset($body['public_key']) && !Keys::isKey($body['public_key'])) {
-            throw new Refusal(422, 'invalid-key', 'This is not a WireGuard key: 32 bytes in base64.', 'public_key');
-        }
-        if (
-            isset($body['preshared_key']) &&
-            $body['preshared_key'] !== 'generate' &&
-            !Keys::isKey($body['preshared_key'])
-        ) {
-            throw new Refusal(422, 'invalid-key', 'This is not a preshared key: 32 bytes in base64.', 'preshared_key');
-        }
-        foreach ($body['lans'] ?? [] as $i => $lan) {
-            if (preg_match('#^[0-9a-fA-F.:]+/\d{1,3}$#', (string) $lan) !== 1) {
-                throw new Refusal(
-                    422,
-                    'invalid-prefix',
-                    "\"{$lan}\" is not a prefix such as 192.168.88.0/24.",
-                    "lans[{$i}]",
-                );
-            }
-        }
-
-        return $body;
+        return $things[$id] ?? throw new Refusal(404, "{$what}-not-found", "There is no {$what} with this id.");
     }
 
     private function newId(array $fields, array $things, string $what): string
     {
         $id = strtolower($fields['id'] ?? (string) Str::orderedUuid());
-        if (!Str::isUuid($id)) {
-            throw new Refusal(422, 'invalid-id', 'An id is a UUID.', 'id');
-        }
 
         return isset($things[$id])
             ? throw new Refusal(409, 'duplicate-id', "There is a {$what} with this id.", 'id')

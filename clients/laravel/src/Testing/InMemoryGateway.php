@@ -18,8 +18,12 @@ final class InMemoryGateway implements Transport
 {
     use AnswersInMemory;
 
+    /** Items of one bulk request. */
+    private const BULK_MAX = 10000;
+
     private const ROUTES = [
         ['GET', '/v1/health', 'health'],
+        ['GET', '/v1/openapi.json', 'document'],
         ['GET', '/v1/status', 'status'],
         ['GET', '/v1/counters', 'counters'],
         ['GET', '/v1/gateways', 'gateways'],
@@ -34,7 +38,7 @@ final class InMemoryGateway implements Transport
         ['POST', '/v1/tenants/{id}/enable', 'enableTenant'],
         ['POST', '/v1/tenants/{id}/routers/bulk', 'bulkRouters'],
         ['POST', '/v1/tenants/{id}/routers', 'createRouter'],
-        ['GET', '/v1/tenants/{id}/routers', 'listRouters'],
+        ['GET', '/v1/tenants/{id}/routers', 'listRoutersOfTenant'],
         ['POST', '/v1/routers/bulk', 'bulkRouters'],
         ['GET', '/v1/routers', 'listRouters'],
         ['GET', '/v1/routers/{id}', 'getRouter'],
@@ -80,6 +84,9 @@ final class InMemoryGateway implements Transport
         $key = $request->headers['Idempotency-Key'] ?? null;
         $meant = "{$request->method} {$request->target()}\n{$request->content()}";
         try {
+            if ($key !== null) {
+                Rules::idempotencyKey($key);
+            }
             if ($key !== null && isset($this->answers[$key])) {
                 [$before, $response] = $this->answers[$key];
 
@@ -150,6 +157,7 @@ final class InMemoryGateway implements Transport
             }
             $allowed = true;
             if ($method === $request->method) {
+                Rules::query(self::given($request), $handler);
                 $answer = $this->{$handler}($request, strtolower($found[1] ?? ''));
 
                 return [$answer[0], $answer[1] ?? null, $answer[2] ?? []];
@@ -163,6 +171,20 @@ final class InMemoryGateway implements Transport
     private function health(): array
     {
         return [200, ['status' => 'ok', 'version' => 'fake', 'store' => 'ok', 'backend' => 'ok']];
+    }
+
+    /** As much of the document as the routes tell. */
+    private function document(): array
+    {
+        $paths = [];
+        foreach (self::ROUTES as [$method, $path, $handler]) {
+            $paths[$path][strtolower($method)] = ['operationId' => $handler];
+        }
+
+        return [
+            200,
+            ['openapi' => '3.1.0', 'info' => ['title' => 'Sallyport', 'version' => 'fake'], 'paths' => $paths],
+        ];
     }
 
     private function gateways(): array
@@ -237,7 +259,7 @@ final class InMemoryGateway implements Transport
     private function patchTenant(Request $request, string $id): array
     {
         $tenant = $this->known($this->tenants, $id, 'tenant');
-        $fields = $this->fields($request->body ?? [], ['name', 'egress', 'limits'], []);
+        $fields = Rules::body($request->body ?? [], Rules::TENANT_PATCH);
         $fields['limits'] = ($fields['limits'] ?? []) + $tenant['limits'];
         $this->tenants[$id] = ['updated_at' => self::now()] + $fields + $tenant;
         $this->note('tenant.updated', $id);
@@ -310,8 +332,12 @@ final class InMemoryGateway implements Transport
         }
 
         return $this->bulk($request, 'routers', function (array $fields) use ($request, $tenantId): array {
-            $owner = $tenantId !== '' ? $tenantId : strtolower((string) ($fields['tenant_id'] ?? ''));
-            unset($fields['tenant_id']);
+            $owner = $tenantId;
+            if ($tenantId === '') {
+                Rules::body($fields, ['tenant_id' => 'uuid'] + Rules::ROUTER, ['tenant_id', 'name']);
+                $owner = strtolower($fields['tenant_id']);
+                unset($fields['tenant_id']);
+            }
             if (self::minimal($request) && !isset($fields['public_key'])) {
                 throw new Refusal(
                     422,
@@ -326,8 +352,14 @@ final class InMemoryGateway implements Transport
         });
     }
 
+    private function listRoutersOfTenant(Request $request, string $tenantId): array
+    {
+        return $this->listRouters($request, $tenantId);
+    }
+
     private function listRouters(Request $request, string $tenantId = ''): array
     {
+        $tenantId = $tenantId !== '' ? $tenantId : strtolower((string) ($request->query['tenant_id'] ?? ''));
         if ($tenantId !== '') {
             $this->known($this->tenants, $tenantId, 'tenant');
         }
@@ -337,7 +369,6 @@ final class InMemoryGateway implements Transport
             $q,
             array_map($this->showRouter(...), array_values($this->routers)),
             static fn (array $router): bool => ($tenantId === '' || $router['tenant_id'] === $tenantId) &&
-                (!isset($q['tenant_id']) || $router['tenant_id'] === $q['tenant_id']) &&
                 (!isset($q['name']) || $router['name'] === $q['name']) &&
                 (!isset($q['q']) || str_contains($router['name'], (string) $q['q'])) &&
                 (!isset($q['status']) || $router['status'] === $q['status']) &&
@@ -356,7 +387,9 @@ final class InMemoryGateway implements Transport
     private function patchRouter(Request $request, string $id): array
     {
         $router = $this->known($this->routers, $id, 'router');
-        $fields = $this->fields($request->body ?? [], ['name', 'lans'], []);
+        $fields = Rules::body($request->body ?? [], Rules::ROUTER_PATCH);
+        Rules::lans($fields['lans'] ?? []);
+        $this->lansMustBeFree($this->tenants[$router['tenant_id']], $fields['lans'] ?? [], $id);
         $this->routers[$id] = ['updated_at' => self::now()] + $fields + $router;
         $this->note('router.updated', $router['tenant_id'], $id);
 
@@ -398,7 +431,7 @@ final class InMemoryGateway implements Transport
     private function rotateRouter(Request $request, string $id): array
     {
         $router = $this->known($this->routers, $id, 'router');
-        $fields = $this->fields($request->body ?? [], ['public_key', 'preshared_key'], []);
+        $fields = Rules::body($request->body ?? [], Rules::ROUTER_KEYS);
         [$private, $public] = $this->keys($fields, $id);
         $this->routers[$id] =
             [
@@ -418,7 +451,11 @@ final class InMemoryGateway implements Transport
 
     private function createToken(Request $request): array
     {
-        $fields = $this->fields($request->body ?? [], ['name', 'scope', 'tenant_id', 'expires_at'], ['name', 'scope']);
+        $fields = Rules::body($request->body ?? [], Rules::TOKEN, ['name', 'scope']);
+        Rules::token($fields);
+        if (isset($fields['tenant_id'])) {
+            $this->known($this->tenants, strtolower($fields['tenant_id']), 'tenant');
+        }
         $id = (string) Str::orderedUuid();
         $this->tokens[$id] = [
             'id' => $id,
@@ -446,6 +483,12 @@ final class InMemoryGateway implements Transport
         $this->note('token.revoked');
 
         return [204];
+    }
+
+    /** @return array<string, scalar>  without those that are not sent */
+    private static function given(Request $request): array
+    {
+        return array_filter($request->query, static fn (mixed $value): bool => $value !== null);
     }
 
     private static function minimal(Request $request): bool

@@ -7,6 +7,7 @@ namespace Sallyport\Laravel\Tests\Unit;
 use Closure;
 use Generator;
 use PHPUnit\Framework\AssertionFailedError;
+use ReflectionClass;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\NewRouter;
 use Sallyport\Laravel\Data\NewTenant;
@@ -20,6 +21,10 @@ use Sallyport\Laravel\Exceptions\ConnectionException;
 use Sallyport\Laravel\Exceptions\NotFoundException;
 use Sallyport\Laravel\Exceptions\ValidationException;
 use Sallyport\Laravel\Facades\Sallyport;
+use Sallyport\Laravel\Resources\Events;
+use Sallyport\Laravel\Resources\Routers;
+use Sallyport\Laravel\Resources\Tenants;
+use Sallyport\Laravel\Resources\Tokens;
 use Sallyport\Laravel\Tests\TestCase;
 
 final class FakeTest extends TestCase
@@ -198,7 +203,7 @@ final class FakeTest extends TestCase
             ],
             [
                 NotFoundException::class,
-                'not-found',
+                'router-not-found',
                 fn () => Sallyport::routers()->get('0190b6a4-3c1e-7d2f-8a5b-6c7d8e9f0a1b'),
             ],
         ];
@@ -210,6 +215,30 @@ final class FakeTest extends TestCase
                 self::assertSame([$class, $type], [$refused::class, $refused->type()]);
             }
         }
+    }
+
+    public function test_it_answers_whatever_the_client_can_ask(): void
+    {
+        $root = dirname(__DIR__, 4);
+        $paths = array_keys(Sallyport::fake()->document()['paths']);
+        $asked = [];
+        foreach ([Client::class, Events::class, Routers::class, Tenants::class, Tokens::class] as $class) {
+            $source = (string) file_get_contents((string) (new ReflectionClass($class))->getFileName());
+            preg_match_all("#'(/v1/[a-z.]+)#", $source, $found);
+            array_push($asked, ...$found[1]);
+        }
+        self::assertSame([], array_diff($asked, $paths, ['/v1/routers/', '/v1/tenants/', '/v1/tokens/']));
+        if (!is_file("{$root}/src/api/openapi.json")) {
+            self::markTestSkipped('The gateway\'s sources are not at hand.');
+        }
+        $document = json_decode((string) file_get_contents("{$root}/src/api/openapi.json"), true);
+        $known = array_map(
+            static fn (string $path): string => (string) preg_replace('/\{\w+\}/', '{id}', $path),
+            array_keys($document['paths']),
+        );
+        // what only the command line does
+        self::assertEqualsCanonicalizing(['/v1/adoption', '/v1/export'], array_diff($known, $paths));
+        self::assertSame([], array_diff($paths, $known));
     }
 
     public function test_a_test_can_make_it_refuse_and_vanish(): void
