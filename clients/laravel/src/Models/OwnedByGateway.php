@@ -4,8 +4,6 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Models;
 
-use Illuminate\Database\Query\Builder;
-
 /**
  * For models whose rows the gateway keeps. Columns of your own beside its columns may be written as in any model; its
  * own may not, neither through a model nor through a query.
@@ -18,13 +16,9 @@ trait OwnedByGateway
     /** What to call to make, and to remove, such a row. */
     abstract public static function insteadOf(string $verb): string;
 
-    /**
-     * @param  Builder  $query
-     * @return OwnedBuilder<static>
-     */
-    public function newEloquentBuilder($query): OwnedBuilder
+    protected function newBaseQueryBuilder(): OwnedQuery
     {
-        return new OwnedBuilder($query);
+        return OwnedQuery::of($this);
     }
 
     public function getConnectionName(): ?string
