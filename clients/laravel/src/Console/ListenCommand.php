@@ -6,6 +6,7 @@ namespace Sallyport\Laravel\Console;
 
 use Illuminate\Console\Command;
 use Illuminate\Contracts\Events\Dispatcher;
+use RuntimeException;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\Event;
 use Sallyport\Laravel\Database\Tables;
@@ -31,6 +32,9 @@ final class ListenCommand extends Command
     /** Whether all changes are seen here, not those of one tenant only: then revisions have no gaps. */
     private bool $seesAll = false;
 
+    /** Whether it began with what the gateway still keeps, so that nothing before it can be missed. */
+    private bool $fromStart = false;
+
     private Client $sallyport;
     private Dispatcher $events;
     private EventPosition $position;
@@ -45,6 +49,7 @@ final class ListenCommand extends Command
 
             return 2;
         }
+        $this->fromStart = $from === 'start';
         $this->stopOnSignals(true);
         try {
             return $this->follow($from, $tables);
@@ -129,10 +134,11 @@ final class ListenCommand extends Command
     /** The gateway keeps so many changes; who stayed away for longer has missed some. */
     private function lookForGap(int $after, Event $next): void
     {
-        if ($this->seesAll && $after > 0 && $next->revision > $after + 1) {
-            $this->warn("Changes {$after} to {$next->revision} are no longer kept by the gateway.");
-            if (config('sallyport.database.mode') === 'mirror') {
-                $this->call('sallyport:sync');
+        if ($this->seesAll && !($this->fromStart && $after === 0) && $next->revision > $after + 1) {
+            $this->warn("The changes between {$after} and {$next->revision} are no longer kept by the gateway.");
+            if (config('sallyport.database.mode') === 'mirror' && $this->call('sallyport:sync') !== 0) {
+                // the place is not kept, so the next run finds the same gap
+                throw new RuntimeException('The copies could not be taken anew; see above.');
             }
             $this->events->dispatch(new ChangesMissed($after, $next->revision));
         }

@@ -105,6 +105,36 @@ final class CommandsTest extends TestCase
         self::assertSame(1, VpnConfiguration::count());
     }
 
+    public function test_what_was_missed_since_the_very_beginning_is_told_too(): void
+    {
+        config(['sallyport.database.mode' => 'none']);
+        Event::fake([ChangesMissed::class]);
+        $fake = Sallyport::fake();
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        $fake->router();
+        $fake->forgetEvents(1);
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        Event::assertDispatchedTimes(ChangesMissed::class, 1);
+        $this->artisan('sallyport:listen', ['--once' => true, '--from' => 'start']);
+        Event::assertDispatchedTimes(ChangesMissed::class, 1);
+    }
+
+    public function test_a_mirror_that_cannot_be_taken_anew_keeps_listen_where_it_was(): void
+    {
+        $fake = Sallyport::fake();
+        config(['sallyport.database.mode' => 'mirror']);
+        $fake->router();
+        $this->app->make(EventPosition::class)->put(0);
+        $fake->forgetEvents(1);
+        try {
+            $this->artisan('sallyport:listen', ['--once' => true]);
+            self::fail('There are no tables to take anything into.');
+        } catch (RuntimeException $error) {
+            self::assertStringContainsString('could not be taken anew', $error->getMessage());
+        }
+        self::assertSame(0, $this->app->make(EventPosition::class)->get());
+    }
+
     public function test_a_gateway_that_was_put_back_is_noticed(): void
     {
         Sallyport::fake()->router();
