@@ -23,9 +23,9 @@ return [
     // A PEM file of the authority that signed the gateway's certificate; null for those of the system.
     'ca' => env('SALLYPORT_CA'),
 
-    // Seconds. A bulk request of thousands of routers takes a few.
+    // Seconds for one try. A bulk request, and a question for events that stays open, get more by themselves.
     'connect_timeout' => 5.0,
-    'timeout' => 60.0,
+    'timeout' => 15.0,
 
     /*
     |--------------------------------------------------------------------------

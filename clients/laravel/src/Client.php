@@ -103,6 +103,7 @@ class Client
      * @param  array<string, mixed>  $body
      * @param  string|null  $idempotencyKey  give it to make the same call safe to repeat beyond this one
      * @param  array<string, scalar|null>  $query
+     * @param  float|null  $timeout  seconds, beyond the configured ones
      * @return array<string, mixed>
      */
     public function create(
@@ -110,10 +111,11 @@ class Client
         #[SensitiveParameter] array $body,
         ?string $idempotencyKey = null,
         array $query = [],
+        ?float $timeout = null,
     ): array {
         $headers = ['Idempotency-Key' => $idempotencyKey ?? (string) Str::uuid()];
 
-        return $this->send(new Request('POST', $path, $query, $body, $headers))->json();
+        return $this->send(new Request('POST', $path, $query, $body, $headers, $timeout))->json();
     }
 
     /** @return array<string, mixed> */

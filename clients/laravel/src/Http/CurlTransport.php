@@ -29,7 +29,7 @@ final class CurlTransport implements Transport
     ) {
     }
 
-    public static function overSocket(string $path, float $connectTimeout = 5.0, float $timeout = 60.0): self
+    public static function overSocket(string $path, float $connectTimeout = 5.0, float $timeout = 15.0): self
     {
         // sun_path of unix(7) holds 107 bytes and a zero
         if ($path === '' || strlen($path) > 107) {
@@ -44,7 +44,7 @@ final class CurlTransport implements Transport
         #[SensitiveParameter] ?string $token,
         ?string $ca = null,
         float $connectTimeout = 5.0,
-        float $timeout = 60.0,
+        float $timeout = 15.0,
     ): self {
         $parts = parse_url($url);
         if (!in_array($parts['scheme'] ?? null, ['http', 'https'], true) || !isset($parts['host'])) {

@@ -20,6 +20,9 @@ trait CreatesMany
     private static int $itemsPerRequest = 2000;
     private static int $bytesPerRequest = 4 << 20;
 
+    /** Seconds that such a request may take beyond any other. */
+    private static float $patience = 60.0;
+
     /** @param  iterable<NewTenant|NewRouter>  $items */
     private function createInChunks(
         string $path,
@@ -35,7 +38,13 @@ trait CreatesMany
         $weight = $bytes = $requests = 0;
         $query = $minimal ? ['return' => 'minimal'] : [];
         $flush = function () use (&$made, &$chunk, &$weight, &$bytes, &$requests, $path, $member, $query, $key): void {
-            $answer = $this->client->create($path, [$member => $chunk], "{$key}-{$requests}", $query);
+            $answer = $this->client->create(
+                $path,
+                [$member => $chunk],
+                "{$key}-{$requests}",
+                $query,
+                self::$patience,
+            );
             foreach ($answer['items'] as $item) {
                 $made[] = BulkItem::fromArray(count($made), $item);
             }
