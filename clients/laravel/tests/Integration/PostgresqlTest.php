@@ -4,8 +4,10 @@ declare(strict_types=1);
 
 namespace Sallyport\Laravel\Tests\Integration;
 
+use Illuminate\Database\QueryException;
 use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Event;
+use Illuminate\Support\Str;
 use Sallyport\Laravel\Enums\RouterStatus;
 use Sallyport\Laravel\Events\RouterActivated;
 use Sallyport\Laravel\Models\VpnConfiguration;
@@ -51,6 +53,27 @@ final class PostgresqlTest extends SharedDatabaseTests
         });
         $this->artisan('sallyport:listen', ['--once' => true, '--from' => 'start']);
         self::assertContains($router->id, $seen);
+    }
+
+    public function test_a_role_that_may_only_read_is_all_that_the_application_needs(): void
+    {
+        $tables = 'tenant_vpn_tunnels, vpn_configurations, vpn_revision';
+        DB::connection('gateway')->unprepared("CREATE ROLE reader LOGIN; GRANT SELECT ON {$tables} TO reader");
+        try {
+            config(['database.connections.reader' => ['username' => 'reader'] + $this->connection()]);
+            config(['sallyport.database.connection' => 'reader']);
+            $service = $this->app->make(TenantVpnTunnelService::class);
+            $tunnel = $service->createTunnel((string) Str::uuid(), 'Reader');
+            $made = $service->addRouterPeer($tunnel, $configuration = new VpnConfiguration(['name' => 'Utrecht']));
+            self::assertSame($made->router->publicKey, $configuration->fresh()->client_public_key);
+            self::assertSame(0, $this->artisan('sallyport:doctor'), $this->output());
+            $service->removeTunnel($tunnel);
+            $this->expectException(QueryException::class);
+            DB::connection('reader')->table('vpn_configurations')->update(['status' => 'disabled']);
+        } finally {
+            DB::purge('reader');
+            DB::connection('gateway')->unprepared("REVOKE SELECT ON {$tables} FROM reader; DROP ROLE reader");
+        }
     }
 
     public function test_it_is_postgresql(): void
