@@ -27,6 +27,12 @@ export function colour(status: Schemas["RouterStatus"]): string {
   }
 }
 
+// So are the types of problems and the kinds of events: a misspelt one would not compile.
+export function again(problem: Schemas["Problem"]): boolean {
+  return problem.type === "urn:sallyport:problem:store-away" || problem.status === 503;
+}
+export const gone: Schemas["EventKind"][] = ["router.deleted", "tenant.deleted"];
+
 // Only what is required has to be given.
 export const tenant: Schemas["TenantCreate"] = { name: "Acme" };
 export const wish: Schemas["RouterCreate"] = { name: "Branch Utrecht", lans: ["192.168.88.0/24"] };
