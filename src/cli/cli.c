@@ -158,6 +158,20 @@ static const struct cli_command *command_find(int argc, char **argv, int *ret_wo
     return NULL;
 }
 
+/* "tenant --help" */
+static bool asks_for_noun(int argc, char **argv) {
+    if (argc != 2 || (strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)) {
+        return false;
+    }
+    size_t size = strlen(argv[0]);
+    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+        if (strncmp((*table)->words, argv[0], size) == 0 && (*table)->words[size] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* "tenant" alone, or with an unknown verb: say which verbs there are. */
 static void command_suggest(int argc, char **argv, struct buf *fault) {
     size_t size = strlen(argv[0]);
@@ -192,6 +206,11 @@ enum cli_exit cli_parse(int argc, char **argv, struct cli *ret_cli, struct buf *
         return read;
     }
     const struct cli_command *command = command_find(argc - rest, argv + rest, &words);
+    if (!command && asks_for_noun(argc - rest, argv + rest)) {
+        ret_cli->help = true;
+        ret_cli->noun = argv[rest];
+        return CLI_DONE;
+    }
     if (!command) {
         command_suggest(argc - rest, argv + rest, ret_fault);
         return CLI_USAGE;

@@ -66,6 +66,7 @@ struct cli {
     size_t value_count;
     bool json;
     bool help;
+    const char *noun;           /* "tenant", where help on all its commands is wanted; else NULL */
     struct client *client;      /* opened by cli_client() on first use */
     struct lookup_names *names; /* made by lookup_tenant_name() on first use */
 };

@@ -54,8 +54,9 @@ const struct cli_command help_commands[] = {
     {"help", "[COMMAND]...", CLI_VALUE_FREE, 0, 2, "explain a command, or list all", "The same as COMMAND --help.",
      help_options, help},
     {"completion", "bash", CLI_VALUE_FREE, 1, 1, "print a completion script",
-     "For this shell: source <(sallyport completion bash). For all: sallyport completion bash "
-     ">/usr/share/bash-completion/completions/sallyport.",
+     "For this shell, and for all:\n\n"
+     "    source <(sallyport completion bash)\n\n"
+     "    sallyport completion bash >/usr/share/bash-completion/completions/sallyport",
      NULL, completion},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };

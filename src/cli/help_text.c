@@ -28,9 +28,8 @@ static void wrap(struct buf *out, const char *text, size_t indent, size_t first_
             size_t lines = strspn(text, "\n");
             buf_append(out, text, lines);
             text += lines;
-            size_t blanks = strspn(text, " ");
-            size_t line = strcspn(text, "\n");
-            if (blanks) { /* an example: as it is */
+            while (*text == ' ') { /* an example: as it is */
+                size_t line = strcspn(text, "\n");
                 buf_append(out, text, line);
                 text += line;
                 lines = strspn(text, "\n");

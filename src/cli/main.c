@@ -11,9 +11,9 @@
 #include "cli/help_text.h"
 #include "cli/print.h"
 
-static enum cli_exit help(const struct cli_command *command) {
+static enum cli_exit help(const struct cli *cli) {
     struct buf out = {0};
-    help_about(command ? command->words : "", &out);
+    help_about(cli->command ? cli->command->words : cli->noun ? cli->noun : "", &out);
     print_buf(&out);
     buf_free(&out);
     return CLI_DONE;
@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
             fprintf(stderr, "See: sallyport help %s\n", cli.command->words);
         }
     } else if (cli.help || !cli.command) {
-        done = help(cli.command);
+        done = help(&cli);
         done = cli.help ? done : CLI_USAGE;
     } else {
         done = cli.command->run(&cli);

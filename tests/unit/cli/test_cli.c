@@ -87,6 +87,18 @@ static void what_is_not_understood_is_named(void **state) {
     }
 }
 
+static void a_noun_has_help_too(void **state) {
+    (void)state;
+    assert_int_equal(PARSE("tenant", "--help"), CLI_DONE);
+    assert_true(cli.help && !cli.command);
+    assert_string_equal(cli.noun, "tenant");
+    assert_int_equal(PARSE("router", "-h"), CLI_DONE);
+    assert_string_equal(cli.noun, "router");
+    assert_int_equal(PARSE("rout", "--help"), CLI_USAGE);
+    assert_int_equal(PARSE("status", "--help"), CLI_DONE);
+    assert_string_equal(cli.command->words, "status");
+}
+
 static void choices_are_whole_words(void **state) {
     (void)state;
     assert_int_equal(PARSE("tenant", "add", "A", "--addressing", "private"), CLI_DONE);
@@ -140,6 +152,7 @@ int main(void) {
         cmocka_unit_test(options_of_every_command_may_stand_before_it_too),
         cmocka_unit_test(names_that_begin_with_a_dash_follow_two_dashes),
         cmocka_unit_test(what_is_not_understood_is_named),
+        cmocka_unit_test(a_noun_has_help_too),
         cmocka_unit_test(choices_are_whole_words),
         cmocka_unit_test(more_options_than_there_is_room_for_are_refused),
         cmocka_unit_test(every_command_is_complete),

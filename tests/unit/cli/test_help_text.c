@@ -51,6 +51,28 @@ static void help_is_about_one_command_a_noun_or_nothing_known(void **state) {
     buf_free(&out);
 }
 
+static void every_line_of_an_example_is_kept_as_it_is(void **state) {
+    (void)state;
+    struct buf out = {0};
+    size_t lines = 0;
+    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+        for (const struct cli_command *c = *table; c->words; c++) {
+            buf_clear(&out);
+            assert_true(help_about(c->words, &out));
+            for (const char *at = c->help; (at = strstr(at, "\n    ")); at++) {
+                char line[200];
+                snprintf(line, sizeof line, "%.*s\n", (int)(1 + strcspn(at + 1, "\n")), at);
+                if (!strstr(out.data, line)) {
+                    fail_msg("%s: lost or moved:%s", c->words, line);
+                }
+                lines++;
+            }
+        }
+    }
+    assert_true(lines > 5);
+    buf_free(&out);
+}
+
 static void no_line_of_help_is_too_wide_for_a_terminal(void **state) {
     (void)state;
     struct buf out = {0};
@@ -95,6 +117,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_overview_names_every_command),
         cmocka_unit_test(help_is_about_one_command_a_noun_or_nothing_known),
+        cmocka_unit_test(every_line_of_an_example_is_kept_as_it_is),
         cmocka_unit_test(no_line_of_help_is_too_wide_for_a_terminal),
         cmocka_unit_test(the_manual_page_is_up_to_date),
         cmocka_unit_test(the_completion_is_up_to_date),
