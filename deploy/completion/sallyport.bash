@@ -45,6 +45,7 @@ _sallyport() {
     "router add --public-key") COMPREPLY=(); return ;;
     "router add --preshared-key") compopt -o default; COMPREPLY=(); return ;;
     "router add --output") compopt -o default; COMPREPLY=(); return ;;
+    "router add --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
     "router add --lan") COMPREPLY=(); return ;;
     "router add --address") COMPREPLY=(); return ;;
     "router add --id") COMPREPLY=(); return ;;
@@ -60,7 +61,8 @@ _sallyport() {
     "router rotate --public-key") COMPREPLY=(); return ;;
     "router rotate --preshared-key") compopt -o default; COMPREPLY=(); return ;;
     "router rotate --output") compopt -o default; COMPREPLY=(); return ;;
-    "router config --format") COMPREPLY=(); return ;;
+    "router rotate --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
+    "router config --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
     "router config --output") compopt -o default; COMPREPLY=(); return ;;
     "token add --scope") mapfile -t COMPREPLY < <(compgen -W "admin tenant-read tenant-write metrics" -- "$cur"); return ;;
     "token add --tenant") _sallyport_names tenant; return ;;
@@ -94,13 +96,13 @@ _sallyport() {
     "tenant disable") options=""; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "tenant enable") options=""; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "tenant remove") options=" --yes"; [[ $cur == -* ]] || _sallyport_names tenant ;;
-    "router add") options=" --public-key --preshared-key --output --lan --address --id"; [[ $cur == -* ]] || _sallyport_names tenant ;;
+    "router add") options=" --public-key --preshared-key --output --format --lan --address --id"; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "router list") options=" --name --search --status --connected --address --public-key --limit --names"; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "router show") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
     "router set") options=" --name --lan"; [[ $cur == -* ]] || _sallyport_names router ;;
     "router disable") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
     "router enable") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
-    "router rotate") options=" --public-key --preshared-key --output --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
+    "router rotate") options=" --public-key --preshared-key --output --format --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
     "router remove") options=" --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
     "router config") options=" --format --output"; [[ $cur == -* ]] || _sallyport_names router ;;
     "token add") options=" --scope --tenant --expires --output"; [[ $cur == -* ]] || : ;;

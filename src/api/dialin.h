@@ -30,6 +30,6 @@ void dialin_learn(struct dialin *dialin, const struct router *router);
 /* Opens for the tenant of that id and learns the LANs of all its routers. 0, or -errno with `ret_problem`. */
 int dialin_open_all(struct dialin *dialin, struct service *service, const struct caller *caller,
                     const struct uuid *tenant_id, struct problem *ret_problem);
-/* Appends a router's text. `private_key` NULL: a comment says where it belongs. 0, -EINVAL, -ENOMEM. */
+/* Appends a router's text. `private_key` NULL: a comment says where it belongs. 0, -EINVAL, -EMSGSIZE, -ENOMEM. */
 int dialin_format(const struct dialin *dialin, const struct export_format *format, const struct router *router,
                   const struct key *private_key, bool with_preshared_key, struct buf *out);

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,24 @@ const struct field router_config_query[ROUTER_CONFIG_QUERY_COUNT] = {
     {"format", FIELD_TEXT, .offset = offsetof(struct config_query, format)},
 };
 
+/* The form that the query names, wg-quick if it names none. NULL, and the answer is there. */
+static const struct export_format *format_wanted(const struct request *request, struct answer *answer) {
+    struct config_query query;
+    if (!request_read_query(request, &query, sizeof query, answer)) {
+        return NULL;
+    }
+    const struct export_format *format = query.format ? export_format_find(query.format) : &export_formats[0];
+    if (!format) {
+        char all[160] = "";
+        for (size_t i = 0; i < export_format_count; i++) {
+            size_t size = strlen(all);
+            snprintf(all + size, sizeof all - size, "%s\"%s\"", i ? ", " : "", export_formats[i].name);
+        }
+        answer_refuse(answer, 422, "invalid-value", "format", "\"%.60s\" is none of %s.", query.format, all);
+    }
+    return format;
+}
+
 /* The text that goes with a router, for its caller. */
 static int config_format(const struct request *request, const struct export_format *format, const struct router *router,
                          const struct key *private_key, bool with_preshared_key, struct buf *out,
@@ -53,7 +72,14 @@ static int config_format(const struct request *request, const struct export_form
     if (error < 0) {
         return error;
     }
-    if (dialin_format(&dialin, format, router, private_key, with_preshared_key, out) < 0) {
+    error = dialin_format(&dialin, format, router, private_key, with_preshared_key, out);
+    if (error == -EMSGSIZE) {
+        return problem_set(ret_problem, PROBLEM_INVALID, "does-not-fit", "format",
+                           "The configuration is too long for \"%s\", with the LANs of all the tenant's routers in it; "
+                           "ask for another format.",
+                           format->name);
+    }
+    if (error < 0) {
         return problem_set(ret_problem, PROBLEM_INTERNAL, "no-configuration", "",
                            "The configuration cannot be written: the router's or the gateway's data do not fit "
                            "into it.");
@@ -63,11 +89,12 @@ static int config_format(const struct request *request, const struct export_form
 
 /* The router exists and is durable by now, and its private key only here: a configuration that cannot be written must
  * not lose it, so the answer then carries an empty one. */
-static json_t *made_view(const struct request *request, const struct router_made *made) {
+static json_t *made_view(const struct request *request, const struct export_format *format,
+                         const struct router_made *made) {
     struct problem ignored = {0};
     struct buf config = {0};
     const struct key *private_key = key_is_zero(&made->private_key) ? NULL : &made->private_key;
-    if (config_format(request, &export_formats[0], &made->router, private_key, true, &config, &ignored) < 0) {
+    if (config_format(request, format, &made->router, private_key, true, &config, &ignored) < 0) {
         buf_clear(&config);
     }
     json_t *view = view_router_made(made, config.data ? config.data : "");
@@ -79,6 +106,10 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
     struct specs_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
+    const struct export_format *format = format_wanted(request, answer);
+    if (!format) {
+        return;
+    }
     if (specs_router_read(request->body, SPECS_ROUTER_NEW, &read, &problem) < 0) {
         answer_problem(answer, &problem);
         return;
@@ -88,7 +119,7 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
     if (service_router_create(request->service, &request->caller, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
-        answer_created(answer, "/v1/routers/", &made.router.id, made_view(request, &made));
+        answer_created(answer, "/v1/routers/", &made.router.id, made_view(request, format, &made));
     }
     sodium_memzero(&made, sizeof made);
     specs_router_free(&read);
@@ -98,11 +129,15 @@ void serve_routers_rotate(const struct request *request, struct answer *answer) 
     struct specs_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
+    const struct export_format *format = format_wanted(request, answer);
+    if (!format) {
+        return;
+    }
     if (specs_router_read(request->body, SPECS_ROUTER_KEYS, &read, &problem) < 0 ||
         service_router_rotate(request->service, &request->caller, &request->id, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
-        answer_json(answer, 200, made_view(request, &made));
+        answer_json(answer, 200, made_view(request, format, &made));
     }
     sodium_memzero(&made, sizeof made);
     specs_router_free(&read);
@@ -240,17 +275,10 @@ void serve_routers_enable(const struct request *request, struct answer *answer) 
 }
 
 void serve_routers_config(const struct request *request, struct answer *answer) {
-    struct config_query query;
     struct router router;
     struct problem problem = {0};
-    if (!request_read_query(request, &query, sizeof query, answer)) {
-        return;
-    }
-    const struct export_format *format = query.format ? export_format_find(query.format) : &export_formats[0];
+    const struct export_format *format = format_wanted(request, answer);
     if (!format) {
-        problem_set(&problem, PROBLEM_INVALID, "invalid-value", "format", "\"%.60s\" is no format; \"wg-quick\" is.",
-                    query.format);
-        answer_problem(answer, &problem);
         return;
     }
     if (service_router_get(request->service, &request->caller, &request->id, &router, &problem) < 0) {

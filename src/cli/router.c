@@ -12,6 +12,7 @@
 #include "cli/lookup.h"
 #include "cli/print.h"
 #include "cli/table.h"
+#include "export/qr.h"
 #include "model/key.h"
 
 #define PATH_SIZE 96
@@ -117,7 +118,7 @@ static void lans_read(const struct cli *cli, json_t *body) {
 }
 
 /* What is said beside the configuration, on stderr, so that stdout is the file and nothing else. */
-static void made_tell(const json_t *made, const char *output) {
+static void made_tell(const json_t *made, const char *output, const char *format) {
     const char *address = field_text(made, "address"), *hub_address = field_text(made, "hub_address");
     struct buf said = {0}, clean = {0};
     buf_printf(&said, "Router \"%s\": %s, %s", field_text(made, "name"), address, field_text(made, "address6"));
@@ -130,11 +131,50 @@ static void made_tell(const json_t *made, const char *output) {
     if (field_text(made, "private_key")[0]) {
         fprintf(stderr, "Its private key is in %s, this once: it is stored nowhere else and cannot be shown again.\n",
                 output ? output : "the configuration above");
-    } else {
+    } else if (!format || strcmp(format, "wg-quick") == 0 || strcmp(format, "qr") == 0) {
         fprintf(stderr, "Put the router's own private key into the configuration.\n");
+    } else {
+        fprintf(stderr, "The script uses the key that the router has, or makes one, and tells if it is another.\n");
     }
     buf_free(&said);
     buf_free(&clean);
+}
+
+/* "qr" is drawn in a terminal and is a picture in a file. */
+static bool is_drawn(const struct cli *cli) {
+    const char *format = cli_value(cli, "format");
+    return format && strcmp(format, "qr") == 0 && !cli_flag(cli, "output") && !cli->json;
+}
+
+static void format_query(const struct cli *cli, struct buf *path) {
+    const char *format = is_drawn(cli) ? "wg-quick" : cli_value(cli, "format");
+    if (format) {
+        client_query(path, "format", format);
+    }
+}
+
+/* The configuration as it is, or as a code to scan. What is too long to be one is printed as it is. */
+static void config_put(const struct cli *cli, const char *config, struct buf *out) {
+    if (!is_drawn(cli)) {
+        buf_text(out, config);
+    } else if (qr_draw(config, out) < 0) {
+        cli_error("it is too long for a QR code; here it is as text");
+        buf_clear(out);
+        buf_text(out, config);
+    }
+}
+
+/* A configuration that has no place in the form that was asked for is empty; its private key is not lost then. */
+static void made_put(const struct cli *cli, const json_t *made, struct buf *out) {
+    const char *config = field_text(made, "config"), *private_key = field_text(made, "private_key");
+    if (config[0] || !private_key[0]) {
+        config_put(cli, config, out);
+        return;
+    }
+    cli_error(
+        "the configuration does not fit into this form; here is the private key, and \"router config\" prints the "
+        "rest in another");
+    buf_printf(out, "PrivateKey = %s\n", private_key);
 }
 
 /* Makes or re-keys a router and hands out its configuration. The file is opened first: a key that could not be written
@@ -146,7 +186,11 @@ static enum cli_exit make(struct cli *cli, const char *path, const json_t *body)
     if (!file) {
         return CLI_REFUSED;
     }
-    json_t *made = client_json(cli, "POST", path, body);
+    struct buf target = {0};
+    buf_text(&target, path);
+    format_query(cli, &target);
+    json_t *made = client_json(cli, "POST", target.data, body);
+    buf_free(&target);
     if (!made) {
         print_file_close(file, NULL);
         return CLI_REFUSED;
@@ -154,7 +198,7 @@ static enum cli_exit make(struct cli *cli, const char *path, const json_t *body)
     if (cli->json && !output) {
         print_json(made);
     } else {
-        buf_text(&text, field_text(made, "config"));
+        made_put(cli, made, &text);
     }
     int error = print_file_close(file, &text);
     if (cli->json && output) {
@@ -163,7 +207,7 @@ static enum cli_exit make(struct cli *cli, const char *path, const json_t *body)
         print_json(made);
     }
     if (!cli->json && error == 0) {
-        made_tell(made, output);
+        made_tell(made, output, cli_value(cli, "format"));
     }
     buf_free(&text);
     json_decref(made);
@@ -237,8 +281,7 @@ static enum cli_exit set(struct cli *cli) {
 
 static enum cli_exit config(struct cli *cli) {
     char id[UUID_TEXT_SIZE], path[PATH_SIZE];
-    struct buf query = {0}, text = {0};
-    const char *format = cli_value(cli, "format");
+    struct buf query = {0}, answer = {0}, text = {0};
     if (lookup_router(cli, cli->arguments[0], id) < 0) {
         return CLI_REFUSED;
     }
@@ -247,18 +290,20 @@ static enum cli_exit config(struct cli *cli) {
         return CLI_REFUSED;
     }
     buf_text(&query, router_path(path, id, "config"));
-    client_query(&query, "format", format ? format : "wg-quick");
-    int error = client_text(cli, query.data, &text);
+    format_query(cli, &query);
+    int error = client_text(cli, query.data, &answer);
     if (error == 0 && cli->json) {
-        json_t *answer = json_pack("{s:s%}", "config", text.data, text.size);
-        char *dump = answer ? json_dumps(answer, JSON_INDENT(2)) : NULL;
-        buf_clear(&text);
+        json_t *object = json_pack("{s:s%}", "config", answer.data, answer.size);
+        char *dump = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
         buf_printf(&text, "%s\n", dump ? dump : "{}");
         free(dump);
-        json_decref(answer);
+        json_decref(object);
+    } else if (error == 0) {
+        config_put(cli, answer.data, &text);
     }
     error = print_file_close(file, error == 0 ? &text : NULL) < 0 ? -1 : error;
     buf_free(&query);
+    buf_free(&answer);
     buf_free(&text);
     return error < 0 ? CLI_REFUSED : CLI_DONE;
 }
@@ -368,15 +413,17 @@ static enum cli_exit remove_(struct cli *cli) {
 
 #define END                                                                                                            \
     { NULL, 0, NULL, NULL, CLI_VALUE_FREE, NULL }
+#define FORMATS "wg-quick|routeros|openwrt|networkd|qr"
+#define FORMAT_OPTION                                                                                                  \
+    { "format", 0, "FORMAT", "which system it is for (default: wg-quick)", CLI_VALUE_WORDS, FORMATS }
 #define KEY_OPTIONS                                                                                                    \
     {"public-key",   0,                                                                                                \
      "KEY",          "the router's own public key; without it a key pair is made and its private half shown once",     \
      CLI_VALUE_FREE, NULL},                                                                                            \
         {"preshared-key", 0,   "FILE", "\"generate\", or a file that holds one (\"-\": standard input)",               \
          CLI_VALUE_FILE,  NULL},                                                                                       \
-    {                                                                                                                  \
-        "output", 'o', "FILE", "write the configuration to a new file of mode 0600", CLI_VALUE_FILE, NULL              \
-    }
+        {"output", 'o', "FILE", "write the configuration to a new file of mode 0600", CLI_VALUE_FILE, NULL},           \
+        FORMAT_OPTION
 
 static const struct cli_option add_options[] = {
     KEY_OPTIONS,
@@ -418,15 +465,17 @@ static const struct cli_option remove_options[] = {
 };
 
 static const struct cli_option config_options[] = {
-    {"format", 0, "FORMAT", "which system it is for (default: wg-quick)", CLI_VALUE_FREE, NULL},
+    FORMAT_OPTION,
     {"output", 'o', "FILE", "write it to a new file of mode 0600", CLI_VALUE_FILE, NULL},
     END,
 };
 
 const struct cli_command router_commands[] = {
     {"router add", "TENANT NAME", CLI_VALUE_TENANT, 2, 2, "add a router and print its configuration",
-     "The router can connect as soon as this returns. Its configuration goes to standard output (or --output) as "
-     "wg-quick text, which RouterOS (wg-import), OpenWrt, NetworkManager and the apps read too.\n\n"
+     "The router can connect as soon as this returns. Its configuration goes to standard output (or --output): by "
+     "default as wg-quick text, which NetworkManager and the apps read too. routeros, openwrt and networkd are scripts "
+     "for those systems, which may be run again; qr is a code to scan, drawn in the terminal or an SVG picture in "
+     "--output.\n\n"
      "Best is a key pair made on the router: give its public half with --public-key. Otherwise a pair is made here; "
      "the "
      "private half is in the configuration this once and stored nowhere.",
@@ -452,7 +501,8 @@ const struct cli_command router_commands[] = {
     {"router remove", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "remove a router for good",
      "Final: its key is refused at once and its address may be given to another.", remove_options, remove_},
     {"router config", "ROUTER", CLI_VALUE_ROUTER, 1, 1, "print a router's configuration again",
-     "Without the private key, which is not stored: a comment stands in its place. \"router rotate\" makes a new one.",
+     "Without the private key, which is not stored: a comment stands in its place, and scripts use the key that the "
+     "router has, or make one, and tell if it is another than the gateway knows. \"router rotate\" makes a new one.",
      config_options, config},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };

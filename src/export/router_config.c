@@ -3,10 +3,18 @@
 #include <errno.h>
 #include <string.h>
 
+#include "export/networkd.h"
+#include "export/openwrt.h"
+#include "export/qr.h"
+#include "export/routeros.h"
 #include "export/wgquick.h"
 
 const struct export_format export_formats[] = {
     {"wg-quick", "text/plain; charset=utf-8", ".conf", wgquick_format},
+    {"routeros", "text/plain; charset=utf-8", ".rsc", routeros_format},
+    {"openwrt", "text/plain; charset=utf-8", ".sh", openwrt_format},
+    {"networkd", "text/plain; charset=utf-8", ".sh", networkd_format},
+    {"qr", "image/svg+xml", ".svg", qr_format},
 };
 const size_t export_format_count = sizeof export_formats / sizeof export_formats[0];
 
@@ -52,11 +60,15 @@ size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, con
     return count;
 }
 
+sa_family_t export_host_family(const char *host) {
+    struct ip_addr addr;
+    return ip_parse(host, &addr) == 0 ? addr.family : 0;
+}
+
 /* A host name's characters (RFC 1123) with "_", which DNS allows; or a numeric address. Nothing else can stand in an
  * endpoint, and none of it ends a line or opens a bracket. */
 static int host_check(const char *host) {
-    struct ip_addr addr;
-    if (ip_parse(host, &addr) == 0) {
+    if (export_host_family(host)) {
         return 0;
     }
     size_t size = strlen(host);

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "model/key.h"
@@ -48,7 +49,8 @@ size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, con
                           size_t lan_count);
 
 /* Appends the text. 0; -EINVAL: a field would break out of its line or is missing (a name with a control character, a
- * host that is none); -ENOMEM. After an error what was appended is of no use. */
+ * host that is none); -EMSGSIZE: it is longer than this form can hold; -ENOMEM. After an error what was appended is of
+ * no use. */
 typedef int export_format_fn(const struct export_router *router, struct buf *out);
 
 struct export_format {
@@ -63,6 +65,9 @@ extern const size_t export_format_count;
 
 /* NULL if there is none of that name. */
 const struct export_format *export_format_find(const char *name);
+
+/* The family of a host that is a numeric address; 0 of one that is a name. */
+sa_family_t export_host_family(const char *host);
 
 /* 0 if every text of the model is safe to write on a line of its own and every value is in range, else -EINVAL. Each
  * format calls it first. */

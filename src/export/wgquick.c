@@ -31,14 +31,13 @@ static void interface_format(const struct export_router *r, struct buf *out) {
 static void peer_format(const struct export_router *r, struct buf *out) {
     char key[KEY_BASE64_SIZE];
     char prefix[PREFIX_TEXT_SIZE];
-    struct ip_addr numeric;
     buf_text(out, "\n[Peer]\n");
     buf_printf(out, "PublicKey = %s\n", key_to_base64(&r->gateway_key, key));
     if (r->preshared_key) {
         buf_printf(out, "PresharedKey = %s\n", key_to_base64(r->preshared_key, key));
         sodium_memzero(key, sizeof key);
     }
-    bool brackets = ip_parse(r->endpoint_host, &numeric) == 0 && numeric.family == AF_INET6;
+    bool brackets = export_host_family(r->endpoint_host) == AF_INET6;
     buf_printf(out, brackets ? "Endpoint = [%s]:%u\n" : "Endpoint = %s:%u\n", r->endpoint_host, r->endpoint_port);
     for (size_t i = 0; i < r->allowed_count; i++) {
         buf_printf(out, "%s%s", i ? ", " : "AllowedIPs = ", prefix_format(&r->allowed[i], prefix));

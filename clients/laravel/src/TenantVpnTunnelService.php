@@ -89,6 +89,7 @@ class TenantVpnTunnelService
         VpnConfiguration $configuration,
         ?array $lans = null,
         #[SensitiveParameter] ?string $presharedKey = null,
+        ConfigFormat $format = ConfigFormat::WgQuick,
     ): ProvisionedRouter {
         $id = strtolower($configuration->router_id ?? (string) Str::orderedUuid());
         $wish = new NewRouter(
@@ -103,9 +104,9 @@ class TenantVpnTunnelService
             id: $id,
         );
         try {
-            $made = $this->sallyport->routers()->create($tunnel->tenant_id, $wish);
+            $made = $this->sallyport->routers()->create($tunnel->tenant_id, $wish, format: $format);
         } catch (ConflictException $conflict) {
-            $made = $this->existing($tunnel, $wish, $conflict);
+            $made = $this->existing($tunnel, $wish, $conflict, $format);
         }
         $this->tables->configuration($made->router, $configuration);
 
@@ -147,8 +148,11 @@ class TenantVpnTunnelService
         VpnConfiguration $configuration,
         ?string $publicKey = null,
         #[SensitiveParameter] ?string $presharedKey = null,
+        ConfigFormat $format = ConfigFormat::WgQuick,
     ): ProvisionedRouter {
-        $made = $this->sallyport->routers()->rotate($configuration->router_id, $publicKey, $presharedKey);
+        $made = $this->sallyport
+            ->routers()
+            ->rotate($configuration->router_id, $publicKey, $presharedKey, format: $format);
         $this->tables->configuration($made->router, $configuration);
 
         return $made;
@@ -169,8 +173,12 @@ class TenantVpnTunnelService
     }
 
     /** The router that is there already, if it is the one that was meant; what was refused otherwise. */
-    private function existing(TenantVpnTunnel $tunnel, NewRouter $wish, ConflictException $conflict): ProvisionedRouter
-    {
+    private function existing(
+        TenantVpnTunnel $tunnel,
+        NewRouter $wish,
+        ConflictException $conflict,
+        ConfigFormat $format,
+    ): ProvisionedRouter {
         $routers = $this->sallyport->routers();
         // its own address or key may be what collides
         $router = $routers->find((string) $wish->id);
@@ -185,7 +193,7 @@ class TenantVpnTunnelService
             $router = $routers->enable($router->id);
         }
 
-        return new ProvisionedRouter($router->toArray() + ['config' => $routers->config($router->id)]);
+        return new ProvisionedRouter($router->toArray() + ['config' => $routers->config($router->id, $format)]);
     }
 
     private function ignoringGone(callable $remove): void

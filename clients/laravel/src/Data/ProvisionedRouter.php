@@ -15,7 +15,7 @@ use SensitiveParameter;
  * refuses to be serialized, so that no key ends in a queue or a cache.
  *
  * @property-read string|null $privateKey  null if the public key was given: then only the device knows the other half
- * @property-read string $config  what the router needs to dial in, as wg-quick reads it
+ * @property-read string $config  what the router needs to dial in, in the form asked for
  */
 final class ProvisionedRouter
 {

@@ -25,12 +25,19 @@ final class Routers
     {
     }
 
-    public function create(string $tenantId, NewRouter $router, ?string $idempotencyKey = null): ProvisionedRouter
-    {
+    /** @param  ConfigFormat  $format  of the configuration in the answer, which alone holds a private key made here */
+    public function create(
+        string $tenantId,
+        NewRouter $router,
+        ?string $idempotencyKey = null,
+        ConfigFormat $format = ConfigFormat::WgQuick,
+    ): ProvisionedRouter {
         $fields = $router->toArray();
         unset($fields['tenant_id']);
 
-        return new ProvisionedRouter($this->client->create($this->ofTenant($tenantId), $fields, $idempotencyKey));
+        return new ProvisionedRouter(
+            $this->client->create($this->ofTenant($tenantId), $fields, $idempotencyKey, self::inForm($format)),
+        );
     }
 
     /**
@@ -155,16 +162,22 @@ final class Routers
         ?string $publicKey = null,
         #[SensitiveParameter] ?string $presharedKey = null,
         ?string $idempotencyKey = null,
+        ConfigFormat $format = ConfigFormat::WgQuick,
     ): ProvisionedRouter {
         $fields = array_filter(
             ['public_key' => $publicKey, 'preshared_key' => $presharedKey],
             static fn (?string $value): bool => $value !== null,
         );
 
-        return new ProvisionedRouter($this->client->create($this->path($id) . '/rotate', $fields, $idempotencyKey));
+        return new ProvisionedRouter(
+            $this->client->create($this->path($id) . '/rotate', $fields, $idempotencyKey, self::inForm($format)),
+        );
     }
 
-    /** The text for the device. A comment stands where the private key belongs, which only the router knows. */
+    /**
+     * The text for the device, without its private key, which only the router knows: a comment stands where it belongs,
+     * and a script uses the one that the router has or makes one.
+     */
     public function config(string $id, ConfigFormat|string $format = ConfigFormat::WgQuick): string
     {
         $name = $format instanceof ConfigFormat ? $format->value : $format;
@@ -176,6 +189,12 @@ final class Routers
     public function delete(string $id): void
     {
         $this->client->delete($this->path($id));
+    }
+
+    /** @return array<string, string> */
+    private static function inForm(ConfigFormat $format): array
+    {
+        return $format === ConfigFormat::WgQuick ? [] : ['format' => $format->value];
     }
 
     private function path(string $id): string

@@ -56,6 +56,7 @@ final class Rules
         'expires_at' => 'time',
     ];
 
+    private const FORM = ['format' => ['wg-quick', 'routeros', 'openwrt', 'networkd', 'qr']];
     private const PAGE = ['cursor' => 'cursor', 'limit' => [1, 1000]];
     public const QUERIES = [
         'listTenants' => self::PAGE + [
@@ -84,7 +85,9 @@ final class Rules
         'events' => ['after' => [0, PHP_INT_MAX], 'limit' => [1, 1000], 'wait' => [0, 30]],
         'bulkTenants' => ['return' => ['full', 'minimal']],
         'bulkRouters' => ['return' => ['full', 'minimal']],
-        'routerConfig' => ['format' => ['wg-quick']],
+        'createRouter' => self::FORM,
+        'rotateRouter' => self::FORM,
+        'routerConfig' => self::FORM,
     ];
 
     /**

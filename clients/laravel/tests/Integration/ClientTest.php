@@ -112,12 +112,17 @@ final class ClientTest extends IntegrationTestCase
     public function test_every_form_of_configuration(): void
     {
         $router = $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('Utrecht'))->router;
+        $hubKey = $this->sallyport()->status()->gateway->publicKey;
         foreach (ConfigFormat::cases() as $format) {
-            self::assertStringContainsString(
-                $this->sallyport()->status()->gateway->publicKey,
-                $this->sallyport()->routers()->config($router->id, $format),
-                $format->value,
-            );
+            $says = $format === ConfigFormat::Qr ? '<svg' : $hubKey;
+            $config = $this->sallyport()->routers()->config($router->id, $format);
+            self::assertStringContainsString($says, $config, $format->value);
+            $made = $this->sallyport()->routers()->create($this->tenant->id, new NewRouter('X'), format: $format);
+            self::assertStringContainsString($says, $made->config, $format->value);
+            if ($format !== ConfigFormat::Qr) {
+                self::assertStringContainsString((string) $made->privateKey, $made->config, $format->value);
+                self::assertStringNotContainsString((string) $made->privateKey, $config);
+            }
         }
         $this->expectException(ValidationException::class);
         $this->sallyport()->routers()->config($router->id, 'papyrus');

@@ -211,6 +211,9 @@ final class FidelityTest extends IntegrationTestCase
         }
         return [
             ...$cases,
+            ['POST', '/v1/tenants/{unique}/routers', ['name' => 'x'], ['format' => 'papyrus']],
+            ['POST', '/v1/tenants/{unique}/routers', ['name' => 'x'], ['format' => 'routeros']],
+            ['POST', '/v1/routers/{other}/rotate', [], ['format' => 'papyrus']],
             ['POST', '/v1/tenants/{unique}/routers', ['name' => 'x', 'lans' => ['10.9.0.0/24']]],
             ['POST', '/v1/tenants/{unique}/routers', ['name' => 'x', 'address' => '10.200.0.1']],
             ['POST', '/v1/tenants/' . self::ABSENT . '/routers', ['name' => 'x']],

@@ -106,10 +106,7 @@ final class DataTest extends TestCase
             'tenant status' => [TenantStatus::class, [...$schemas, 'TenantStatus', 'enum']],
             'router status' => [RouterStatus::class, [...$schemas, 'RouterStatus', 'enum']],
             'scope' => [TokenScope::class, [...$schemas, 'Scope', 'enum']],
-            'format' => [
-                ConfigFormat::class,
-                ['paths', '/v1/routers/{router_id}/config', 'get', 'parameters', 0, 'schema', 'enum'],
-            ],
+            'format' => [ConfigFormat::class, [...$schemas, 'ConfigFormat', 'enum']],
         ];
     }
 

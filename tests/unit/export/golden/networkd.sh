@@ -1,0 +1,76 @@
+#!/bin/sh
+# Café "$(reboot)" `x` \ of it's {Acme}; #1
+# For systemd-networkd: run it as root, as often as you like. With a folder as its argument it only writes the files there.
+set -eu
+root=${1-}
+umask 022
+mkdir -p "$root/etc/systemd/network" "$root/etc/systemd/system"
+(umask 077; echo AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM= >"$root/etc/systemd/network/sallyport.key")
+(umask 077; echo BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ= >"$root/etc/systemd/network/sallyport.psk")
+for file in "$root"/etc/systemd/network/sallyport.key "$root"/etc/systemd/network/sallyport.psk; do
+    [ ! -e "$file" ] || { chgrp systemd-network "$file"; chmod 640 "$file"; }
+done
+cat >"$root/etc/systemd/network/sallyport.netdev" <<'SALLYPORT'
+[NetDev]
+Name=sallyport
+Kind=wireguard
+MTUBytes=1420
+
+[WireGuard]
+PrivateKeyFile=/etc/systemd/network/sallyport.key
+
+[WireGuardPeer]
+PublicKey=AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=
+PresharedKeyFile=/etc/systemd/network/sallyport.psk
+AllowedIPs=10.0.0.0/8
+AllowedIPs=fd12::/48
+AllowedIPs=192.168.88.0/24
+Endpoint=vpn.example.com:51820
+PersistentKeepalive=25
+SALLYPORT
+cat >"$root/etc/systemd/network/sallyport.network" <<'SALLYPORT'
+[Match]
+Name=sallyport
+
+[Network]
+Address=10.100.0.2/32
+Address=fd12::7/128
+
+[Route]
+Destination=10.0.0.0/8
+
+[Route]
+Destination=fd12::/48
+
+[Route]
+Destination=192.168.88.0/24
+SALLYPORT
+cat >"$root/etc/systemd/network/sallyport-endpoint" <<'SALLYPORT'
+seen=$(wg show sallyport latest-handshakes | cut -f 2)
+[ $(($(date +%s) - ${seen:-0})) -lt 135 ] ||
+    wg set sallyport peer AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI= endpoint vpn.example.com:51820
+SALLYPORT
+cat >"$root/etc/systemd/system/sallyport-endpoint.service" <<'SALLYPORT'
+[Unit]
+Description=Look up the name of the WireGuard gateway again if it is silent
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /etc/systemd/network/sallyport-endpoint
+SALLYPORT
+cat >"$root/etc/systemd/system/sallyport-endpoint.timer" <<'SALLYPORT'
+[Unit]
+Description=Look up the name of the WireGuard gateway again if it is silent
+
+[Timer]
+OnBootSec=60
+OnUnitActiveSec=60
+
+[Install]
+WantedBy=timers.target
+SALLYPORT
+if [ -z "$root" ]; then
+    systemctl daemon-reload
+    systemctl enable --now systemd-networkd sallyport-endpoint.timer
+    networkctl reload
+fi
