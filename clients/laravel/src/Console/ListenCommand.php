@@ -111,7 +111,8 @@ final class ListenCommand extends Command
         };
         if ($after > $latest) {
             $this->warn("The gateway is at revision {$latest}, and this was at {$after} before: its database is " .
-                'another one, or was put back from a backup. Going on from there; run sallyport:sync.');
+                'another one, or was put back from a backup. Going on from there.');
+            $this->missed($after, $latest);
             $after = $latest;
         }
         $this->position->put($after);
@@ -136,12 +137,17 @@ final class ListenCommand extends Command
     {
         if ($this->seesAll && !($this->fromStart && $after === 0) && $next->revision > $after + 1) {
             $this->warn("The changes between {$after} and {$next->revision} are no longer kept by the gateway.");
-            if (config('sallyport.database.mode') === 'mirror' && $this->call('sallyport:sync') !== 0) {
-                // the place is not kept, so the next run finds the same gap
-                throw new RuntimeException('The copies could not be taken anew; see above.');
-            }
-            $this->events->dispatch(new ChangesMissed($after, $next->revision));
+            $this->missed($after, $next->revision);
         }
+    }
+
+    private function missed(int $after, int $before): void
+    {
+        if (config('sallyport.database.mode') === 'mirror' && $this->call('sallyport:sync') !== 0) {
+            // the place is not kept, so the next run finds the same gap
+            throw new RuntimeException('The copies could not be taken anew; see above.');
+        }
+        $this->events->dispatch(new ChangesMissed($after, $before));
     }
 
     private function dispatch(Event $event): void

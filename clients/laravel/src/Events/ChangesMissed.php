@@ -6,7 +6,8 @@ namespace Sallyport\Laravel\Events;
 
 /**
  * sallyport:listen stayed away for longer than the gateway keeps changes: those between the two revisions were not
- * dispatched. Copies in a mirror have been taken anew.
+ * dispatched. Or the gateway's database was put back from a backup: then $before is the smaller one, and what had been
+ * dispatched beyond it is undone. Copies in a mirror have been taken anew.
  */
 final class ChangesMissed
 {

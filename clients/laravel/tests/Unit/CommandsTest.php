@@ -137,10 +137,16 @@ final class CommandsTest extends TestCase
 
     public function test_a_gateway_that_was_put_back_is_noticed(): void
     {
+        $this->migrateMirror();
         Sallyport::fake()->router();
         $this->app->make(EventPosition::class)->put(77);
+        $missed = null;
+        Event::listen(static function (ChangesMissed $event) use (&$missed): void {
+            $missed = [$event->after, $event->before];
+        });
         self::assertSame(0, $this->artisan('sallyport:listen', ['--once' => true]));
         self::assertStringContainsString('put back from a backup', $this->output());
+        self::assertSame([[77, 2], 1], [$missed, VpnConfiguration::count()], 'the copies are taken anew');
         self::assertSame(2, $this->app->make(EventPosition::class)->get());
     }
 
