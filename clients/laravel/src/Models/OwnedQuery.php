@@ -6,6 +6,7 @@ namespace Sallyport\Laravel\Models;
 
 use Illuminate\Database\Eloquent\Model;
 use Illuminate\Database\Query\Builder;
+use Illuminate\Support\Collection;
 use Sallyport\Laravel\Exceptions\ReadOnlyException;
 
 /**
@@ -54,6 +55,11 @@ final class OwnedQuery extends Builder
     }
 
     public function insertOrIgnore(array $values): int
+    {
+        $this->refuse('made');
+    }
+
+    public function insertOrIgnoreReturning(array $values, $returning = ['*'], $uniqueBy = null): Collection
     {
         $this->refuse('made');
     }

@@ -182,6 +182,14 @@ final class ModelsTest extends TestCase
                 ),
                 'disableRouterPeer()',
             ],
+            'rows of a newer Laravel' => [
+                static fn () => VpnConfiguration::query()->toBase()->insertOrIgnoreReturning([['name' => 'x']]),
+                'addRouterPeer()',
+            ],
+            'rows from a query' => [
+                static fn () => VpnConfiguration::query()->insertUsing(['name'], VpnConfiguration::select('name')),
+                'addRouterPeer()',
+            ],
             'rows beneath Eloquent' => [
                 static fn () => VpnConfiguration::query()->getQuery()->insert([['name' => 'x']]),
                 'addRouterPeer()',
