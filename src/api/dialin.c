@@ -74,6 +74,7 @@ int dialin_format(const struct dialin *d, const struct export_format *format, co
         .public_key = router->public_key,
         .private_key = private_key,
         .preshared_key = with_preshared_key && !key_is_zero(&router->preshared_key) ? &router->preshared_key : NULL,
+        .preshared_key_withheld = !with_preshared_key && !key_is_zero(&router->preshared_key),
         .address = router->address,
         .address6 = router->address6,
         .gateway_key = d->gateway.public_key,

@@ -33,7 +33,7 @@ static void keys_format(const struct export_router *r, struct buf *out) {
     }
     if (r->preshared_key) {
         key_file(out, "/etc/systemd/network/sallyport.psk", r->preshared_key);
-    } else {
+    } else if (!r->preshared_key_withheld) {
         buf_text(out, "rm -f \"$root/etc/systemd/network/sallyport.psk\"\n");
     }
     buf_text(out,
@@ -57,7 +57,7 @@ static void netdev_format(const struct export_router *r, struct buf *out) {
     }
     buf_text(out, "\n[WireGuard]\nPrivateKeyFile=/etc/systemd/network/sallyport.key\n\n[WireGuardPeer]\n");
     buf_printf(out, "PublicKey=%s\n", key_to_base64(&r->gateway_key, key));
-    if (r->preshared_key) {
+    if (r->preshared_key || r->preshared_key_withheld) {
         buf_text(out, "PresharedKeyFile=/etc/systemd/network/sallyport.psk\n");
     }
     for (size_t i = 0; i < r->allowed_count; i++) {

@@ -55,12 +55,17 @@ static void interface_format(const struct export_router *r, struct buf *out) {
 
 static void peer_format(const struct export_router *r, struct buf *out) {
     char text[PREFIX_TEXT_SIZE];
+    if (r->preshared_key_withheld) {
+        buf_text(out, "shared=$(uci -q get network.sallyport_peer.preshared_key || true)\n");
+    }
     buf_text(out, "uci -q delete network.sallyport_peer || true\n");
     set(out, "set", "sallyport_peer", "wireguard_sallyport");
     set(out, "set", "sallyport_peer.description", "Sallyport");
     set_key(out, "sallyport_peer.public_key", &r->gateway_key);
     if (r->preshared_key) {
         set_key(out, "sallyport_peer.preshared_key", r->preshared_key);
+    } else if (r->preshared_key_withheld) {
+        buf_text(out, "[ -z \"$shared\" ] || uci set network.sallyport_peer.preshared_key=\"$shared\"\n");
     }
     set(out, "set", "sallyport_peer.endpoint_host", r->endpoint_host);
     set_number(out, "sallyport_peer.endpoint_port", r->endpoint_port);

@@ -6,6 +6,7 @@
  * network. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@ struct export_router {
     struct key public_key;
     const struct key *private_key;   /* NULL: the router keeps its own; the text says where it belongs */
     const struct key *preshared_key; /* NULL: none */
+    bool preshared_key_withheld;     /* there is one, which the reader may not see: the router keeps what it has */
     struct ip_addr address;          /* tunnel address, IPv4; family 0: none */
     struct ip_addr address6;         /* family 0: none */
     struct key gateway_key;

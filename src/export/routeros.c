@@ -55,11 +55,11 @@ static void peer_format(const struct export_router *r, struct buf *out) {
     buf_text(out, " " TAG " }\n/interface/wireguard/peers/set " PEERS " interface=$tunnel "
                   "public-key=");
     quote_key(out, &r->gateway_key);
-    buf_text(out, " preshared-key=");
     if (r->preshared_key) {
+        buf_text(out, " preshared-key=");
         quote_key(out, r->preshared_key);
-    } else {
-        buf_text(out, "\"\"");
+    } else if (!r->preshared_key_withheld) {
+        buf_text(out, " preshared-key=\"\"");
     }
     buf_text(out, " endpoint-address=");
     quote(out, r->endpoint_host);

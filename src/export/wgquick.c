@@ -36,6 +36,8 @@ static void peer_format(const struct export_router *r, struct buf *out) {
     if (r->preshared_key) {
         buf_printf(out, "PresharedKey = %s\n", key_to_base64(r->preshared_key, key));
         sodium_memzero(key, sizeof key);
+    } else if (r->preshared_key_withheld) {
+        buf_text(out, "# PresharedKey = (there is one, which this token may not see)\n");
     }
     bool brackets = export_host_family(r->endpoint_host) == AF_INET6;
     buf_printf(out, brackets ? "Endpoint = [%s]:%u\n" : "Endpoint = %s:%u\n", r->endpoint_host, r->endpoint_port);

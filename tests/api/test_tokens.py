@@ -141,7 +141,7 @@ def test_a_collision_with_another_tenant_tells_nothing_of_it(gateway, world, nam
 def test_the_preshared_key_is_for_those_who_may_change_the_router(gateway, world):
     path = f"/routers/{world['ours'][1]}/config"
     for scope, shown in (("admin", True), ("tenant-write", True), ("tenant-read", False)):
-        assert ("PresharedKey" in gateway.client(world["tokens"][scope]["token"]).get(path)) == shown
+        assert ("\nPresharedKey = " in gateway.client(world["tokens"][scope]["token"]).get(path)) == shown
 
 
 def test_a_token_is_shown_once_and_listed_without_its_text(gateway, api, name):

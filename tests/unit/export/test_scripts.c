@@ -16,6 +16,7 @@
 #include "export/qr.h"
 #include "export/routeros.h"
 #include "export/shell.h"
+#include "export/wgquick.h"
 
 static struct prefix allowed[3];
 static struct key private_key, preshared_key;
@@ -135,6 +136,30 @@ static void an_endpoint_that_is_an_address_is_not_looked_up_again(void **state) 
     }
 }
 
+/* A token that may only read gets no secrets; what it makes of the text must not take the router's away. */
+static void a_preshared_key_that_is_withheld_stays_the_routers(void **state) {
+    (void)state;
+    static const struct {
+        export_format_fn *format;
+        const char *clears, *keeps;
+    } forms[] = {
+        {wgquick_format, "PresharedKey = A", "# PresharedKey = ("},
+        {routeros_format, "preshared-key=", "persistent-keepalive"},
+        {openwrt_format, "preshared_key='", "preshared_key=\"$shared\""},
+        {networkd_format, "rm -f", "PresharedKeyFile=/etc/systemd/network/sallyport.psk"},
+    };
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        struct export_router r = example();
+        struct buf out = {0};
+        r.preshared_key = NULL;
+        r.preshared_key_withheld = true;
+        assert_int_equal(forms[f].format(&r, &out), 0);
+        assert_null(strstr(out.data, forms[f].clears));
+        assert_non_null(strstr(out.data, forms[f].keeps));
+        buf_free(&out);
+    }
+}
+
 static void no_form_writes_what_would_break_out_of_its_place(void **state) {
     (void)state;
     for (size_t f = 0; f < export_format_count; f++) {
@@ -196,6 +221,7 @@ int main(void) {
         cmocka_unit_test(a_code_is_as_it_was_read_over),
         cmocka_unit_test(routeros_gets_names_by_their_bytes),
         cmocka_unit_test(an_endpoint_that_is_an_address_is_not_looked_up_again),
+        cmocka_unit_test(a_preshared_key_that_is_withheld_stays_the_routers),
         cmocka_unit_test(no_form_writes_what_would_break_out_of_its_place),
         cmocka_unit_test(a_word_stays_one_word_in_a_shell),
         cmocka_unit_test(what_a_code_cannot_hold_is_refused),
