@@ -59,6 +59,7 @@ struct engine {
     size_t hub_count;
     bool up;
     uint32_t mtu;
+    unsigned interface; /* index of the TUN, as the workers know it */
     bool no_gso, no_tso;
     bool gso, gro; /* in use */
     struct udp_sockets sockets[ENGINE_WORKERS_MAX];

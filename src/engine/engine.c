@@ -138,12 +138,20 @@ static void take_mtu(struct worker *worker, void *argument) {
     worker->mtu = *(const uint32_t *)argument;
 }
 
+static void take_interface(struct worker *worker, void *argument) {
+    worker->interface = *(const unsigned *)argument;
+}
+
 /* Follows the interface. A port that is busy when it goes up leaves it without sockets, as Linux leaves it down. */
 static int follow(struct engine *engine) {
     struct tun_state state = tun_state(engine->tun);
     if (state.mtu != engine->mtu) {
         engine->mtu = state.mtu;
         control_call_all(engine, take_mtu, &engine->mtu);
+    }
+    if (state.index != engine->interface) {
+        engine->interface = state.index;
+        control_call_all(engine, take_interface, &engine->interface);
     }
     if (state.up && !engine->up) {
         return go_up(engine);

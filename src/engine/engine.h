@@ -193,6 +193,7 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
 /* Why a packet went no further. One list: the enum, the UAPI's names and the metrics come from it. */
 #define ENGINE_DROPS(X)                                                                                                \
     X(MALFORMED, "malformed")                   /* no WireGuard message */                                             \
+    X(LOOPED, "looped")                         /* came out of our own tunnel */                                       \
     X(BAD_MAC, "bad_mac")                       /* mac1 wrong */                                                       \
     X(UNDER_LOAD, "under_load")                 /* answered by a cookie, or over the source's rate */                  \
     X(UNKNOWN_PEER, "unknown_peer")             /* initiation of a key we do not have */                               \

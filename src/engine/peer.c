@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/directory.h"
 #include "engine/space.h"
 #include "engine/table.h"
 #include "engine/worker.h"
@@ -268,8 +269,25 @@ static bool local_equal(const struct udp_local *a, const struct udp_local *b) {
     return a->family == AF_INET ? a->in.s_addr == b->in.s_addr : IN6_ARE_ADDR_EQUAL(&a->in6, &b->in6);
 }
 
+/* Whom the hub reaches by this address through the tunnel, 0: nobody. A default route does not count, it is for all. */
+static uint32_t route_inside(const struct directory *directory, const union endpoint *to) {
+    static const uint8_t nowhere[16];
+    uint32_t id, otherwise;
+    if (to->sa.sa_family == AF_INET) {
+        id = directory_route4(directory, (const uint8_t *)&to->in.sin_addr);
+        otherwise = directory_route4(directory, nowhere);
+    } else {
+        id = directory_route6(directory, to->in6.sin6_addr.s6_addr);
+        otherwise = directory_route6(directory, nowhere);
+    }
+    return id == otherwise ? 0 : id;
+}
+
 void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to) {
     if (!endpoint_equal(&peer->endpoint, from)) {
+        if (peer->space && route_inside(worker->setup.directory, from)) {
+            return;
+        }
         peer->endpoint = *from;
         peer->changed_ns = worker->mono_ns;
     }

@@ -124,7 +124,9 @@ void peer_rearm(struct worker *worker, struct active *active);
 /* Drops what an older identity left, if there is a newer one (engine_set_private_key). */
 void peer_refresh(struct worker *worker, struct peer *peer);
 
-/* Remembers where an authenticated message came from. */
+/* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through
+ * the tunnel: what is sent there would come back to be sent again, larger each time, for ever; and to forge a source
+ * address is easy. */
 void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to);
 
 /* Keeps a packet until there is a session, dropping the oldest when there are too many. */

@@ -173,12 +173,22 @@ static void receive_one(struct batch *batch, uint8_t *bytes, size_t size, const 
     }
 }
 
+/* Whether it came out of our own tunnel. A peer that spoke from in there would be answered into it: what we sent would
+ * come back to be sent once more, larger each time, for ever. */
+static bool is_looped(const struct worker *worker, const struct udp_received *received) {
+    return received->interface != 0 && received->interface == worker->interface;
+}
+
 void receive_batch(struct worker *worker, const struct udp_received *received, size_t count) {
     struct batch batch;
     batch.worker = worker;
     batch.count = 0;
     for (size_t i = 0; i < count; i++) {
         size_t at = 0;
+        if (is_looped(worker, &received[i])) {
+            worker_drop(worker, ENGINE_DROP_LOOPED, 1);
+            continue;
+        }
         do {
             size_t left = received[i].size - at;
             size_t size = left < received[i].segment ? left : received[i].segment;

@@ -303,6 +303,10 @@ void transmit_flush(struct worker *worker) {
 
 int transmit_message(struct worker *worker, struct peer *peer, const union endpoint *to, struct udp_local *from,
                      const void *bytes, size_t size, uint8_t tos) {
+    if (to->sa.sa_family == AF_UNSPEC) {
+        worker_drop(worker, ENGINE_DROP_NO_ENDPOINT, 1);
+        return -EDESTADDRREQ;
+    }
     struct udp_run run = {.to = to, .from = from, .bytes = bytes, .size = size, .tos = tos};
     worker->counters.udp_writes += udp_write(&worker->sockets, &run, 1);
     note_result(worker, &run, 1);

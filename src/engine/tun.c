@@ -36,7 +36,6 @@ struct tun {
     int watch;  /* epoll over the two below */
     int timer;  /* runs while `moved` */
     struct mnl_socket *netlink;
-    int index;
     struct tun_state state;
 };
 
@@ -45,7 +44,6 @@ struct tun {
 struct link {
     bool exists;
     bool carrier; /* of a TUN: somebody holds it */
-    int index;
     struct tun_state state;
 };
 
@@ -73,7 +71,7 @@ static int parse_link(const struct nlmsghdr *message, void *context) {
     }
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
     link->exists = true;
-    link->index = info->ifi_index;
+    link->state.index = (unsigned)info->ifi_index;
     link->state.up = (info->ifi_flags & IFF_UP) != 0;
     return mnl_attr_parse(message, sizeof *info, parse_attribute, link);
 }
@@ -226,7 +224,7 @@ static int watch_add(struct tun *tun, int fd) {
 
 static int ask_state(struct tun *tun) {
     _Alignas(struct nlmsghdr) uint8_t buffer[256];
-    struct nlmsghdr *request = put_request(buffer, NULL, tun->index, 0);
+    struct nlmsghdr *request = put_request(buffer, NULL, (int)tun->state.index, 0);
     return mnl_socket_sendto(tun->netlink, request, request->nlmsg_len) < 0 ? -errno : 0;
 }
 
@@ -273,7 +271,6 @@ int tun_open(const char *name, unsigned queues, unsigned mtu, bool offloads, str
     if (error) {
         goto fail;
     }
-    tun->index = link.index;
     tun->state = link.state;
     error = start_watch(tun);
     if (error) {
@@ -322,7 +319,7 @@ static int take_news(const struct nlmsghdr *message, void *context) {
         return MNL_CB_OK;
     }
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-    if (info->ifi_index != tun->index || info->ifi_family != AF_UNSPEC) {
+    if ((unsigned)info->ifi_index != tun->state.index || info->ifi_family != AF_UNSPEC) {
         return MNL_CB_OK;
     }
     if (message->nlmsg_type == RTM_NEWLINK) {
@@ -336,6 +333,7 @@ static int take_news(const struct nlmsghdr *message, void *context) {
         return MNL_CB_ERROR;
     }
     tun->moved = true;
+    tun->state.index = 0;
     return MNL_CB_OK;
 }
 

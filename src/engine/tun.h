@@ -30,6 +30,7 @@ int tun_watch_fd(const struct tun *tun);
 struct tun_state {
     bool up;
     unsigned mtu;
+    unsigned index; /* of the interface; 0: it was moved to another network namespace */
 };
 /* Takes in what happened. 0, or -ENODEV: the interface was deleted. An interface that was moved to another network
  * namespace is still ours: there only up and down are followed, once a second. */

@@ -244,10 +244,12 @@ static void read_control(struct msghdr *header, struct udp_received *received) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
             received->to = (struct udp_local){.family = AF_INET, .in = info.ipi_spec_dst};
+            received->interface = (unsigned)info.ipi_ifindex;
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof info);
             received->to = (struct udp_local){.family = AF_INET6, .in6 = info.ipi6_addr};
+            received->interface = (unsigned)info.ipi6_ifindex;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
             received->ecn = *CMSG_DATA(c) & 3; /* one byte here, unlike in IPv6 */
         } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {

@@ -53,7 +53,8 @@ struct udp_received {
     size_t segment; /* equal to `size` for a single one */
     union endpoint from;
     struct udp_local to;
-    uint8_t ecn; /* of the outer header: 0 to 3 */
+    uint8_t ecn;        /* of the outer header: 0 to 3 */
+    unsigned interface; /* index of the one it came in by; 0: not known */
 };
 
 /* Buffers for one batch of reads; owned by a worker. */

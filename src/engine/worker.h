@@ -85,6 +85,7 @@ struct worker {
     struct trie_pool *tries;
     struct prefix hub[WORKER_HUB_MAX];
     size_t hub_count;
+    unsigned interface; /* index of the TUN; 0: none here */
     bool up;
     bool stopping;
     bool asked; /* the last round passed on something of the host's, which may be answered soon */

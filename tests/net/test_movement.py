@@ -211,6 +211,47 @@ def test_roams_on_authenticated_data_only(scene):
     wait_until(lambda: scene.far.peer(peer.key)["endpoint"] == bracketed(*thief.getsockname()))
 
 
+@pytest.mark.ours
+def test_endpoint_never_lies_inside_the_tunnel(scene):
+    """A peer may send WireGuard's own messages through the tunnel, to the port of the very same interface. If that moved
+    its endpoint, every answer would come back through the TUN to be sent again, larger each time."""
+    peer = scene.own_end()
+    mine = bracketed(*peer.socket.getsockname())
+    inner = peer.session.seal(ip4("10.9.0.9", "10.9.0.1", ICMP, echo()))
+    before = scene.far.counters()
+    peer.send(peer.session.seal(ip_udp("10.9.0.9", 4242, "10.9.0.1", scene.far.port, inner)))
+    wait_until(lambda: scene.far.counters()["drop.looped"] > before["drop.looped"])
+    assert scene.far.peer(peer.key)["endpoint"] == mine
+    peer.send(peer.session.seal(ip4("10.9.0.9", "10.9.0.1", ICMP, echo())))
+    assert peer.receive(noise.DATA), "whom the answer reaches"
+    assert scene.far.counters()["udp_sent"] - before["udp_sent"] < 10, "nothing goes round"
+
+
+@pytest.mark.ours
+def test_a_forged_source_inside_the_tunnel_is_not_answered(scene):
+    """The same from outside: the network lets a tenant's router claim its own tunnel address as a source."""
+    tenant = "0190a000-0000-7000-8000-00000000000c"
+    scene.far.set("replace_peers=true", "hub=10.9.0.1/32", f"tenant={tenant}", "addressing=unique")
+    for where in ("all", "eth0"):
+        scene.server.sysctl(f"net.ipv4.conf.{where}.rp_filter", 2)  # loose, as many gateways need it
+    scene.client.ip("addr add 10.9.0.9/32 dev lo")
+    try:
+        outside, forged = scene.client.udp("192.0.2.2"), scene.client.udp("10.9.0.9")
+        peer = noise.Peer(outside, scene.far.key.public, ("192.0.2.1", scene.far.port))
+        scene.far.add(peer.key, ["10.9.0.9/32"], extra=[f"peer_tenant={tenant}"])
+        peer.handshake()
+        mine = bracketed(*outside.getsockname())
+        assert scene.far.peer(peer.key)["endpoint"] == mine
+        before = scene.far.counters()
+        forged.sendto(peer.session.seal(ip4("10.9.0.9", "10.9.0.1", ICMP, echo())), peer.endpoint)
+        assert peer.receive(noise.DATA), "the answer goes where the router is"
+        assert scene.far.peer(peer.key)["endpoint"] == mine
+        assert scene.far.counters()["udp_sent"] - before["udp_sent"] < 10, "nothing goes round"
+    finally:
+        scene.client.ip("addr del 10.9.0.9/32 dev lo")
+        scene.far.set("replace_hub=true", f"tenant={tenant}", "remove=true")
+
+
 def test_cookie_reply_from_elsewhere_moves_no_endpoint(scene):
     """The server is made to initiate; a cookie reply that fits comes from another address."""
     peer = scene.own_end(session=False)

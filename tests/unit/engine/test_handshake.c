@@ -208,6 +208,27 @@ static void data_is_taken_once_and_only_whole(void **state) {
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_UNKNOWN_INDEX), 1);
 }
 
+static void nobody_is_heard_from_inside_the_tunnel(void **state) {
+    struct ends *ends = *state;
+    struct worker *right = ends->right.workers[0];
+    struct udp_received received = {.interface = 7};
+    uint8_t data[300];
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    send_right(ends);
+    transmit_flush(ends->left.workers[0]);
+    received.bytes = data;
+    received.size = received.segment = intercept(ends, data, sizeof data);
+    assert_int_equal(endpoint_parse("10.9.0.1:4242", &received.from), 0);
+    right->interface = 7;
+    receive_batch(right, &received, 1);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_LOOPED), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
+    right->interface = 0; /* its index may be another's here, now that the tunnel is elsewhere */
+    receive_batch(right, &received, 1);
+    assert_int_equal(rig_heard(&ends->right, ends->heard, ROOM), 128);
+}
+
 static void malformed_datagrams_cost_nothing(void **state) {
     struct ends *ends = *state;
     struct dice dice = {.state = 1};
@@ -476,6 +497,7 @@ int main(void) {
         ENDS(what_waits_is_bounded_and_the_oldest_goes),
         ENDS(a_replayed_initiation_moves_nothing),
         ENDS(data_is_taken_once_and_only_whole),
+        ENDS(nobody_is_heard_from_inside_the_tunnel),
         ENDS(malformed_datagrams_cost_nothing),
         ENDS(an_unknown_key_gets_no_answer),
         ENDS(under_load_only_the_owner_of_an_address_is_served),

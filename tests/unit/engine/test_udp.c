@@ -2,6 +2,7 @@
 #include "dice.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -139,7 +140,14 @@ static void what_is_read_says_from_where_to_where_and_how_congested(void **state
         assert_int_equal(ntohs(received[i].from.in.sin_port), port);
         assert_int_equal(received[i].to.family, AF_INET);
         assert_int_equal(ntohl(received[i].to.in.s_addr), INADDR_LOOPBACK + 6);
+        assert_int_equal(received[i].interface, if_nametoindex("lo"));
     }
+    to = loopback(true, port);
+    from.family = AF_UNSPEC;
+    udp_write(&sockets, runs, 1);
+    assert_int_equal(udp_read(reader, sockets.v6, UDP_BATCH, received), 1);
+    assert_int_equal(received[0].to.family, AF_INET6);
+    assert_int_equal(received[0].interface, if_nametoindex("lo"));
     udp_reader_free(reader);
     udp_close(&sockets, 1);
 }
