@@ -249,7 +249,9 @@ static void accept_initiation(struct worker *worker, struct noise_caller *caller
         error = respond(worker, peer, caller, &response);
     }
     if (error) {
-        judge(worker->handshakes, false);
+        if (!message->proved) {
+            judge(worker->handshakes, false);
+        }
         worker_drop(worker, error == -EALREADY ? ENGINE_DROP_REPLAYED_HANDSHAKE : ENGINE_DROP_BAD_HANDSHAKE, 1);
         return;
     }
@@ -291,7 +293,7 @@ static void work_initiation(struct worker *worker, const struct queued *message)
 
 /* --- initiator --- */
 
-static void complete(struct worker *worker, struct flight *flight, const struct queued *message) {
+static bool complete(struct worker *worker, struct flight *flight, const struct queued *message) {
     const struct message_response *response = (const struct message_response *)message->bytes;
     struct peer *peer = flight->entry.peer;
     struct active *active = peer->active;
@@ -302,7 +304,7 @@ static void complete(struct worker *worker, struct flight *flight, const struct 
         noise_response_consume(worker->identity, &peer->remote, &flight->handshake, response, &keys) < 0) {
         worker_drop(worker, ENGINE_DROP_BAD_HANDSHAKE, 1);
         free(channel);
-        return;
+        return false;
     }
     session_index_replace(&worker->index, &flight->entry, &channel->entry);
     install(worker, peer, channel, &keys, flight->handshake.remote_index, true);
@@ -320,6 +322,7 @@ static void complete(struct worker *worker, struct flight *flight, const struct 
         transmit_keepalive(worker, peer);
     }
     peer_rearm(worker, active);
+    return true;
 }
 
 static void work_response(struct worker *worker, const struct queued *message) {
@@ -329,7 +332,10 @@ static void work_response(struct worker *worker, const struct queued *message) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
         return;
     }
-    complete(worker, flight_of_entry(entry), message);
+    bool genuine = complete(worker, flight_of_entry(entry), message);
+    if (!message->proved) {
+        judge(worker->handshakes, genuine);
+    }
 }
 
 /* Whether it still is, now that its turn has come. */

@@ -6,7 +6,8 @@
  *
  * 1. Who returned a cookie (mac2) waits in the queue, within the limits of limiter.h.
  * 2. So may others as long as we have trust in them. It is full at first; each initiation without a cookie that named a
- *    peer adds a little, each that did not, or was a replay or too early, takes four times as much. So after a restart
+ *    peer adds a little, each that did not, or was a replay or too early, takes four times as much, and so do responses
+ *    that were genuine or not. So after a restart
  *    100,000 routers are served at once rather than after their cookie, five seconds later; while sixteen forgeries (a
  *    millisecond of work) end the trust, and those that wait without a cookie are dropped when it is their turn.
  * 3. All others get a cookie reply, within the limits of limiter.h: a router needs one, an attacker's sources need
@@ -33,7 +34,7 @@ int handshakes_create(struct handshakes **ret_handshakes);
 /* Accepts NULL. */
 void handshakes_free(struct handshakes *handshakes);
 
-/* A received initiation or response (message_classify()): checks and queues it. */
+/* A received initiation, or a response to a handshake in flight: checks and queues it. */
 void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
                        const struct udp_local *to);
 void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes);

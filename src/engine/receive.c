@@ -146,6 +146,17 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
     batch->count++;
 }
 
+/* Whether a response names a handshake in flight. Anybody can make one whose mac1 is right, and one that answers
+ * nothing must not take the place of those that wait for public-key work. */
+static bool is_awaited(struct worker *worker, const struct message_response *response) {
+    const struct index_entry *entry = session_index_find(&worker->index, le32_get(response->receiver));
+    if (entry && entry->is_flight) {
+        return true;
+    }
+    worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
+    return false;
+}
+
 static void receive_one(struct batch *batch, uint8_t *bytes, size_t size, const struct udp_received *received) {
     struct worker *worker = batch->worker;
     enum message_type type = message_classify(bytes, size);
@@ -161,7 +172,8 @@ static void receive_one(struct batch *batch, uint8_t *bytes, size_t size, const 
         handshake_receive(worker, bytes, size, &received->from, &received->to);
         break;
     case MESSAGE_RESPONSE:
-        if (is_mine(worker, le32_get(((struct message_response *)bytes)->receiver), bytes, size, received)) {
+        if (is_mine(worker, le32_get(((struct message_response *)bytes)->receiver), bytes, size, received) &&
+            is_awaited(worker, (struct message_response *)bytes)) {
             handshake_receive(worker, bytes, size, &received->from, &received->to);
         }
         break;

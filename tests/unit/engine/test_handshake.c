@@ -7,8 +7,10 @@
 #include <linux/virtio_net.h>
 #include <poll.h>
 
+#include "base/bytes.h"
 #include "engine/forward.h"
 #include "engine/limiter.h"
+#include "engine/steer.h"
 
 #define ROOM 66000
 #define UNDER_LOAD 513 /* when the last of them comes, 512 wait */
@@ -338,6 +340,45 @@ static void genuine_handshakes_earn_the_trust_again(void **state) {
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_BAD_HANDSHAKE), worked + 1); /* it takes one to lose it */
 }
 
+/* A response to the left with a right mac1, and rubbish in it. */
+static void forge_responses(struct ends *ends, uint32_t receiver, int count) {
+    struct worker *left = ends->left.workers[0];
+    struct message_response response = {.type = {MESSAGE_RESPONSE}, .ephemeral = {9}};
+    struct udp_received received = {.bytes = (uint8_t *)&response, .size = sizeof response, .segment = sizeof response};
+    received.from.in.sin_family = AF_INET;
+    le32_put(response.receiver, receiver);
+    cookie_stamp(NULL, &ends->left.public_key, 0, &response, sizeof response);
+    for (int i = 0; i < count; i++) {
+        receive_batch(left, &received, 1);
+    }
+}
+
+static void responses_to_nothing_take_nobodys_place(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    send_right(ends);
+    uint32_t awaited = ends->at_left->active->flight->entry.index;
+    forge_responses(ends, steer_index(0, awaited ^ 1), 2 * UNDER_LOAD);
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNKNOWN_INDEX), 2 * UNDER_LOAD);
+    assert_false(handshake_work(left)); /* none waits */
+    settle(ends);
+    assert_int_equal(left->counters.handshakes, 1);
+    /* The index of a session is none that a response may name. */
+    forge_responses(ends, ends->at_left->active->session.current->local_index, 1);
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNKNOWN_INDEX), 2 * UNDER_LOAD + 1);
+}
+
+static void forged_responses_end_the_trust_too(void **state) {
+    struct ends *ends = *state;
+    send_right(ends);
+    forge_responses(ends, ends->at_left->active->flight->entry.index, UNDER_LOAD);
+    while (handshake_work(ends->left.workers[0])) {
+    }
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_BAD_HANDSHAKE), TRUSTED_FORGERIES);
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNDER_LOAD), UNDER_LOAD - TRUSTED_FORGERIES);
+    assert_non_null(ends->at_left->active->flight); /* the true answer may still come */
+}
+
 static void one_source_gets_few_cookies(void **state) {
     struct ends *ends = *state;
     load(ends);
@@ -503,6 +544,8 @@ int main(void) {
         ENDS(under_load_only_the_owner_of_an_address_is_served),
         ENDS(without_forgeries_nobody_waits_for_a_cookie),
         ENDS(genuine_handshakes_earn_the_trust_again),
+        ENDS(responses_to_nothing_take_nobodys_place),
+        ENDS(forged_responses_end_the_trust_too),
         ENDS(one_source_gets_few_cookies),
         ENDS(cookies_of_many_sources_all_leave),
         ENDS(who_has_waited_too_long_costs_nothing),
