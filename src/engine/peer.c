@@ -309,7 +309,8 @@ struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer) {
         active->waiting_last = &active->waiting_first;
     }
     active->waiting_count--;
-    worker->waiting_count--;
+    TAILQ_REMOVE(&worker->waiting, oldest, of_all);
+    worker->waiting_size -= sizeof *oldest + oldest->size;
     return oldest;
 }
 
@@ -323,18 +324,23 @@ void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *byt
     if (active->waiting_count >= PEER_WAITING_MAX) {
         drop_oldest(worker, peer);
     }
-    struct waiting *waiting = worker->waiting_count < WORKER_WAITING_MAX ? malloc(sizeof *waiting + size) : NULL;
+    struct waiting *waiting = malloc(sizeof *waiting + size);
     if (!waiting) {
         worker_drop(worker, ENGINE_DROP_NO_SESSION, 1);
         return;
     }
     waiting->next = NULL;
+    waiting->peer = peer;
     waiting->size = size;
     memcpy(waiting->bytes, bytes, size);
     *active->waiting_last = waiting;
     active->waiting_last = &waiting->next;
     active->waiting_count++;
-    worker->waiting_count++;
+    TAILQ_INSERT_TAIL(&worker->waiting, waiting, of_all);
+    worker->waiting_size += sizeof *waiting + size;
+    while (worker->waiting_size > WORKER_WAITING_MAX) {
+        drop_oldest(worker, TAILQ_FIRST(&worker->waiting)->peer);
+    }
 }
 
 void peer_wait_purge(struct worker *worker, struct peer *peer) {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "engine/engine.h"
 #include "engine/udp.h"
@@ -26,7 +27,9 @@ struct worker;
 
 /* An inner packet that waits for a session. */
 struct waiting {
-    struct waiting *next;
+    struct waiting *next;        /* of its peer */
+    TAILQ_ENTRY(waiting) of_all; /* of the worker's peers */
+    struct peer *peer;
     size_t size;
     uint8_t bytes[];
 };
@@ -129,7 +132,8 @@ void peer_refresh(struct worker *worker, struct peer *peer);
  * address is easy. */
 void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to);
 
-/* Keeps a packet until there is a session, dropping the oldest when there are too many. */
+/* Keeps a packet until there is a session, dropping the peer's oldest when it has too many, and the oldest of all when
+ * the worker has: so those of peers that never answer make room. */
 void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size);
 /* The oldest, or NULL. The caller frees it. */
 struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer);

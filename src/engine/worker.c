@@ -300,6 +300,7 @@ int worker_create(const struct worker_setup *setup, unsigned number, struct work
     sem_init(&worker->answered, 0, 0);
     read_clock(worker);
     wheel_init(&worker->wheel, worker->now_ns);
+    TAILQ_INIT(&worker->waiting);
     int error = create_parts(worker);
     if (error) {
         worker_free(worker);

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "engine/bucket.h"
 #include "engine/busypoll.h"
@@ -30,7 +31,7 @@
 #include "wire/noise.h"
 
 #define WORKER_HUB_MAX 16
-#define WORKER_WAITING_MAX 16384 /* packets of all its peers that wait for handshakes */
+#define WORKER_WAITING_MAX (32 << 20) /* bytes of the packets of all its peers that wait for handshakes */
 
 struct directory;
 struct handshakes;
@@ -91,7 +92,8 @@ struct worker {
     bool asked; /* the last round passed on something of the host's, which may be answered soon */
     struct busypoll poll;
     uint32_t mtu;
-    uint32_t waiting_count;
+    TAILQ_HEAD(, waiting) waiting; /* packets of all its peers, oldest first */
+    size_t waiting_size;           /* bytes */
     struct udp_sockets sockets;
     struct udp_reader *reader;
     struct transmit *transmit;

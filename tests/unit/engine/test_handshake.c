@@ -145,17 +145,42 @@ static void what_waits_is_bounded_and_the_oldest_goes(void **state) {
     assert_int_equal(oldest->bytes[0], 10);
     free(oldest);
     peer_deactivate(ends->left.workers[0], ends->at_left);
-    assert_int_equal(ends->left.workers[0]->waiting_count, 0);
+    assert_int_equal(ends->left.workers[0]->waiting_size, 0);
 }
 
-/* What is in flight towards the right, taken from its socket. */
-static size_t intercept(struct ends *ends, uint8_t *bytes, size_t room) {
-    struct pollfd ready = {.fd = ends->right.sockets[0].v4, .events = POLLIN};
+/* Packets for peers that do not answer fill all the room there is. */
+static void whoever_is_called_next_is_called_all_the_same(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    static const uint8_t packet[60000];
+    const uint32_t peers = 2 * WORKER_WAITING_MAX / sizeof packet / PEER_WAITING_MAX;
+    for (uint32_t i = 0; i < peers; i++) {
+        struct peer *silent = rig_peer(&ends->left, 0, 10 + i, 0, (const char *const[]){NULL}, NULL);
+        assert_int_equal(peer_activate(left, silent), 0);
+        for (int n = 0; n < PEER_WAITING_MAX; n++) {
+            peer_wait_push(left, silent, packet, sizeof packet);
+        }
+    }
+    assert_in_range(left->waiting_size, WORKER_WAITING_MAX - 2 * sizeof packet, WORKER_WAITING_MAX);
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_NO_SESSION) + left->waiting_size / sizeof packet,
+                     peers * PEER_WAITING_MAX);
+    assert_null(peer_at(left, 10)->active->waiting_first);
+    size_t size = send_right(ends);
+    assert_int_equal(arrives_right(ends), size);
+}
+
+/* What is in flight towards this end, taken from its socket. */
+static size_t take_from(struct rig *rig, uint8_t *bytes, size_t room) {
+    struct pollfd ready = {.fd = rig->sockets[0].v4, .events = POLLIN};
     if (poll(&ready, 1, 1000) <= 0) {
         return 0;
     }
     ssize_t size = recv(ready.fd, bytes, room, MSG_DONTWAIT);
     return size > 0 ? (size_t)size : 0;
+}
+
+static size_t intercept(struct ends *ends, uint8_t *bytes, size_t room) {
+    return take_from(&ends->right, bytes, room);
 }
 
 /* Gives the right a datagram as if it came from `port`. */
@@ -536,6 +561,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         ENDS(a_packet_begins_a_session_and_crosses_it),
         ENDS(what_waits_is_bounded_and_the_oldest_goes),
+        ENDS(whoever_is_called_next_is_called_all_the_same),
         ENDS(a_replayed_initiation_moves_nothing),
         ENDS(data_is_taken_once_and_only_whole),
         ENDS(nobody_is_heard_from_inside_the_tunnel),
