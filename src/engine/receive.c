@@ -49,7 +49,9 @@ static void note_received(struct worker *worker, struct peer *peer, struct keypa
     if (confirmed) {
         confirm(worker, peer);
     }
-    if (keypair_wants_rekey_after_receive(keypair, worker->now_ns)) {
+    /* Not the keypair it came on: an old one may still bring stragglers. */
+    const struct keypair *current = active->session.current;
+    if (current && keypair_wants_rekey_after_receive(current, worker->now_ns)) {
         handshake_want(worker, peer);
     }
     timers_any_authenticated_received(&active->timers);

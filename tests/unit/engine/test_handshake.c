@@ -534,6 +534,44 @@ static void handshakes_of_both_at_once_leave_a_session(void **state) {
     assert_int_equal(arrives_right(ends), size);
 }
 
+/* The wall clock stands still while the test turns the other one, so a later initiation bears the same time. */
+static void forget_the_time(struct ends *ends) {
+    memset(ends->at_right->remote.latest_timestamp, 0, MESSAGE_TIMESTAMP_SIZE);
+}
+
+static void stragglers_of_an_old_session_begin_no_handshake(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    const struct virtio_net_hdr header = {0};
+    static uint8_t straggler[ROOM];
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    size_t size = rig_packet("10.9.0.2", "10.9.0.1", 100, false, ends->packet);
+    forward_from_host(ends->right.workers[0], ends->packet, size, &header, false);
+    transmit_flush(ends->right.workers[0]);
+    struct udp_received received = {.bytes = straggler, .from = ends->at_left->endpoint};
+    received.size = received.segment = take_from(&ends->left, straggler, ROOM);
+    assert_int_equal(received.size, 128 + 32);
+    later(&ends->left, 130 * NSEC_PER_SEC);
+    later(&ends->right, 130 * NSEC_PER_SEC);
+    forget_the_time(ends);
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    assert_int_equal(left->counters.handshakes, 2);
+    uint64_t sent = ends->at_left->bytes_sent;
+    later(&ends->left, 38 * NSEC_PER_SEC); /* the old one's last twelve seconds */
+    receive_batch(left, &received, 1);
+    assert_int_equal(rig_heard(&ends->left, ends->heard, ROOM), size);
+    assert_int_equal(ends->at_left->bytes_sent, sent);
+    later(&ends->left, 128 * NSEC_PER_SEC); /* but the new one's do */
+    later(&ends->right, 166 * NSEC_PER_SEC);
+    forget_the_time(ends);
+    size = rig_packet("10.9.0.2", "10.9.0.1", 100, false, ends->packet);
+    forward_from_host(ends->right.workers[0], ends->packet, size, &header, false);
+    settle(ends);
+    assert_int_equal(left->counters.handshakes, 3);
+}
+
 static void many_packets_of_one_batch_arrive_in_order(void **state) {
     struct ends *ends = *state;
     send_right(ends);
@@ -580,6 +618,7 @@ int main(void) {
         ENDS(a_new_key_of_ours_ends_sending_on_old_sessions),
         ENDS(an_idle_peer_forgets_its_keys_and_its_timers),
         ENDS(handshakes_of_both_at_once_leave_a_session),
+        ENDS(stragglers_of_an_old_session_begin_no_handshake),
         ENDS(many_packets_of_one_batch_arrive_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
