@@ -204,7 +204,7 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
     X(REPLAYED, "replayed")                     /* counter seen, or too old */                                         \
     X(EXPIRED, "expired")                       /* session older than 180 s */                                         \
     X(BAD_INNER, "bad_inner")                   /* inner packet malformed */                                           \
-    X(BAD_SOURCE, "bad_source")                 /* source not among the peer's allowed IPs */                          \
+    X(BAD_SOURCE, "bad_source")                 /* source, or what an ICMP error is about, not the peer's */           \
     X(PROHIBITED, "prohibited")                 /* destination the tenant may not reach */                             \
     X(NO_ROUTE, "no_route")                     /* no peer has the destination */                                      \
     X(NO_ENDPOINT, "no_endpoint")               /* peer's address not known yet */                                     \

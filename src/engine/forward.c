@@ -127,7 +127,19 @@ static bool translate_from_host(const struct peer *peer, uint8_t *packet, size_t
 
 /* --- from a router --- */
 
+/* False for an ICMP error about a packet that was not for this router, with which it could end another's flows. */
+static bool speaks_for_itself(const struct worker *worker, const struct peer *peer, const uint8_t *packet,
+                              size_t size) {
+    struct ip_addr quoted;
+    int speaks = icmp_quoted(packet, size, &quoted);
+    return speaks == 0 || (speaks == 1 && slot_of(worker, peer->space, packet, quoted.bytes) == peer->slot);
+}
+
 static void deliver(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size) {
+    if (!speaks_for_itself(worker, peer, packet, size)) {
+        drop(worker, peer->space, ENGINE_DROP_BAD_SOURCE);
+        return;
+    }
     if (!translate_to_host(peer, packet, size)) {
         drop(worker, peer->space, ENGINE_DROP_UNTRANSLATABLE);
         return;

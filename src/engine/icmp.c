@@ -12,6 +12,8 @@
 #define ICMP_HEADER_SIZE 8
 #define V4_TOTAL_MAX 576  /* RFC 1812, 4.3.2.3 */
 #define V6_TOTAL_MAX 1280 /* RFC 4443, 2.4 c */
+#define V4_REDIRECT 5
+#define V6_INFORMATION 128 /* below: errors (RFC 4443, 2.1) */
 #define V6_REDIRECT 137
 #define TOS_INTERNETWORK_CONTROL 0xc0 /* RFC 1812, 4.3.2.5 */
 #define TTL 64
@@ -37,7 +39,7 @@ static bool v6_one_host(const uint8_t addr[16]) {
 }
 
 static bool is_v4_error(uint8_t type) {
-    return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+    return type == 3 || type == 4 || type == V4_REDIRECT || type == 11 || type == 12;
 }
 
 static bool answerable(enum icmp_error error, const uint8_t *packet, const struct packet *p) {
@@ -53,7 +55,7 @@ static bool answerable(enum icmp_error error, const uint8_t *packet, const struc
     /* path MTU discovery works for multicast too (RFC 4443, 2.4 e.3) */
     bool destination_fits = p->destination[0] != 0xff || error == ICMP_ERROR_TOO_BIG;
     return v6_one_host(p->source) && destination_fits &&
-           !(p->protocol == IPPROTO_ICMPV6 && (!has_type || upper[0] < 128 || upper[0] == V6_REDIRECT));
+           !(p->protocol == IPPROTO_ICMPV6 && (!has_type || upper[0] < V6_INFORMATION || upper[0] == V6_REDIRECT));
 }
 
 static size_t write_v4(const struct kind *kind, const uint8_t *packet, const struct packet *p, const uint8_t *from,
@@ -126,4 +128,54 @@ int icmp_error_create(enum icmp_error error, const uint8_t *packet, size_t size,
                     ? write_v4(kind, packet, &p, from->bytes, (uint16_t)(told < UINT16_MAX ? told : UINT16_MAX), answer)
                     : write_v6(kind, packet, &p, from->bytes, told, answer);
     return 0;
+}
+
+static int quoted_v4(const uint8_t *packet, const struct packet *p, const uint8_t **ret_destination) {
+    const uint8_t *icmp = packet + p->header_size;
+    size_t size = p->size - p->header_size;
+    if (size > 0 && !is_v4_error(icmp[0])) {
+        return 0;
+    }
+    if (p->fragment || size < ICMP_HEADER_SIZE + PACKET_IPV4_SIZE || icmp[0] == V4_REDIRECT ||
+        icmp[ICMP_HEADER_SIZE] >> 4 != 4) {
+        return -EINVAL;
+    }
+    *ret_destination = packet_destination(icmp + ICMP_HEADER_SIZE);
+    return 1;
+}
+
+static int quoted_v6(const uint8_t *packet, const struct packet *p, const uint8_t **ret_destination) {
+    const uint8_t *icmp = packet + p->header_size;
+    size_t size = p->size - p->header_size;
+    if (size > 0 && icmp[0] >= V6_INFORMATION && icmp[0] != V6_REDIRECT) {
+        return 0;
+    }
+    if (p->fragment || size < ICMP_HEADER_SIZE + PACKET_IPV6_SIZE || icmp[0] == V6_REDIRECT ||
+        icmp[ICMP_HEADER_SIZE] >> 4 != 6) {
+        return -EINVAL;
+    }
+    *ret_destination = packet_destination(icmp + ICMP_HEADER_SIZE);
+    return 1;
+}
+
+int icmp_quoted(const uint8_t *packet, size_t size, struct ip_addr *ret_destination) {
+    bool is_v6 = packet_is_v6(packet);
+    uint8_t next = is_v6 ? packet[6] : packet[9];
+    /* Nearly all packets are of these. */
+    if (next == IPPROTO_TCP || next == IPPROTO_UDP || (!is_v6 && next != IPPROTO_ICMP)) {
+        return 0;
+    }
+    struct packet p;
+    if (packet_parse(packet, size, &p) < 0) {
+        return -EINVAL;
+    }
+    if (p.fragment_offset || (is_v6 && p.protocol != IPPROTO_ICMPV6)) {
+        return 0;
+    }
+    const uint8_t *destination;
+    int quoted = is_v6 ? quoted_v6(packet, &p, &destination) : quoted_v4(packet, &p, &destination);
+    if (quoted == 1) {
+        *ret_destination = packet_addr(packet, destination);
+    }
+    return quoted;
 }

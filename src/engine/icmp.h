@@ -1,4 +1,4 @@
-/* ICMP errors that the gateway sends about packets it will not forward, of either family.
+/* ICMP errors that the gateway sends about packets it will not forward, and those that routers send, of either family.
  *
  * Written into the caller's buffer as a whole IP packet, quoting as much of the offending one as the standards allow
  * (576 bytes in all: RFC 1812, 4.3.2.3; 1,280: RFC 4443, 2.4). None is made where the standards forbid one: about ICMP
@@ -29,3 +29,9 @@ enum icmp_error {
 int icmp_error_create(enum icmp_error error, const uint8_t *packet, size_t size, const struct ip_addr *from,
                       uint32_t mtu, struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns,
                       uint8_t answer[ICMP_ERROR_SIZE_MAX], size_t *ret_size);
+
+/* Of whose packet an ICMP error speaks that passes through, so that nobody speaks of another's. `packet` has passed
+ * packet_size(), and `size` is what that said. 0: it is no error. 1: one, about a packet that had been sent to
+ * `ret_destination`. -EINVAL: one that must not pass, since it does not say so: a redirect, a fragment, a quotation too
+ * short; or IPv6 headers in which one could hide. */
+int icmp_quoted(const uint8_t *packet, size_t size, struct ip_addr *ret_destination);

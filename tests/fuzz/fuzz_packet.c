@@ -40,6 +40,16 @@ static void try_answer(const uint8_t *bytes, size_t size, enum icmp_error error)
     }
 }
 
+/* An error that may pass speaks of a packet of the same family, whatever else is in it. */
+static void try_quoted(const uint8_t *bytes, size_t size) {
+    struct ip_addr quoted = {0};
+    struct packet p;
+    int speaks = icmp_quoted(bytes, size, &quoted);
+    fuzz_require(speaks == 0 || speaks == 1 || speaks == -EINVAL);
+    fuzz_require(speaks != 1 || (packet_parse(bytes, size, &p) == 0 && !p.fragment &&
+                                 quoted.family == (p.version == 6 ? AF_INET6 : AF_INET)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct packet p;
     if (packet_parse(bytes, size, &p) == 0) {
@@ -52,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         uint8_t *packet = malloc(size);
         fuzz_require(packet != NULL);
         memcpy(packet, bytes, size);
+        try_quoted(packet, packet_size(packet, size));
         packet_decapsulate_ecn(packet, 3);
         fuzz_require(packet_size(packet, size) == packet_size(bytes, size));
         free(packet);

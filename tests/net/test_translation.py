@@ -1,6 +1,6 @@
 """The hub and the routers of private tenants: 1:1 translation, to the byte; and path MTU.
 
-The topology is drawn in tenancy.py; here with a1, a2 and b1. What the hub calls 10.200.0.2 is 10.100.0.2 to itself.
+The topology is drawn in tenancy.py; here with a1, a2, b1 and c1. What the hub calls 10.200.0.2 is 10.100.0.2 to itself.
 """
 import errno
 import hashlib
@@ -22,7 +22,7 @@ HUB_OF_A1, A1, A2 = "10.200.0.2", "10.100.0.2", "10.100.0.3"
 
 @pytest.fixture(scope="module")
 def stage():
-    with Stage(wanted=("a1", "a2", "b1")) as made:
+    with Stage(wanted=("a1", "a2", "b1", "c1")) as made:
         answerers = Answerers(made)
         yield made
         answerers.close()
@@ -229,14 +229,21 @@ def test_path_mtu_on_the_way_out(stage, a1):
         a1.space.ip("route flush cache")
 
 
-def test_error_about_somebody_elses_flow_is_not_translated(stage, a1):
-    """A router that claims a packet failed which was never for it."""
-    before = stage.hub.counters()["drop.untranslatable"]
-    body = icmp(b"\x03\x01\0\0\0\0\0\0" + ip_udp(HUB, 9, "10.100.0.99", 9, b"not mine"))
+@pytest.mark.parametrize("name, other", [("a1", "10.100.0.3"), ("a1", "10.200.0.3"), ("c1", "10.101.0.3"),
+                                         ("c1", "10.200.0.2")])
+def test_error_about_somebody_elses_flow_does_not_reach_the_hub(stage, name, other):
+    """A router, of a private or a unique tenant, that claims a packet failed which was never for it."""
+    router = stage.routers[name]
+    before = stage.hub.counters()["drop.bad_source"]
     sniffer = Sniffer(stage.gw, stage.hub.name)
-    raw_sender(a1.space, a1.device.name)(ip4(A1, HUB, ICMP, body))
-    wait_until(lambda: stage.hub.counters()["drop.untranslatable"] > before)
+    send = raw_sender(router.space, router.device.name)
+    for whose in (other, router.inside):
+        body = icmp(b"\x03\x01\0\0\0\0\0\0" + ip_udp(HUB, 9, whose, 9, b"mine?"))
+        send(ip4(router.inside, HUB, ICMP, body))
+    heard = sniffer.wait(lambda p: p.protocol == ICMP and p.target == HUB)
+    assert heard and heard.valid and heard.quoted.target == router.hub_address, "its own passes"
     assert sniffer.wait(lambda p: p.protocol == ICMP and p.target == HUB, 0.05) is None
+    assert stage.hub.counters()["drop.bad_source"] == before + 1
     sniffer.close()
 
 

@@ -2,7 +2,7 @@
  *
  *   tenant 1, private, no egress     a1 10.100.0.2 = hub 10.200.0.2, LAN 192.168.1.0/24     a2 10.100.0.3 = 10.200.0.3
  *   tenant 2, private, egress        b1 10.100.0.2 = hub 10.201.0.2
- *   tenant 3, unique, egress         c1 10.101.0.2
+ *   tenant 3, unique, egress         c1 10.101.0.2, fd00:c::2
  *   no tenant                        p1 10.150.0.0/16
  *   hub                              10.0.0.1/32, fd00::1/128
  */
@@ -39,7 +39,7 @@ static int setup(void **state) {
     s->a2 =
         rig_peer(&s->rig, 0, 2, 1, (const char *[]){"10.100.0.3/32", "fd00:a::3/128", NULL}, "10.200.0.3=10.100.0.3");
     s->b1 = rig_peer(&s->rig, 0, 3, 2, (const char *[]){"10.100.0.2/32", NULL}, "10.201.0.2=10.100.0.2");
-    s->c1 = rig_peer(&s->rig, 0, 4, 3, (const char *[]){"10.101.0.2/32", NULL}, NULL);
+    s->c1 = rig_peer(&s->rig, 0, 4, 3, (const char *[]){"10.101.0.2/32", "fd00:c::2/128", NULL}, NULL);
     s->p1 = rig_peer(&s->rig, 0, 5, 0, (const char *[]){"10.150.0.0/16", NULL}, NULL);
     *state = s;
     return 0;
@@ -110,6 +110,43 @@ static void a_source_must_be_the_peers_own(void **state) {
     assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_BAD_SOURCE), 4);
     assert_int_equal(s->a1->space->usage.dropped, 2);
     assert_int_equal(s->a1->space->usage.packets_received, 0);
+}
+
+/* Lets a router tell the hub that a packet from there to `quoted` did not arrive; the size of what the hub hears. */
+static size_t complain(struct scene *s, struct peer *peer, const char *source, const char *hub, const char *quoted) {
+    uint8_t error[8 + 128 + 20] = {1}; /* destination unreachable */
+    struct ip_addr from = rig_ip(source);
+    struct ip_addr to = rig_ip(hub);
+    bool v6 = from.family == AF_INET6;
+    size_t size = 8 + rig_packet(hub, quoted, 100, false, error + 8);
+    error[0] = v6 ? 1 : 3;
+    memset(s->packet, 0, 40);
+    s->packet[0] = v6 ? 0x60 : 0x45;
+    put16(s->packet + (v6 ? 4 : 2), (uint32_t)(v6 ? size : 20 + size));
+    s->packet[v6 ? 6 : 9] = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+    memcpy(s->packet + (v6 ? 8 : 12), from.bytes, v6 ? 16 : 4);
+    memcpy(s->packet + (v6 ? 24 : 16), to.bytes, v6 ? 16 : 4);
+    memcpy(s->packet + (v6 ? 40 : 20), error, size);
+    forward_from_peer(s->worker, peer, s->packet, size + (v6 ? 40 : 20), 0);
+    return rig_heard(&s->rig, s->heard, ROOM);
+}
+
+static void an_icmp_error_speaks_of_the_routers_own_flows(void **state) {
+    struct scene *s = *state;
+    assert_int_equal(complain(s, s->c1, "10.101.0.2", "10.0.0.1", "10.101.0.2"), 156);
+    assert_int_equal(complain(s, s->c1, "fd00:c::2", "fd00::1", "fd00:c::2"), 196);
+    assert_int_equal(complain(s, s->c1, "10.101.0.2", "203.0.113.9", "10.101.0.2"), 156); /* by egress */
+    assert_int_equal(complain(s, s->a1, "10.100.0.2", "10.0.0.1", "10.100.0.2"), 156);
+    assert_true(is_between(s, "10.200.0.2", "10.0.0.1"));
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_BAD_SOURCE), 0);
+
+    assert_int_equal(complain(s, s->c1, "10.101.0.2", "10.0.0.1", "10.101.0.3"), 0);
+    assert_int_equal(complain(s, s->c1, "10.101.0.2", "10.0.0.1", "10.200.0.2"),
+                     0); /* a private tenant's, as the hub says */
+    assert_int_equal(complain(s, s->c1, "10.101.0.2", "203.0.113.9", "198.51.100.1"), 0);
+    assert_int_equal(complain(s, s->c1, "fd00:c::2", "fd00::1", "fd00:a::2"), 0);
+    assert_int_equal(complain(s, s->a1, "10.100.0.2", "10.0.0.1", "10.100.0.3"), 0); /* its neighbour's */
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_BAD_SOURCE), 5);
 }
 
 static void routers_of_a_tenant_meet_without_the_host(void **state) {
@@ -304,6 +341,7 @@ int main(void) {
         SCENE(the_hub_sees_a_private_router_by_its_hub_address),
         SCENE(a_private_lan_has_no_name_at_the_hub),
         SCENE(a_source_must_be_the_peers_own),
+        SCENE(an_icmp_error_speaks_of_the_routers_own_flows),
         SCENE(routers_of_a_tenant_meet_without_the_host),
         SCENE(a_packet_does_not_go_back_where_it_came_from),
         SCENE(tenants_do_not_meet),

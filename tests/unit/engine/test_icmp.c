@@ -211,6 +211,92 @@ static void the_rate_is_kept_and_silence_is_free(void **state) {
                      0);
 }
 
+/* Whom the packet speaks of, if it is an ICMP error. */
+static int quoted(const uint8_t *packet, size_t size, const char *wanted) {
+    struct ip_addr addr = {0};
+    int speaks = icmp_quoted(packet, size, &addr);
+    if (speaks == 1) {
+        struct ip_addr whom = addr_of(wanted);
+        assert_true(ip_equal(&addr, &whom));
+    } else {
+        assert_int_equal(addr.family, 0);
+    }
+    return speaks;
+}
+
+static void it_is_told_of_whom_an_ipv4_error_speaks(void **state) {
+    (void)state;
+    uint8_t inner[PACKET_MAX], packet[PACKET_MAX];
+    uint8_t message[PACKET_MAX] = {0};
+    struct ip_addr from = addr_of("10.100.0.2");
+    struct ip_addr to = addr_of("10.0.0.1");
+    struct recipe r = {
+        .protocol = IPPROTO_ICMP, .source = ip_to_v4(&from), .destination = ip_to_v4(&to), .upper = message};
+    size_t inner_size = cook_v4(IPPROTO_TCP, "10.0.0.1", "10.100.0.77", 20, inner);
+    memcpy(message + 8, inner, inner_size);
+    for (unsigned type = 0; type < 256; type++) {
+        bool is_error = type == 3 || type == 4 || type == 11 || type == 12;
+        int whole = type == 5 ? -EINVAL : is_error;
+        message[0] = (uint8_t)type;
+        r.upper_size = 8 + inner_size;
+        for (r.options = 0; r.options <= 40; r.options += 8) {
+            assert_int_equal(quoted(packet, cook(&r, packet), "10.100.0.77"), whole);
+        }
+        r.options = 0;
+        r.upper_size = 28;
+        assert_int_equal(quoted(packet, cook(&r, packet), "10.100.0.77"), whole);
+        r.upper_size = 27; /* too short to say it */
+        assert_int_equal(quoted(packet, cook(&r, packet), NULL), whole ? -EINVAL : 0);
+        r.upper_size = 48;
+        r.fragment = 0x2000; /* the rest may say something else */
+        assert_int_equal(quoted(packet, cook(&r, packet), NULL), whole ? -EINVAL : 0);
+        r.fragment = 0x2001;
+        assert_int_equal(quoted(packet, cook(&r, packet), NULL), 0);
+        r.fragment = 0;
+    }
+    message[0] = 3;
+    message[8] = 0x65; /* not IPv4 */
+    assert_int_equal(quoted(packet, cook(&r, packet), NULL), -EINVAL);
+    r.protocol = IPPROTO_UDP;
+    assert_int_equal(quoted(packet, cook(&r, packet), NULL), 0);
+}
+
+static void it_is_told_of_whom_an_ipv6_error_speaks(void **state) {
+    (void)state;
+    uint8_t message[8 + 40 + 16] = {0};
+    uint8_t behind[8 + sizeof message] = {IPPROTO_ICMPV6, 0, 1, 4}; /* destination options: padding */
+    uint8_t packet[PACKET_MAX];
+    static const uint8_t nothing[16];
+    cook_v6(IPPROTO_UDP, "fd00::1", "fd12::77", nothing, 16, message + 8);
+    for (unsigned type = 0; type < 256; type++) {
+        int whole = type == 137 ? -EINVAL : type < 128;
+        message[0] = (uint8_t)type;
+        memcpy(behind + 8, message, sizeof message);
+        size_t size = cook_v6(IPPROTO_ICMPV6, "fd12::2", "fd00::1", message, sizeof message, packet);
+        assert_int_equal(quoted(packet, size, "fd12::77"), whole);
+        size = cook_v6(IPPROTO_DSTOPTS, "fd12::2", "fd00::1", behind, sizeof behind, packet);
+        assert_int_equal(quoted(packet, size, "fd12::77"), whole);
+        size = cook_v6(IPPROTO_ICMPV6, "fd12::2", "fd00::1", message, 47, packet);
+        assert_int_equal(quoted(packet, size, NULL), whole ? -EINVAL : 0);
+        uint8_t fragment[8 + sizeof message] = {IPPROTO_ICMPV6, 0, 0, 1};
+        memcpy(fragment + 8, message, sizeof message);
+        size = cook_v6(IPPROTO_FRAGMENT, "fd12::2", "fd00::1", fragment, sizeof fragment, packet);
+        assert_int_equal(quoted(packet, size, NULL), whole ? -EINVAL : 0);
+        fragment[3] = 9;
+        size = cook_v6(IPPROTO_FRAGMENT, "fd12::2", "fd00::1", fragment, sizeof fragment, packet);
+        assert_int_equal(quoted(packet, size, NULL), 0);
+    }
+    /* More headers than anybody reads, and one that is cut: there might be an error behind them. */
+    uint8_t headers[10 * 8];
+    for (size_t i = 0; i < sizeof headers; i += 8) {
+        memcpy(headers + i, (uint8_t[]){IPPROTO_DSTOPTS, 0, 1, 4, 0, 0, 0, 0}, 8);
+    }
+    size_t size = cook_v6(IPPROTO_DSTOPTS, "fd12::2", "fd00::1", headers, sizeof headers, packet);
+    assert_int_equal(quoted(packet, size, NULL), -EINVAL);
+    size = cook_v6(IPPROTO_DSTOPTS, "fd12::2", "fd00::1", behind, 7, packet);
+    assert_int_equal(quoted(packet, size, NULL), -EINVAL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ipv4_errors_are_well_formed),
@@ -219,6 +305,8 @@ int main(void) {
         cmocka_unit_test(no_error_about_later_fragments),
         cmocka_unit_test(no_error_to_or_about_many),
         cmocka_unit_test(malformed_and_mixed_families_are_refused),
+        cmocka_unit_test(it_is_told_of_whom_an_ipv4_error_speaks),
+        cmocka_unit_test(it_is_told_of_whom_an_ipv6_error_speaks),
         cmocka_unit_test(the_rate_is_kept_and_silence_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
