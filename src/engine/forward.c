@@ -247,6 +247,13 @@ static void send_to_peer(struct worker *worker, struct peer *peer, uint8_t *pack
     transmit_segments(worker, peer, &segments);
 }
 
+/* Whether the checksum that the host left undone is the one behind the IP header, which covers the addresses. In a
+ * packet within a packet it may be the inner one's. */
+static bool is_partial(const uint8_t *packet, const struct virtio_net_hdr *header) {
+    size_t upper = packet_is_v6(packet) ? PACKET_IPV6_SIZE : (size_t)(packet[0] & 15) * 4;
+    return (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && header->csum_start == upper;
+}
+
 static void forward_to_tenant(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size,
                               const struct virtio_net_hdr *header) {
     struct space *space = peer->space;
@@ -260,8 +267,7 @@ static void forward_to_tenant(struct worker *worker, struct peer *peer, uint8_t 
         drop(worker, space, ENGINE_DROP_OVER_LIMIT);
         return;
     }
-    bool partial = (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
-    if (!translate_from_host(peer, packet, size, partial)) {
+    if (!translate_from_host(peer, packet, size, is_partial(packet, header))) {
         drop(worker, space, ENGINE_DROP_UNTRANSLATABLE);
         return;
     }

@@ -312,6 +312,19 @@ static void a_large_packet_of_the_host_is_translated_and_cut(void **state) {
     }
 }
 
+/* VXLAN: the host left the inner checksum undone, and the outer one is none. */
+static void the_checksum_of_a_packet_within_is_not_the_outer_ones(void **state) {
+    struct scene *s = *state;
+    const struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 100, .csum_offset = 6};
+    size_t size = rig_packet("10.0.0.1", "10.200.0.2", 100, false, s->packet);
+    put16(s->packet + 26, 0);
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_waits(&s->rig, 0, s->a1, s->heard, ROOM), size);
+    assert_true(is_between(s, "10.0.0.1", "10.100.0.2"));
+    assert_int_equal(get16(s->heard + 26), 0);
+    assert_int_not_equal(get16(s->heard + 106), 0);
+}
+
 static void packets_for_another_worker_are_handed_over_once(void **state) {
     struct scene *s = *state;
     const struct virtio_net_hdr header = {0};
@@ -355,6 +368,7 @@ int main(void) {
         SCENE(congestion_seen_outside_is_told_inside),
         SCENE(rubbish_inside_is_dropped),
         SCENE(a_large_packet_of_the_host_is_translated_and_cut),
+        SCENE(the_checksum_of_a_packet_within_is_not_the_outer_ones),
         SCENE(packets_for_another_worker_are_handed_over_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
