@@ -32,8 +32,11 @@
  * and 4 alone, sharing one entry with the others that found no room; a new port takes the place of the one longest
  * unused (it can only gain what its address's share still holds).
  *
- * One limiter belongs to one worker and counts what that worker sees: initiations should be steered by source address,
- * else a source may have the figures above once per worker. Pure functions of an injected clock, O(1), one thread. */
+ * One limiter belongs to one worker and counts what that worker sees. The kernel spreads initiations by address and
+ * port, so an address that uses many ports may have its figures at each worker; an address and port has them once. That
+ * is meant: all figures bound the work of one core, and with the workers there are as many more cores to do it. Steered
+ * by address alone, an attacker would get no more than one worker's; but so would a NAT, whose 5,000 routers one core
+ * had to serve while the others idle. Pure functions of an injected clock, O(1), one thread. */
 #pragma once
 
 #include <stdbool.h>
