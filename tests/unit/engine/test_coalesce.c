@@ -207,6 +207,7 @@ static size_t seen_of_ten(bool tcp, bool allowed, void (*alter)(uint8_t *packet,
     struct flow flow = flow_make(&dice, false, tcp);
     struct coalesce *coalesce;
     flow.dont_fragment = false;
+    flow.options = true;
     host = (struct host){.refuses = false};
     assert_int_equal(coalesce_create(&coalesce), 0);
     for (int i = 0; i < 10; i++) {
@@ -231,6 +232,16 @@ static void mark_congestion(uint8_t *packet, size_t size) {
     flow_fix(packet, size);
 }
 
+static void change_an_option(uint8_t *packet, size_t size) {
+    packet[flow_header(packet) - 1] ^= 1; /* of a timestamp */
+    flow_fix(packet, size);
+}
+
+static void point_at_urgent_data(uint8_t *packet, size_t size) {
+    packet[flow_upper(packet) + 19] = 1;
+    flow_fix(packet, size);
+}
+
 static void only_what_is_alike_goes_together(void **state) {
     (void)state;
     assert_int_equal(seen_of_ten(true, true, NULL), 10);
@@ -239,6 +250,31 @@ static void only_what_is_alike_goes_together(void **state) {
     assert_int_equal(seen_of_ten(true, true, spoil_checksum), 9);
     assert_int_equal(seen_of_ten(false, true, spoil_checksum), 9);
     assert_int_equal(seen_of_ten(true, true, mark_congestion), 9);
+    assert_int_equal(seen_of_ten(true, true, change_an_option), 9);
+    assert_int_equal(seen_of_ten(true, true, point_at_urgent_data), 9);
+}
+
+/* As many as there may be, of the size that full ones have: more than one packet can be. */
+static void what_goes_together_is_one_packet(void **state) {
+    (void)state;
+    static struct stored sent[128];
+    static uint8_t payload[1400];
+    static struct host host;
+    struct dice dice = {.state = 5};
+    for (int kind = 0; kind < 4; kind++) {
+        struct flow flow = flow_make(&dice, kind & 1, kind & 2);
+        struct coalesce *coalesce;
+        host = (struct host){.refuses = false};
+        assert_int_equal(coalesce_create(&coalesce), 0);
+        for (size_t i = 0; i < COUNT(sent); i++) {
+            sent[i].size = flow_next(&flow, FLOW_ACK, payload, sizeof payload, sent[i].bytes);
+            assert_true(coalesce_add(coalesce, sent[i].bytes, sent[i].size, true, true));
+        }
+        coalesce_flush(coalesce, take, &host);
+        coalesce_free(coalesce);
+        assert_int_equal(host.large, COUNT(sent));
+        compare(sent, COUNT(sent), &host);
+    }
 }
 
 static int count_them(void *context, const struct iovec *parts, size_t part_count, size_t packets) {
@@ -276,6 +312,7 @@ int main(void) {
         cmocka_unit_test(taken_apart_again_they_are_the_same),
         cmocka_unit_test(what_the_kernel_refuses_comes_one_by_one),
         cmocka_unit_test(only_what_is_alike_goes_together),
+        cmocka_unit_test(what_goes_together_is_one_packet),
         cmocka_unit_test(full_says_so_and_is_usable_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

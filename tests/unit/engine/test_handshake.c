@@ -197,6 +197,11 @@ static void inject(struct ends *ends, const uint8_t *bytes, size_t size, uint16_
     transmit_flush(ends->right.workers[0]);
 }
 
+/* The wall clock stands still while the test turns the other one, so a later initiation bears the same time. */
+static void forget_the_time(struct ends *ends) {
+    memset(ends->at_right->remote.latest_timestamp, 0, MESSAGE_TIMESTAMP_SIZE);
+}
+
 static void a_replayed_initiation_moves_nothing(void **state) {
     struct ends *ends = *state;
     uint8_t initiation[200];
@@ -208,6 +213,24 @@ static void a_replayed_initiation_moves_nothing(void **state) {
     inject(ends, initiation, 148, 4242);
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 1);
     assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
+}
+
+static void initiations_are_taken_fifty_times_a_second(void **state) {
+    struct ends *ends = *state;
+    uint8_t initiation[200];
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    inject(ends, initiation, 148, ends->left.port);
+    forget_the_time(ends);
+    later(&ends->right, NSEC_PER_SEC / 50 - 1);
+    inject(ends, initiation, 148, 4242);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
+    forget_the_time(ends);
+    later(&ends->right, 1);
+    inject(ends, initiation, 148, 4242);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 1);
+    assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), 4242);
 }
 
 static void data_is_taken_once_and_only_whole(void **state) {
@@ -507,6 +530,37 @@ static void a_new_key_of_ours_ends_sending_on_old_sessions(void **state) {
     assert_int_equal(ends->at_left->active->waiting_count, 1);
 }
 
+static void a_new_key_of_ours_is_the_one_that_calls(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    struct key fresh;
+    send_right(ends);
+    assert_true(arrives_right(ends) > 0);
+    key_make_private(&fresh);
+    noise_identity_set(left->identity, &fresh);
+    cookie_checker_set(left->checker, &left->identity->public_key);
+    left->epoch++;
+    struct change change = {.kind = CHANGE_PEER, .slot = 2};
+    change.peer.public_key = left->identity->public_key;
+    assert_int_equal(rig_apply(&ends->right, 0, &change, NULL, 0), 0);
+    assert_int_equal(directory_insert_key(ends->right.directory, &change.peer.public_key, 0), 0);
+    send_right(ends);
+    settle(ends);
+    assert_int_equal(left->counters.handshakes, 2);
+}
+
+static void a_handshake_begun_anew_leaves_nothing_of_the_last(void **state) {
+    struct ends *ends = *state;
+    struct worker *left = ends->left.workers[0];
+    send_right(ends);
+    uint32_t first = ends->at_left->active->flight->entry.index;
+    later(&ends->left, 6 * NSEC_PER_SEC);
+    let_timers_fire(&ends->left);
+    assert_int_not_equal(ends->at_left->active->flight->entry.index, first);
+    assert_null(session_index_find(&left->index, first));
+    assert_int_equal(table_count(&left->index.table), 1);
+}
+
 static void an_idle_peer_forgets_its_keys_and_its_timers(void **state) {
     struct ends *ends = *state;
     send_right(ends);
@@ -532,11 +586,6 @@ static void handshakes_of_both_at_once_leave_a_session(void **state) {
     assert_int_equal(arrives_right(ends), size);
     send_right(ends);
     assert_int_equal(arrives_right(ends), size);
-}
-
-/* The wall clock stands still while the test turns the other one, so a later initiation bears the same time. */
-static void forget_the_time(struct ends *ends) {
-    memset(ends->at_right->remote.latest_timestamp, 0, MESSAGE_TIMESTAMP_SIZE);
 }
 
 static void stragglers_of_an_old_session_begin_no_handshake(void **state) {
@@ -601,6 +650,7 @@ int main(void) {
         ENDS(what_waits_is_bounded_and_the_oldest_goes),
         ENDS(whoever_is_called_next_is_called_all_the_same),
         ENDS(a_replayed_initiation_moves_nothing),
+        ENDS(initiations_are_taken_fifty_times_a_second),
         ENDS(data_is_taken_once_and_only_whole),
         ENDS(nobody_is_heard_from_inside_the_tunnel),
         ENDS(malformed_datagrams_cost_nothing),
@@ -616,6 +666,8 @@ int main(void) {
         ENDS(in_a_full_queue_the_newest_waits),
         cmocka_unit_test(any_worker_takes_an_initiation_and_the_owner_finishes_it),
         ENDS(a_new_key_of_ours_ends_sending_on_old_sessions),
+        ENDS(a_new_key_of_ours_is_the_one_that_calls),
+        ENDS(a_handshake_begun_anew_leaves_nothing_of_the_last),
         ENDS(an_idle_peer_forgets_its_keys_and_its_timers),
         ENDS(handshakes_of_both_at_once_leave_a_session),
         ENDS(stragglers_of_an_old_session_begin_no_handshake),
