@@ -110,17 +110,17 @@ static bool is_private(uint32_t tenant) {
     return tenant % 2 == 1;
 }
 
-/* Of sixteen numbers fourteen are IPv4 hosts, one an IPv6 /64, one an IPv4 /28. */
+/* Of sixteen numbers thirteen are IPv4 hosts, one an IPv6 host, one an IPv6 /64, one an IPv4 /28. */
 static struct prefix prefix_of(uint32_t number) {
     struct ip_addr addr = ip_from_v4(10U << 24 | number);
     if (number % 16 == 15) {
         addr = ip_from_v4(160U << 24 | number / 16 * 16);
         return prefix_make(&addr, 28);
     }
-    if (number % 16 == 7) {
+    if (number % 16 == 7 || number % 16 == 3) {
         addr = (struct ip_addr){.family = AF_INET6, .bytes = {0xfd}};
         be32_put(addr.bytes + 4, number);
-        return prefix_make(&addr, 64);
+        return prefix_make(&addr, number % 16 == 7 ? 64 : 128);
     }
     return prefix_make(&addr, 32);
 }
