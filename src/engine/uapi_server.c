@@ -1,6 +1,7 @@
 #include "engine/uapi_server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct uapi_server {
     struct uapi_socket *socket; /* borrowed */
     struct engine *engine;      /* borrowed */
     int epoll_fd;
+    int spare_fd; /* given up to turn a client away when there are no more descriptors */
     LIST_HEAD(clients, client) clients;
     unsigned client_count;
     bool accepting;
@@ -111,11 +113,25 @@ fail:
     return rc;
 }
 
+/* There is no client whose going would make room, and while this one waits the loop would turn for nothing. */
+static void turn_away(struct uapi_server *server) {
+    close(server->spare_fd);
+    int fd = accept4(server->socket->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+    }
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void accept_client(struct uapi_server *server) {
     struct client *client;
     int fd = accept4(server->socket->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && server->client_count) {
-        set_accepting(server, false); /* until one of them goes */
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        if (server->client_count) {
+            set_accepting(server, false); /* until one of them goes */
+        } else {
+            turn_away(server);
+        }
     }
     if (fd < 0 || client_create(server, fd, &client) < 0) {
         return; /* gone again, or no memory for it: it sees its connection closed */
@@ -265,7 +281,8 @@ int uapi_server_create(struct uapi_socket *socket, struct engine *engine, struct
     server->engine = engine;
     server->accepting = true;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (server->epoll_fd < 0) {
+    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (server->epoll_fd < 0 || server->spare_fd < 0) {
         rc = -errno;
         goto fail;
     }
@@ -290,6 +307,9 @@ void uapi_server_free(struct uapi_server *server) {
     }
     while (!LIST_EMPTY(&server->clients)) {
         drop_client(server, LIST_FIRST(&server->clients));
+    }
+    if (server->spare_fd >= 0) {
+        close(server->spare_fd);
     }
     if (server->epoll_fd >= 0) {
         close(server->epoll_fd);

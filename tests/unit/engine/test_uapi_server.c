@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -251,6 +252,32 @@ static void more_clients_than_allowed_wait_their_turn(void **state) {
     close(fds[299]);
 }
 
+static void without_descriptors_a_client_is_turned_away(void **state) {
+    struct world *w = *state;
+    struct pollfd ready = {.fd = uapi_server_fd(w->server), .events = POLLIN};
+    struct rlimit before;
+    int fd = dial(w);
+    int next = dup(fd);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int rounds = 0;
+    while (rounds < 100 && poll(&ready, 1, 0) > 0) {
+        assert_int_equal(uapi_server_attend(w->server), 0);
+        rounds++;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(rounds, 1, 99);
+    assert_int_equal(recv(fd, (char[1]){0}, 1, MSG_DONTWAIT), 0);
+    close(fd);
+    fd = dial(w);
+    say(fd, "get=1\n\n");
+    turn(w);
+    assert_string_equal(heard(fd), "listen_port=0\nerrno=0\n\n");
+    close(fd);
+}
+
 static void removing_the_socket_file_ends_the_server(void **state) {
     struct world *w = *state;
     assert_int_equal(turn(w), 0);
@@ -304,6 +331,7 @@ int main(void) {
         TEST(a_client_may_go_at_any_point),
         TEST(a_client_that_closes_its_half_still_gets_its_answer),
         TEST(more_clients_than_allowed_wait_their_turn),
+        TEST(without_descriptors_a_client_is_turned_away),
         TEST(removing_the_socket_file_ends_the_server),
         TEST(a_replaced_socket_file_is_not_ours_to_remove),
         TEST(a_second_instance_is_refused_and_a_stale_file_replaced),
