@@ -127,17 +127,20 @@ void serve_status_counters(const struct request *request, struct answer *answer)
     answer_json(answer, 200, json_pack("{s:o}", "counters", counters));
 }
 
-static void answer_events(struct answer *answer, const struct event *events, size_t count, uint64_t after) {
+static void answer_events(struct answer *answer, const struct event *events, size_t count, uint64_t after,
+                          const struct event_span *span) {
     answer_list_open(answer, NULL);
     for (size_t i = 0; i < count; i++) {
         answer_list_item(answer, view_event(&events[i]));
         after = events[i].revision;
     }
-    answer_list_close(answer, json_pack("{s:o}", "next_after", view_count(after)));
+    answer_list_close(answer, json_pack("{s:o,s:o,s:o}", "next_after", view_count(after), "oldest",
+                                        view_count(span->oldest), "newest", view_count(span->newest)));
 }
 
 void serve_status_events(const struct request *request, struct answer *answer) {
     struct event_query query;
+    struct event_span span = {0};
     struct problem problem = {0};
     size_t count = 0;
     int error;
@@ -155,8 +158,8 @@ void serve_status_events(const struct request *request, struct answer *answer) {
         uint64_t now = clock_mono_ns();
         uint64_t left_ms = until > now ? (until - now) / NSEC_PER_MSEC : 0;
         unsigned slice = (unsigned)(left_ms < WAIT_SLICE_MS ? left_ms : WAIT_SLICE_MS);
-        error =
-            service_event_list(request->service, &request->caller, query.after, limit, slice, events, &count, &problem);
+        error = service_event_list(request->service, &request->caller, query.after, limit, slice, events, &count, &span,
+                                   &problem);
         if (error < 0 || count > 0 || left_ms <= WAIT_SLICE_MS || request->stopping(request->stopping_context)) {
             break;
         }
@@ -164,7 +167,7 @@ void serve_status_events(const struct request *request, struct answer *answer) {
     if (error < 0) {
         answer_problem(answer, &problem);
     } else {
-        answer_events(answer, events, count, query.after);
+        answer_events(answer, events, count, query.after, &span);
     }
     free(events);
 }

@@ -35,6 +35,23 @@ static void events_print(const struct cli *cli, const json_t *items) {
     fflush(stdout);
 }
 
+/* Says on stderr what a follower did not get to see, and returns where it goes on. */
+static uint64_t go_on(uint64_t after, const json_t *answer) {
+    int64_t oldest = field_number(answer, "oldest"), newest = field_number(answer, "newest");
+    int64_t next = field_number(answer, "next_after");
+    if (oldest > 0 && (uint64_t)newest < after) {
+        cli_error("the database went back from event %" PRIu64 " to %" PRId64 ", as from a backup: what was printed "
+                  "beyond may not hold any more",
+                  after, newest);
+        return (uint64_t)newest;
+    }
+    if (after > 0 && oldest > 0 && after + 1 < (uint64_t)oldest) {
+        cli_error("events %" PRIu64 " to %" PRId64 " are no longer kept, and are missing here", after + 1, oldest - 1);
+        after = (uint64_t)(oldest - 1);
+    }
+    return next > (int64_t)after ? (uint64_t)next : after;
+}
+
 static enum cli_exit events(struct cli *cli) {
     bool follow = cli_flag(cli, "follow");
     const char *text = cli_value(cli, "after");
@@ -62,10 +79,9 @@ static enum cli_exit events(struct cli *cli) {
         }
         const json_t *items = json_object_get(answer, "items");
         size_t count = json_array_size(items);
-        int64_t next = field_number(answer, "next_after");
+        after = go_on(after, answer);
         events_print(cli, items);
         caught_up = count == 0;
-        after = next > (int64_t)after ? (uint64_t)next : after;
         json_decref(answer);
         if (ferror(stdout) || (caught_up && !follow)) {
             return CLI_DONE;
@@ -81,7 +97,8 @@ static const struct cli_option events_options[] = {
 
 const struct cli_command event_commands[] = {
     {"events", "", CLI_VALUE_FREE, 0, 0, "print what was changed, by whom and when",
-     "Every change has a number, without gaps, in the order of the commits. With --json one object a line.",
+     "Every change has a number, without gaps, in the order of the commits; the last million are kept, and what is "
+     "missing is said on stderr. With --json one object a line.",
      events_options, events},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };

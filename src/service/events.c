@@ -20,24 +20,28 @@ static bool wait_beyond(struct service *s, uint64_t seen, const struct timespec 
     return moved;
 }
 
+/* The ends are read last: what is forgotten meanwhile is rather said to be missing than missed unsaid. */
 static int list(struct service *s, uint64_t after, const struct uuid *tenant_id, size_t limit, struct change_row *rows,
-                size_t *ret_count, struct problem *ret_problem) {
+                size_t *ret_count, struct event_span *ret_span, struct problem *ret_problem) {
     struct store_conn *conn;
     int r = store_reader_take(s->store, &conn, ret_problem);
     if (r < 0) {
         return r;
     }
     r = changes_list(conn, after, tenant_id, limit, rows, ret_count);
+    r = r < 0 ? r : changes_span(conn, &ret_span->oldest, &ret_span->newest);
     r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
     store_reader_put(s->store, conn);
     return r;
 }
 
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
-                       struct event *ret_events, size_t *ret_count, struct problem *ret_problem) {
+                       struct event *ret_events, size_t *ret_count, struct event_span *ret_span,
+                       struct problem *ret_problem) {
     static const struct uuid all;
     const struct uuid *tenant_id = c->scope == SCOPE_ADMIN ? &all : &c->tenant_id;
     struct timespec until;
+    struct event_span span = {0};
     size_t count = 0;
     uint64_t revision = 0;
     if (c->scope == SCOPE_METRICS) {
@@ -56,9 +60,9 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     revision = s->revision;
     pthread_mutex_unlock(&s->mutex);
     /* The revision was read before the list: whatever is committed in between ends the wait at once. */
-    int r = list(s, after, tenant_id, limit, rows, &count, ret_problem);
+    int r = list(s, after, tenant_id, limit, rows, &count, &span, ret_problem);
     while (r == 0 && count == 0 && wait_ms && wait_beyond(s, revision > after ? revision : after, &until, &revision)) {
-        r = list(s, after, tenant_id, limit, rows, &count, ret_problem);
+        r = list(s, after, tenant_id, limit, rows, &count, &span, ret_problem);
     }
     for (size_t i = 0; r == 0 && i < count; i++) {
         struct event *event = &ret_events[i];
@@ -71,6 +75,7 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     }
     if (r == 0) {
         *ret_count = count;
+        *ret_span = span;
     }
     free(rows);
     return r;

@@ -239,8 +239,14 @@ struct event {
     char actor[64];
 };
 /* Waits up to `wait_ms` for an event after `after` if there is none. */
+/* Revisions at both ends of what is kept, whoever may see it. An `after` below the first but one has missed events; one
+ * beyond the last is of another history: the database was put back. Nothing kept: oldest is newest + 1. */
+struct event_span {
+    uint64_t oldest, newest;
+};
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
-                       struct event *ret_events, size_t *ret_count, struct problem *ret_problem);
+                       struct event *ret_events, size_t *ret_count, struct event_span *ret_span,
+                       struct problem *ret_problem);
 
 /* --- the gateways of this database --- */
 

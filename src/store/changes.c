@@ -46,6 +46,18 @@ int changes_revision(struct store_conn *conn, uint64_t *ret_revision) {
     return r;
 }
 
+int changes_span(struct store_conn *conn, uint64_t *ret_oldest, uint64_t *ret_newest) {
+    struct query query;
+    int r = query_first(conn, "SELECT value, (SELECT MIN(revision) FROM vpn_changes) FROM vpn_revision WHERE id = 1",
+                        NULL, 0, &query);
+    if (r == 0) {
+        *ret_newest = query_count(&query, 0);
+        *ret_oldest = query_is_null(&query, 1) ? *ret_newest + 1 : query_count(&query, 1);
+        query_end(&query);
+    }
+    return r;
+}
+
 int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,
                  struct change_row *ret_rows, size_t *ret_count) {
     const struct value values[] = {value_count(after), value_number((int64_t)limit), value_uuid(tenant_id)};

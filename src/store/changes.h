@@ -34,6 +34,8 @@ struct change_row {
     struct key gone;
     int64_t gateway_id;
 };
+/* The revisions at both ends of what is kept: `ret_oldest` is one beyond `ret_newest` if that is nothing. */
+int changes_span(struct store_conn *conn, uint64_t *ret_oldest, uint64_t *ret_newest);
 /* Up to `limit` after a revision; of one tenant unless `tenant_id` is zero. */
 int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,
                  struct change_row *ret_rows, size_t *ret_count);

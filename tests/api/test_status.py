@@ -1,6 +1,7 @@
 """What the gateway says of itself: health, status, counters, events, its own document."""
 import json
 import pathlib
+import sqlite3
 import threading
 import time
 
@@ -94,12 +95,33 @@ def test_events_tell_every_change_in_order(api, name):
     assert {event["actor"] for event in page["items"]} == {"uid:0"}
     revisions = [event["revision"] for event in page["items"]]
     assert revisions == sorted(revisions) and page["next_after"] == revisions[-1]
+    assert page["oldest"] == 1 and page["newest"] >= revisions[-1]
     # in pieces, too
     pieces, at = [], after
     while piece := api.get("/events", after=at, limit=2)["items"]:
         pieces += piece
         at = piece[-1]["revision"]
     assert pieces == page["items"]
+
+
+def test_who_asks_for_what_is_not_kept_can_tell(make_gateway, name):
+    gateway = make_gateway()
+    for _ in range(5):
+        gateway.api.post("/tenants", {"name": name()})
+    gateway.end()
+    with sqlite3.connect(gateway.folder / "sallyport.db") as database:
+        database.execute("DELETE FROM vpn_changes WHERE revision <= 3")
+    gateway.start()
+    page = gateway.api.get("/events", after=1)
+    assert ([event["revision"] for event in page["items"]], page["oldest"], page["newest"]) == ([4, 5], 4, 5)
+    # a tenant's token, too, although its own changes have gaps anyway
+    tenant = page["items"][-1]["tenant_id"]
+    token = gateway.api.post("/tokens", {"name": name(), "scope": "tenant-read", "tenant_id": tenant})["token"]
+    page = gateway.client(token).get("/events", after=1)
+    assert (len(page["items"]), page["oldest"], page["newest"]) == (2, 4, 6)
+    # and who has seen more than there ever was
+    page = gateway.api.get("/events", after=100)
+    assert (page["items"], page["next_after"], page["newest"]) == ([], 100, 6)
 
 
 def test_a_long_poll_comes_back_with_the_change(gateway, api, name):

@@ -1,6 +1,7 @@
 """Tenants, routers, tokens, events and status through the program."""
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import time
@@ -208,6 +209,30 @@ def test_events_follow_what_happens(cli):
             time.sleep(0.3)
             cli("tenant", "add", "Acme")
             assert "tenant.created" in follower.stdout.readline()
+        finally:
+            follower.terminate()
+
+
+def test_events_say_what_they_cannot_tell(gateway, cli):
+    for n in range(4):
+        cli("tenant", "add", f"t{n}")
+    newest = cli("status", "--json").json["store"]["revision"]
+    gateway.end()
+    with sqlite3.connect(gateway.folder / "sallyport.db") as database:
+        database.execute("DELETE FROM vpn_changes WHERE revision <= ?", (newest - 2,))
+    gateway.start()
+    shown = cli("events", "--after", str(newest - 4), "--json")
+    assert [json.loads(line)["revision"] for line in shown.out.splitlines()] == [newest - 1, newest], shown
+    assert shown.status == 0 and f"events {newest - 3} to {newest - 2} are no longer kept" in shown.err, shown
+    shown = cli("events", "--after", str(newest - 2))
+    assert shown.status == 0 and shown.err == "", shown
+    # put back from a backup: what comes then is not waited for in vain
+    with subprocess.Popen([cli.program, "--socket", str(cli.socket), "events", "--follow", "--after", str(newest + 50)],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=cli.environment) as follower:
+        try:
+            assert f"went back from event {newest + 50} to {newest}" in follower.stderr.readline()
+            cli("tenant", "add", "later")
+            assert f"{newest + 1} " in follower.stdout.readline()
         finally:
             follower.terminate()
 

@@ -520,7 +520,7 @@ int service_idempotency_put(struct service *s, const struct caller *c, const cha
 }
 
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
-                       struct event *ret_events, size_t *ret_count, struct problem *p) {
+                       struct event *ret_events, size_t *ret_count, struct event_span *ret_span, struct problem *p) {
     (void)s;
     (void)c;
     (void)p;
@@ -538,6 +538,7 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
         ret_events[count++] = events[i];
     }
     *ret_count = count;
+    *ret_span = (struct event_span){.oldest = 1, .newest = event_count};
     pthread_mutex_unlock(&mutex);
     return 0;
 }

@@ -444,6 +444,8 @@ static void a_long_poll_ends_when_something_happens(void **state) {
     assert_int_equal(reply.status, 200);
     assert_string_equal(http_text(&reply, "items.0.kind"), "tenant.created");
     assert_int_equal(json_integer_value(http_member(&reply, "next_after")), 1);
+    assert_int_equal(json_integer_value(http_member(&reply, "oldest")), 1);
+    assert_int_equal(json_integer_value(http_member(&reply, "newest")), 1);
     http_free(&reply);
 }
 

@@ -196,6 +196,7 @@ static void old_answers_are_swept(void **state) {
 static void every_change_is_an_event_in_order(void **state) {
     struct gateway *g = *state;
     struct event events[20];
+    struct event_span span;
     struct problem p;
     size_t count = 0;
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
@@ -208,7 +209,7 @@ static void every_change_is_an_event_in_order(void **state) {
     assert_int_equal(service_router_rotate(g->service, &gateway_admin, &made.router.id, &spec, &rotated, &p), 0);
     assert_int_equal(service_router_delete(g->service, &gateway_admin, &made.router.id, &p), 0);
     assert_int_equal(service_tenant_delete(g->service, &gateway_admin, &tenant.id, &p), 0);
-    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 20, 0, events, &count, &p), 0);
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 20, 0, events, &count, &span, &p), 0);
     static const char *const kinds[] = {"tenant.created", "router.created", "router.disabled", "router.enabled",
                                         "router.rotated", "router.deleted", "tenant.deleted"};
     assert_int_equal(count, 7);
@@ -219,9 +220,11 @@ static void every_change_is_an_event_in_order(void **state) {
         assert_true(uuid_equal(&events[i].tenant_id, &tenant.id));
         assert_int_equal(uuid_is_zero(&events[i].router_id), i == 0 || i == 6);
     }
-    assert_int_equal(service_event_list(g->service, &gateway_admin, 5, 20, 0, events, &count, &p), 0);
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 5, 20, 0, events, &count, &span, &p), 0);
     assert_int_equal(count, 2);
-    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 3, 0, events, &count, &p), 0);
+    assert_int_equal(span.oldest, 1);
+    assert_int_equal(span.newest, 7);
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 3, 0, events, &count, &span, &p), 0);
     assert_int_equal(count, 3);
 }
 
@@ -230,13 +233,14 @@ static void a_tenants_token_hears_of_that_tenant_only(void **state) {
     struct tenant mine = make_tenant(g, "mine", ADDRESSING_UNIQUE, NULL), other = make_tenant(g, "other", 0, NULL);
     struct caller c = {.scope = SCOPE_TENANT_READ, .tenant_id = mine.id}, metrics = {.scope = SCOPE_METRICS};
     struct event events[20];
+    struct event_span span;
     struct problem p;
     size_t count = 0;
     make_router(g, &other, "o", NULL);
     make_router(g, &mine, "m", NULL);
-    assert_int_equal(service_event_list(g->service, &c, 0, 20, 0, events, &count, &p), 0);
+    assert_int_equal(service_event_list(g->service, &c, 0, 20, 0, events, &count, &span, &p), 0);
     assert_int_equal(count, 2);
-    assert_refused(service_event_list(g->service, &metrics, 0, 20, 0, events, &count, &p), p, "scope", "");
+    assert_refused(service_event_list(g->service, &metrics, 0, 20, 0, events, &count, &span, &p), p, "scope", "");
 }
 
 static void *make_later(void *context) {
@@ -248,16 +252,17 @@ static void *make_later(void *context) {
 static void waiting_ends_with_an_event_or_its_time(void **state) {
     struct gateway *g = *state;
     struct event events[4];
+    struct event_span span;
     struct problem p;
     size_t count = 9;
     pthread_t thread;
     uint64_t start = clock_mono_ns();
-    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 4, 30, events, &count, &p), 0);
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 4, 30, events, &count, &span, &p), 0);
     assert_int_equal(count, 0);
     assert_true(clock_mono_ns() - start >= 30 * NSEC_PER_MSEC);
     assert_int_equal(pthread_create(&thread, NULL, make_later, g), 0);
     start = clock_mono_ns();
-    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 4, 30000, events, &count, &p), 0);
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 0, 4, 30000, events, &count, &span, &p), 0);
     assert_int_equal(count, 1);
     assert_true(clock_mono_ns() - start < 20 * NSEC_PER_SEC);
     pthread_join(thread, NULL);

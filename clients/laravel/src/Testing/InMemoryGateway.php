@@ -227,7 +227,12 @@ final class InMemoryGateway implements Transport
             (int) ($request->query['limit'] ?? 100),
         );
 
-        return [200, ['items' => $items, 'next_after' => $items === [] ? $after : end($items)['revision']]];
+        return [200, [
+            'items' => $items,
+            'next_after' => $items === [] ? $after : end($items)['revision'],
+            'oldest' => $this->events[0]['revision'] ?? $this->revision + 1,
+            'newest' => $this->revision,
+        ]];
     }
 
     private function createTenant(Request $request): array
