@@ -32,6 +32,7 @@ struct answer {
     int (*more)(void *context, struct buf *out);
     void (*more_end)(void *context); /* frees */
     void *more_context;
+    bool fleeting; /* not to be kept for an Idempotency-Key: asked again, more of it may succeed */
     bool replayed; /* kept from an earlier request with the same Idempotency-Key */
 };
 

@@ -1,7 +1,8 @@
 /* Bulk creation: thousands of items in one request, each of which stands or falls alone.
  *
  * The body is read item by item; items that are malformed are set aside, the others go to service/ in one call, and the
- * answer lists all in the order in which they came. */
+ * answer lists all in the order in which they came. An answer in which the store failed some of them is not kept: a
+ * repeat makes those. */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -213,6 +214,7 @@ static void bulk_answer(const struct request *request, const struct bulk *b, str
                      json_pack("{s:o,s:o}", "created", view_count(created), "failed", view_count(b->count - created)));
     for (size_t i = 0; i < b->count; i++) {
         const struct bulk_item *item = &b->items[b->places[i]];
+        answer->fleeting = answer->fleeting || (item->error < 0 && item->problem.kind == PROBLEM_UNAVAILABLE);
         answer_list_item(answer, item->error < 0                 ? item_problem(&item->problem)
                                  : b->returned == RETURN_MINIMAL ? item_minimal(item)
                                                                  : item_full(request, &dialin, item));

@@ -89,7 +89,7 @@ void keep_end(struct api *api, const struct caller *caller, const uint8_t hash[3
               const struct answer *answer) {
     struct problem problem = {0};
     struct buf kept = {0};
-    if (answer->status < 300) {
+    if (answer->status < 300 && !answer->fleeting) {
         buf_text(&kept, answer->location);
         buf_text(&kept, "\n");
         buf_append(&kept, answer->body.data ? answer->body.data : "", answer->body.size);

@@ -1,4 +1,8 @@
-/* Many tenants and routers in one durable transaction; each item is a step of it that may be undone alone. */
+/* Many tenants and routers at once; each item is a step that may be undone alone.
+ *
+ * A transaction holds up all other writers, of every gateway. So a request of thousands is cut into shares, each a
+ * durable transaction of its own, between which whoever came meanwhile gets his turn. A store that fails before the
+ * first share is in fails the request; later it fails the items that are left. */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -8,6 +12,10 @@
 #include "base/clock.h"
 #include "service/state.h"
 
+#define SHARE_ROWS 2000 /* tenants and routers; an item is never cut */
+#define SHARE_NS (500 * NSEC_PER_MSEC)
+#define SHARE_TRIES 3
+
 /* The tenant that routers are being added to; how many is written when the next one's turn comes. */
 struct host {
     bool known;
@@ -15,17 +23,20 @@ struct host {
     uint32_t uncounted;
 };
 
+enum placed {
+    PLACED_ASIDE, /* not in the data plane: of a disabled tenant */
+    PLACED_PEER,
+    PLACED_ROUTES, /* and its LANs are routes of the host */
+};
+
 struct bulk {
     struct service *service;
     const struct caller *caller;
     struct write w;
+    bool committed; /* a share is in */
     struct host host;
-    enum placed {
-        PLACED_ASIDE, /* not in the data plane: of a disabled tenant */
-        PLACED_PEER,
-        PLACED_ROUTES, /* and its LANs are routes of the host */
-    } *
-        placed; /* owned; one a router, in order of items */
+    enum placed *placed;            /* owned; one a router of the share, in order of items */
+    struct desired_change *changes; /* owned, secret; a batch */
 };
 
 /* "routers[3].public_key"; a lone router's fields are the item's own. */
@@ -154,8 +165,9 @@ static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, str
 }
 
 /* Sends what was made, in batches. */
-static void apply(struct bulk *b, const struct bulk_item *items, size_t count, struct desired_change *changes) {
+static void apply(struct bulk *b, const struct bulk_item *items, size_t count) {
     const enum placed *placed = b->placed;
+    struct desired_change *changes = b->changes;
     size_t full = 0;
     for (size_t i = 0; i < count; placed += items[i++].router_count) {
         if (items[i].error < 0) {
@@ -193,6 +205,18 @@ static void wipe(struct bulk_item *item, int error) {
     }
 }
 
+static size_t share_of(const struct bulk_item *items, size_t count) {
+    size_t share = 0, rows = 0;
+    while (share < count) {
+        rows += items[share].has_tenant + items[share].router_count;
+        if (share && rows > SHARE_ROWS) {
+            break;
+        }
+        share++;
+    }
+    return share;
+}
+
 /* Checks and makes what needs no store; how many items are worth a transaction, and how much is in them. */
 static size_t prepare_all(struct bulk *b, struct bulk_item *items, size_t count, size_t *ret_tenants,
                           size_t *ret_routers) {
@@ -210,20 +234,26 @@ static size_t prepare_all(struct bulk *b, struct bulk_item *items, size_t count,
     return good;
 }
 
-/* The transaction. With haste nothing is waited for, and a duplicate fails the whole. */
-static int make_all(struct bulk *b, struct bulk_item *items, size_t count, bool haste, struct problem *ret_problem) {
+/* One transaction. With haste nothing is waited for, and a duplicate fails the whole. Returns 1 if something was
+ * committed; `count` is the share, and becomes what time was enough for. */
+static int make_share(struct bulk *b, struct bulk_item *items, size_t *count, bool haste, struct problem *ret_problem) {
     size_t tenants = 0, routers = 0, at = 0;
-    if (!prepare_all(b, items, count, &tenants, &routers)) {
+    b->host = (struct host){0};
+    if (!prepare_all(b, items, *count, &tenants, &routers)) {
         return 0;
     }
     int r = write_begin(b->service, b->caller->actor, &b->w, ret_problem);
     if (r < 0) {
         return r;
     }
+    uint64_t began = clock_mono_ns();
     r = haste && tenants + routers > 1 ? write_hasten(&b->w, tenants, routers, ret_problem) : 0;
-    for (size_t i = 0; r == 0 && i < count; at += items[i++].router_count) {
+    for (size_t i = 0; r == 0 && i < *count; at += items[i++].router_count) {
         if (items[i].error == 0) {
             r = step(b, &items[i], b->placed + at, ret_problem);
+        }
+        if (clock_mono_ns() - began > SHARE_NS) {
+            *count = i + 1;
         }
     }
     if (r == 0) {
@@ -236,41 +266,67 @@ static int make_all(struct bulk *b, struct bulk_item *items, size_t count, bool 
     return r < 0 ? r : 1;
 }
 
+/* Whether the same share may succeed now. */
+static bool is_passing(const struct problem *p) {
+    return strcmp(p->type, PROBLEM_STORE_AGAIN) == 0 || strcmp(p->type, PROBLEM_STORE_AWAY) == 0 ||
+           strcmp(p->type, PROBLEM_STORE_LOCKED) == 0;
+}
+
+/* The next share, made and in force. Returns how many items it was; or -errno: none of them was made. */
+static ssize_t do_share(struct bulk *b, struct bulk_item *items, size_t left, struct problem *ret_problem) {
+    int tries = b->committed ? SHARE_TRIES : 1;
+    size_t share = 0;
+    bool haste = true;
+    int r;
+    do {
+        share = share_of(items, left);
+        r = make_share(b, items, &share, haste, ret_problem);
+        if (r < 0 && haste && strcmp(ret_problem->type, PROBLEM_STORE_AHEAD) == 0) {
+            haste = false;
+        } else if (r < 0 && (--tries == 0 || !is_passing(ret_problem))) {
+            return r;
+        }
+    } while (r < 0);
+    if (r > 0) {
+        b->committed = true;
+        plane_enter_write(b->service, &b->w);
+        apply(b, items, share);
+        plane_leave(b->service);
+    }
+    return (ssize_t)share;
+}
+
 int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
                         struct problem *ret_problem) {
     struct bulk b = {.service = s, .caller = c};
-    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
-    size_t routers = 0;
-    int r;
+    size_t routers = 0, done = 0;
+    int r = 0;
     for (size_t i = 0; i < count; i++) {
         routers += items[i].router_count;
     }
+    b.changes = malloc(PLANE_BATCH * sizeof *b.changes);
     b.placed = calloc(routers + 1, sizeof *b.placed);
-    if (!changes || !b.placed) {
+    if (!b.changes || !b.placed) {
         r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
-        goto end;
     }
-    r = make_all(&b, items, count, true, ret_problem);
-    if (r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AHEAD) == 0) {
-        b.host = (struct host){0};
-        r = make_all(&b, items, count, false, ret_problem);
+    while (r == 0 && done < count) {
+        ssize_t share = do_share(&b, items + done, count - done, ret_problem);
+        r = share < 0 ? (int)share : 0;
+        done += share < 0 ? 0 : (size_t)share;
     }
-    if (r > 0) {
-        plane_enter_write(s, &b.w);
-        apply(&b, items, count, changes);
-        plane_leave(s);
-        r = 0;
-    }
-end:
     for (size_t i = 0; i < count; i++) {
-        if (r < 0 || items[i].error < 0) {
-            wipe(&items[i], r < 0 ? r : items[i].error);
+        if (i >= done) { /* the store failed */
+            items[i].error = r;
+            items[i].problem = *ret_problem;
+        }
+        if (items[i].error < 0) {
+            wipe(&items[i], items[i].error);
         }
     }
-    if (changes) {
-        sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
+    if (b.changes) {
+        sodium_memzero(b.changes, PLANE_BATCH * sizeof *b.changes);
     }
-    free(changes);
+    free(b.changes);
     free(b.placed);
-    return r;
+    return b.committed ? 0 : r;
 }

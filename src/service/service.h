@@ -164,8 +164,7 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
                         const char *cursor, size_t limit, struct router *ret_routers, size_t *ret_count,
                         char ret_next[64], struct problem *ret_problem);
 
-/* --- bulk: one durable transaction and one delta to the data plane for all items; each item stands or falls alone ---
- */
+/* --- bulk: each item stands or falls alone, and is whole --- */
 
 struct bulk_item {
     bool has_tenant; /* make this tenant first; its routers' tenant_id is then ignored */
@@ -179,6 +178,8 @@ struct bulk_item {
     struct problem problem;   /* field is relative to the item */
 };
 
+/* In shares, between which other writers get their turn. What fails the whole call changed nothing; a store that fails
+ * after the first share fails the items that are left, with a problem of the kind PROBLEM_UNAVAILABLE each. */
 int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
                         struct problem *ret_problem);
 
@@ -238,12 +239,12 @@ struct event {
     struct uuid router_id; /* zero: none */
     char actor[64];
 };
-/* Waits up to `wait_ms` for an event after `after` if there is none. */
 /* Revisions at both ends of what is kept, whoever may see it. An `after` below the first but one has missed events; one
  * beyond the last is of another history: the database was put back. Nothing kept: oldest is newest + 1. */
 struct event_span {
     uint64_t oldest, newest;
 };
+/* Waits up to `wait_ms` for an event after `after` if there is none. */
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
                        struct event *ret_events, size_t *ret_count, struct event_span *ret_span,
                        struct problem *ret_problem);

@@ -310,7 +310,7 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
     switch (-error) {
     case EBUSY:
         return problem_set(
-            ret_problem, PROBLEM_UNAVAILABLE, "store-locked", NULL,
+            ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_LOCKED, NULL,
             "The database %s is locked by another process (%s). Try again; if it stays so, see what else "
             "works on it.",
             at, words);

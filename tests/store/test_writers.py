@@ -2,11 +2,21 @@
 import itertools
 import threading
 
+from conftest import wait_until
 from harness.api import ApiError
+from harness.load import public_key
 
 
 def settings(name):
     return {"gateway": {"name": name}}
+
+
+def events_of(api):
+    after, events = 0, []
+    while page := api.get("/events", after=after, limit=1000)["items"]:
+        events += page
+        after = page[-1]["revision"]
+    return events
 
 
 def test_two_gateways_create_at_once(shared_server, database, make_gateway):
@@ -49,17 +59,34 @@ def test_two_gateways_create_at_once(shared_server, database, make_gateway):
             assert len({router[column] for router in routers}) == len(routers)
         own = [router["address"] for router in routers if router["tenant_id"] == private]
         assert len(own) == len(set(own)) == 60
-        events, after = [], 0
-        while True:
-            page = gateway.api.get("/events", after=after, limit=1000)
-            if not page["items"]:
-                break
-            events += [event["revision"] for event in page["items"]]
-            after = page["next_after"]
+        events = [event["revision"] for event in events_of(gateway.api)]
         assert events == list(range(1, len(events) + 1))
     name = database.partition("@/")[2].partition("?")[0]
     assert shared_server.sql("SELECT COUNT(*) FROM tenant_vpn_tunnels t WHERE routers <> (SELECT COUNT(*) FROM "
                              "vpn_configurations r WHERE r.tenant_vpn_tunnel_id = t.id)", name=name) == "0"
+
+
+def test_a_bulk_request_lets_the_other_gateway_write_in_between(database, make_gateway):
+    first = make_gateway(database, settings=settings("first"))
+    second = make_gateway(database, key_of=first, settings=settings("second"))
+    answers = []
+
+    def bulk():
+        answers.append(first.client().post("/tenants/bulk?return=minimal", {"tenants": [
+            {"name": f"t{n}", "addressing": "private", "routers": [{"name": "r", "public_key": public_key()}]}
+            for n in range(5000)]}))
+
+    before = second.api.get("/events")["newest"]
+    thread = threading.Thread(target=bulk)
+    thread.start()
+    wait_until(lambda: second.api.get("/events")["newest"] > before, 60)
+    made = second.api.post("/tenants", {"name": "in between"})
+    thread.join(120)
+    assert answers[0]["created"] == 5000
+    # its change is among those of the bulk request, not behind them
+    kinds = {event["tenant_id"]: event["revision"] for event in events_of(second.api)}
+    assert kinds[made["id"]] < max(kinds.values())
+    wait_until(lambda: second.status()["backend"]["peers"] == 5000, 60)
 
 
 def test_the_last_address_goes_to_one_of_two(database, make_gateway):

@@ -98,6 +98,12 @@ void fake_add_event(const char *kind) {
 
 /* --- */
 
+static size_t fail_after;
+
+void fake_fail_after(size_t items) {
+    fail_after = items;
+}
+
 static int fails(struct problem *p) {
     if (next_problem.kind == PROBLEM_NONE) {
         return 0;
@@ -399,9 +405,17 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
                         struct problem *p) {
     (void)s;
     pthread_mutex_lock(&mutex);
-    int failed = fails(p);
+    size_t sound = fail_after;
+    fail_after = 0;
+    int failed = sound ? 0 : fails(p);
     for (size_t i = 0; failed == 0 && i < count; i++) {
         struct bulk_item *item = &items[i];
+        if (sound && i >= sound) {
+            struct problem problem = next_problem;
+            item->error = fails(&item->problem);
+            next_problem = i + 1 < count ? problem : next_problem;
+            continue;
+        }
         item->error = item->has_tenant ? tenant_make(&item->tenant, &item->made_tenant, &item->problem) : 0;
         for (size_t n = 0; item->error == 0 && n < item->router_count; n++) {
             struct router_spec spec = item->routers[n];

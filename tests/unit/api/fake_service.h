@@ -8,6 +8,8 @@
 void fake_reset(void);
 /* What the next call that may fail fails with (once). */
 void fake_fail_next(enum problem_kind kind, const char *type, const char *field, const char *detail);
+/* The store fails so many items into the next bulk call, as fake_fail_next() says. */
+void fake_fail_after(size_t items);
 void fake_set_health(bool store_ok, bool backend_up);
 /* How often a tenant or router was made since the reset. */
 unsigned fake_creations(void);

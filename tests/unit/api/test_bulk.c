@@ -149,6 +149,31 @@ static void when_the_whole_fails_nothing_is_answered_as_made(void **state) {
     http_free(&r);
 }
 
+static void an_answer_with_what_the_store_failed_is_not_kept(void **state) {
+    static const char body[] = "{\"routers\":[{\"tenant_id\":\"" ID "\",\"name\":\"a\"},"
+                               "{\"tenant_id\":\"" ID "\",\"name\":\"b\"},{\"tenant_id\":\"" ID "\",\"name\":\"c\"}]}";
+    static const char key[] = "Idempotency-Key: one\r\n";
+    char replayed[256];
+    (void)state;
+    fake_fail_next(PROBLEM_UNAVAILABLE, "store-away", "", "The database does not answer.");
+    fake_fail_after(1);
+    struct http_reply r = http_call(&server, "POST", "/v1/routers/bulk", key, body);
+    assert_int_equal(r.status, 200);
+    assert_int_equal(number(&r, "created"), 1);
+    assert_int_equal(number(&r, "items.0.status"), 201);
+    assert_true(http_text(&r, "items.0.router.private_key")[0] != '\0');
+    assert_int_equal(number(&r, "items.1.status"), 503);
+    assert_string_equal(http_text(&r, "items.2.problem.type"), PROBLEM "store-away");
+    http_free(&r);
+    r = http_call(&server, "POST", "/v1/routers/bulk", key, body);
+    assert_int_equal(number(&r, "items.2.status"), 201); /* asked again, not answered from memory */
+    assert_false(http_header(&r, "Idempotency-Replayed", replayed));
+    http_free(&r);
+    r = http_call(&server, "POST", "/v1/routers/bulk", key, body);
+    assert_true(http_header(&r, "Idempotency-Replayed", replayed)); /* that one was */
+    http_free(&r);
+}
+
 /* Says what a router costs here beyond the service; asserts only that all of them come back. */
 static void ten_thousand_routers_go_in_one_request(void **state) {
     struct buf body = {0};
@@ -178,6 +203,7 @@ int main(void) {
         TEST(the_list_itself_must_be_right),
         TEST(too_many_items_are_refused_as_a_whole),
         TEST(when_the_whole_fails_nothing_is_answered_as_made),
+        TEST(an_answer_with_what_the_store_failed_is_not_kept),
         TEST(ten_thousand_routers_go_in_one_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
