@@ -113,6 +113,7 @@ static int check_key(struct service *s, struct write *w, struct problem *ret_pro
 }
 
 static int settle_all(struct service *s, struct problem *ret_problem) {
+    struct change_mark mark = {0};
     struct write w;
     char hub[IP_TEXT_SIZE];
     uint64_t tenants = 0, routers = 0, revision = 0;
@@ -123,6 +124,7 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
     r = tenants_count(w.conn, &tenants);
     r = r < 0 ? r : routers_count(w.conn, &routers);
     r = r < 0 ? r : changes_revision(w.conn, &revision);
+    r = r < 0 ? r : changes_mark(w.conn, revision, &mark);
     if (r < 0) {
         r = store_problem(w.conn, r, ret_problem);
         goto fail;
@@ -138,6 +140,7 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
     s->tenants = tenants;
     s->routers = routers;
     s->revision = s->applied = revision;
+    s->mark = mark; /* nobody applies anything yet */
     s->seen_ns = clock_mono_ns();
     pthread_mutex_unlock(&s->mutex);
     bool empty = tenants == 0 && alone;

@@ -7,7 +7,8 @@
  *
  * The database is asked for its last revision every half second, and at once when it says that there is something new.
  * If the feed begins behind where we are (it was compacted meanwhile), or if very much happened, everything is compared
- * instead (reconcile.c).
+ * instead (reconcile.c). So it is if the feed is another one: the database went back, restored or on a standby that
+ * lacked the last commits, and perhaps went on from there. That is looked for when a connection was opened.
  *
  * A gateway that is cut off from the database cannot know who was revoked. After a time of grace it takes the peers
  * that have no session out of the data plane: those who are connected go on, whoever comes anew is refused, until the
@@ -307,10 +308,14 @@ static void recount(struct service *s) {
     turn_end(&s->writing);
 }
 
-/* Up to here the data plane follows. */
-static void reach(struct service *s, uint64_t revision) {
+/* Up to here the data plane follows. `last`: the change of that number, or NULL. */
+static void reach(struct service *s, uint64_t revision, const struct change_row *last) {
     pthread_mutex_lock(&s->mutex);
-    s->applied = revision > s->applied ? revision : s->applied;
+    if (revision > s->applied) {
+        s->applied = revision;
+        s->mark =
+            last ? (struct change_mark){revision, last->at, last->tenant_id, last->router_id} : (struct change_mark){0};
+    }
     if (revision > s->revision) {
         s->revision = revision;
         pthread_cond_broadcast(&s->committed);
@@ -322,7 +327,8 @@ static void reach(struct service *s, uint64_t revision) {
  * instead. */
 static void give_up(struct service *s, uint64_t revision) {
     plane_behind(s);
-    reach(s, revision);
+    reach(s, revision, NULL);
+    s->mark = (struct change_mark){0};
     pthread_mutex_lock(&s->mutex);
     s->recount_due = true;
     pthread_mutex_unlock(&s->mutex);
@@ -353,8 +359,9 @@ static int follow_batch(struct follow *f) {
     if (r == 0) {
         keep_up(f);
     }
-    f->after = f->changes[f->some - 1].revision;
-    reach(s, f->after);
+    const struct change_row *last = &f->changes[f->some - 1];
+    f->after = last->revision;
+    reach(s, f->after, last);
     return r < 0 ? r : f->some == f->count && f->after < f->until;
 }
 
@@ -415,6 +422,30 @@ static int follow_back(struct service *s) {
     return r;
 }
 
+void follow_verify(struct service *s) {
+    struct change_mark there = {0};
+    struct store_conn *conn;
+    struct problem problem;
+    uint64_t revision = 0;
+    unsigned epoch = store_epoch(s->store);
+    if (!s->shared || epoch == s->verified) {
+        return;
+    }
+    int r = store_reader_take(s->store, &conn, &problem);
+    if (r == 0) {
+        r = changes_mark(conn, s->mark.revision, &there);
+        r = r < 0 ? r : changes_revision(conn, &revision);
+        store_reader_put(s->store, conn);
+    }
+    if (r < 0) {
+        return; /* the next one who comes */
+    }
+    s->verified = epoch;
+    if (there.revision && !change_mark_equal(&there, &s->mark)) {
+        give_up(s, revision);
+    }
+}
+
 int follow_once(struct service *s) {
     uint64_t revision = 0;
     int r = last_revision(s, &revision);
@@ -432,8 +463,9 @@ int follow_once(struct service *s) {
         pthread_cond_signal(&s->attention);
     }
     pthread_mutex_unlock(&s->mutex);
-    if (behind) {
+    if (behind || s->verified != store_epoch(s->store)) {
         plane_enter(s, turn_take(&s->applying));
+        follow_verify(s);
         follow_until(s, revision, false);
         plane_leave(s);
     }

@@ -47,11 +47,15 @@ void plane_enter(struct service *s, uint64_t place) {
 void plane_enter_write(struct service *s, const struct write *w) {
     turn_wait(&s->applying, w->place);
     if (w->first) {
+        follow_verify(s);
         follow_until(s, w->first - 1, true);
     }
     pthread_mutex_lock(&s->mutex);
     s->pending--;
-    s->applied = w->last > s->applied ? w->last : s->applied;
+    if (w->last > s->applied) {
+        s->applied = w->last;
+        s->mark = w->mark;
+    }
     pthread_mutex_unlock(&s->mutex);
 }
 

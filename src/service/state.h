@@ -57,9 +57,11 @@ struct service {
     bool shared;             /* other gateways may use the database too */
     struct gateway_row self; /* as it entered; what changes is in `gateways` */
 
-    struct turn writing;   /* the store's writer */
-    struct turn applying;  /* `plane` */
-    struct backend *plane; /* applying turn: deltas. NULL: never been there */
+    struct turn writing;     /* the store's writer */
+    struct turn applying;    /* `plane` */
+    struct backend *plane;   /* applying turn: deltas. NULL: never been there */
+    struct change_mark mark; /* applying turn: the last change applied, if known */
+    atomic_uint verified;    /* written within it: the store's epoch in which the feed was seen to go on from there */
 
     pthread_mutex_t reconcile_mutex; /* one comparison at a time */
 
@@ -125,8 +127,9 @@ struct write {
     int64_t more_tenants, more_routers;    /* since write_begin() */
     struct numbers tenant_ids, router_ids; /* see write_hasten() */
     bool on;
-    uint64_t place;       /* after write_commit(): in the applying turn's queue */
-    uint64_t first, last; /* after a commit: its revisions; 0: it has none */
+    uint64_t place;          /* after write_commit(): in the applying turn's queue */
+    uint64_t first, last;    /* after a commit: its revisions; 0: it has none */
+    struct change_mark mark; /* of the last */
 };
 
 int write_begin(struct service *s, const char *actor, struct write *ret_write, struct problem *ret_problem);
@@ -271,6 +274,9 @@ unsigned gateways_alive_count(struct service *s); /* with us: at least 1 */
 uint64_t gateways_connected(struct service *s);   /* sessions at the others */
 /* Within the applying turn: brings what was committed up to and including `until` into force, in order. */
 void follow_until(struct service *s, uint64_t until, bool own_too);
+/* Within the applying turn: whether the feed is still the one that was applied so far, if the database was reached
+ * anew. If not, everything is compared. */
+void follow_verify(struct service *s);
 /* One look at the feed. */
 int follow_once(struct service *s);
 /* Takes peers without a session out of the data plane while the database has been away for too long. Never touches the

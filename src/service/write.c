@@ -92,6 +92,8 @@ static int commit(struct write *w, bool aside, struct problem *ret_problem) {
     if (r == 0 && w->change_count) {
         r = changes_append(w->conn, w->changes, w->change_count, w->actor, &w->last);
         w->first = w->last + 1 - w->change_count;
+        const struct change *last = &w->changes[w->change_count - 1];
+        w->mark = (struct change_mark){w->last, last->at, last->tenant_id, last->router_id};
     }
     if (!aside) {
         expect(s, true);

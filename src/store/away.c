@@ -26,6 +26,13 @@ bool away_may_try(struct away *away, struct driver_fault *ret_fault) {
     return may;
 }
 
+unsigned away_reached(struct away *away) {
+    pthread_mutex_lock(&away->mutex);
+    unsigned reached = away->reached;
+    pthread_mutex_unlock(&away->mutex);
+    return reached;
+}
+
 void away_tried(struct away *away, int error, const struct driver_fault *fault) {
     uint64_t now = clock_mono_ns();
     pthread_mutex_lock(&away->mutex);
@@ -38,6 +45,7 @@ void away_tried(struct away *away, int error, const struct driver_fault *fault) 
         away->fault = *fault;
     } else {
         away->failures = 0;
+        away->reached++;
     }
     pthread_mutex_unlock(&away->mutex);
 }

@@ -46,6 +46,25 @@ int changes_revision(struct store_conn *conn, uint64_t *ret_revision) {
     return r;
 }
 
+bool change_mark_equal(const struct change_mark *a, const struct change_mark *b) {
+    return a->revision == b->revision && a->at == b->at && uuid_equal(&a->tenant_id, &b->tenant_id) &&
+           uuid_equal(&a->router_id, &b->router_id);
+}
+
+int changes_mark(struct store_conn *conn, uint64_t revision, struct change_mark *ret_mark) {
+    static const struct uuid all;
+    struct change_row row;
+    size_t count = 0;
+    int r = revision ? changes_list(conn, revision - 1, &all, 1, &row, &count) : 0;
+    if (r == 0) {
+        *ret_mark = (struct change_mark){0};
+        if (count && row.revision == revision) {
+            *ret_mark = (struct change_mark){revision, row.at, row.tenant_id, row.router_id};
+        }
+    }
+    return r;
+}
+
 int changes_span(struct store_conn *conn, uint64_t *ret_oldest, uint64_t *ret_newest) {
     struct query query;
     int r = query_first(conn, "SELECT value, (SELECT MIN(revision) FROM vpn_changes) FROM vpn_revision WHERE id = 1",

@@ -2,6 +2,7 @@
  * it as the last thing before it commits: the revision's row is locked only then. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,15 @@ struct change_row {
     struct key gone;
     int64_t gateway_id;
 };
+/* What tells a change from another that a database gave the same number, after it had gone back. */
+struct change_mark {
+    uint64_t revision; /* 0: none */
+    int64_t at;
+    struct uuid tenant_id, router_id;
+};
+bool change_mark_equal(const struct change_mark *a, const struct change_mark *b);
+/* The change of that number, if it is kept. */
+int changes_mark(struct store_conn *conn, uint64_t revision, struct change_mark *ret_mark);
 /* The revisions at both ends of what is kept: `ret_oldest` is one beyond `ret_newest` if that is nothing. */
 int changes_span(struct store_conn *conn, uint64_t *ret_oldest, uint64_t *ret_newest);
 /* Up to `limit` after a revision; of one tenant unless `tenant_id` is zero. */

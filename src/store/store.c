@@ -230,6 +230,10 @@ bool store_is_shared(const struct store *store) {
     return store->driver->listen != NULL;
 }
 
+unsigned store_epoch(struct store *store) {
+    return away_reached(&store->away);
+}
+
 int store_await(struct store *store, unsigned ms) {
     const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     const struct driver *driver = store->driver;

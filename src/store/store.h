@@ -52,6 +52,9 @@ bool store_is_shared(const struct store *store);
  * A hint: who must know looks himself. */
 int store_await(struct store *store, unsigned ms);
 
+/* Changes with each connection that is opened: beyond it the database may be another one, as after a failover. */
+unsigned store_epoch(struct store *store);
+
 /* A transaction: for writing it holds the database's write lock from the start, against other processes and gateways
  * too; for reading it sees one state throughout. -EINPROGRESS of a commit: nobody can say whether it was done. */
 int store_begin(struct store_conn *conn, bool write);

@@ -206,6 +206,34 @@ static void a_database_that_went_back_is_followed_back(void **state) {
     assert_false(has(&made.router));
 }
 
+/* It went back and on again: numbers that were applied are other changes now. */
+static void a_history_that_is_another_one_is_noticed(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    for (int writes = 0; writes < 3; writes++) { /* after as many changes of the new history */
+        struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
+        assert_int_equal(service_reconcile(g->service, &p), 0);
+        share(g);
+        struct router_made made = make_router(g, &tenant, "1", NULL);
+        assert_int_equal(follow_once(g->service), 0);
+        assert_true(has(&made.router) && in_sync(g));
+        (void)gateway_number(g, "DELETE FROM vpn_configurations");
+        (void)gateway_number(g, "UPDATE vpn_changes SET kind = 'tenant.updated', router_id = NULL "
+                                "WHERE revision = (SELECT value FROM vpn_revision)");
+        g->service->verified--; /* as if a connection had been opened */
+        for (int i = 0; i < writes; i++) {
+            make_tenant(g, "later", ADDRESSING_PRIVATE, NULL);
+        }
+        if (writes == 0) {
+            assert_int_equal(follow_once(g->service), 0);
+        }
+        for (int i = 0; i < 500 && has(&made.router); i++) {
+            (void)usleep(10000);
+        }
+        assert_false(has(&made.router));
+    }
+}
+
 static void a_data_plane_that_fails_meanwhile_is_compared(void **state) {
     struct gateway *g = *state;
     share(g);
@@ -282,6 +310,7 @@ int main(void) {
         WITH_GATEWAY(a_writer_catches_up_before_it_applies_its_own),
         WITH_GATEWAY(where_the_feed_was_compacted_everything_is_compared),
         WITH_GATEWAY(a_database_that_went_back_is_followed_back),
+        WITH_GATEWAY(a_history_that_is_another_one_is_noticed),
         WITH_GATEWAY(a_data_plane_that_fails_meanwhile_is_compared),
         WITH_GATEWAY(cut_off_only_those_with_a_session_stay),
     };
