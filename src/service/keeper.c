@@ -12,6 +12,7 @@
 #define CHANGES_KEPT 1000000 /* events; about 150 MB */
 #define ANSWERS_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
 #define BEAT_S 5
+#define SWEEP_PIECE 5000 /* changes forgotten in one transaction */
 #define SWEEP_NS (3600 * NSEC_PER_SEC)
 
 static struct timespec after_s(unsigned seconds) {
@@ -102,21 +103,34 @@ static void *keeper_main(void *context) {
     return NULL;
 }
 
-void keeper_sweep(struct service *s) {
+/* A piece of it; whether there is more. */
+static bool sweep_some(struct service *s) {
     struct problem problem;
     struct write w;
+    int64_t forgotten = 0;
     if (write_begin(s, "", &w, &problem) < 0) {
-        return;
+        return false;
     }
     pthread_mutex_lock(&s->mutex);
     uint64_t revision = s->revision;
     pthread_mutex_unlock(&s->mutex);
     int r = answers_forget(w.conn, w.now - ANSWERS_KEPT_US);
     if (r == 0 && revision > CHANGES_KEPT) {
-        r = changes_forget(w.conn, revision - CHANGES_KEPT, 10000);
+        r = changes_forget(w.conn, revision - CHANGES_KEPT, SWEEP_PIECE, &forgotten);
     }
     if (r < 0 || write_commit_aside(&w, &problem) < 0) {
         write_abort(&w); /* the next sweep finds it still there */
+        return false;
+    }
+    return forgotten == SWEEP_PIECE;
+}
+
+void keeper_sweep(struct service *s) {
+    bool closing = false;
+    while (!closing && sweep_some(s)) { /* others write in between */
+        pthread_mutex_lock(&s->mutex);
+        closing = s->closing;
+        pthread_mutex_unlock(&s->mutex);
     }
 }
 

@@ -109,10 +109,10 @@ int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *ten
     return 0;
 }
 
-int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most) {
+int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most, int64_t *ret_forgotten) {
     const struct value values[] = {value_count(revision), value_number(most)};
     return query_run(conn,
                      "DELETE FROM vpn_changes WHERE revision IN (SELECT revision FROM vpn_changes WHERE revision <= $1 "
                      "ORDER BY revision LIMIT $2)",
-                     values, VALUE_COUNT(values), NULL);
+                     values, VALUE_COUNT(values), ret_forgotten);
 }

@@ -50,4 +50,4 @@ int changes_span(struct store_conn *conn, uint64_t *ret_oldest, uint64_t *ret_ne
 int changes_list(struct store_conn *conn, uint64_t after, const struct uuid *tenant_id, size_t limit,
                  struct change_row *ret_rows, size_t *ret_count);
 /* Forgets the oldest, all up to and including `revision`, at most `most` at a time. */
-int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most);
+int changes_forget(struct store_conn *conn, uint64_t revision, unsigned most, int64_t *ret_forgotten);

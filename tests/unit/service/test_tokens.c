@@ -191,6 +191,32 @@ static void old_answers_are_swept(void **state) {
     assert_int_equal(gateway_number(g, "SELECT COUNT(*) FROM vpn_answers"), 1);
 }
 
+static void a_sweep_forgets_all_that_is_old(void **state) {
+    enum { OLD = 12000, KEPT = 1000000 };
+    struct gateway *g = *state;
+    struct service *s = g->service;
+    struct change *changes = calloc(OLD + 2, sizeof *changes);
+    uint64_t last = 0;
+    char sql[64];
+    for (size_t i = 0; i < OLD + 2; i++) {
+        changes[i] = (struct change){.at = clock_wall_us(), .kind = "router.connected", .tenant_id = {{1}}};
+    }
+    turn_wait(&s->writing, turn_take(&s->writing));
+    assert_int_equal(store_begin(store_writer(s->store), true), 0);
+    assert_int_equal(changes_append(store_writer(s->store), changes, OLD + 2, "", &last), 0);
+    assert_int_equal(store_commit(store_writer(s->store)), 0);
+    turn_end(&s->writing);
+    free(changes);
+    snprintf(sql, sizeof sql, "UPDATE vpn_revision SET value = %d", OLD + KEPT);
+    (void)gateway_number(g, sql);
+    pthread_mutex_lock(&s->mutex);
+    s->revision = OLD + KEPT;
+    pthread_mutex_unlock(&s->mutex);
+    keeper_sweep(s);
+    assert_int_equal(gateway_number(g, "SELECT COUNT(*) FROM vpn_changes"), 2);
+    assert_int_equal(gateway_number(g, "SELECT MIN(revision) FROM vpn_changes"), OLD + 1);
+}
+
 /* --- events --- */
 
 static void every_change_is_an_event_in_order(void **state) {
@@ -310,6 +336,7 @@ int main(void) {
         cmocka_unit_test(scopes_have_names),
         WITH_GATEWAY(an_answer_is_given_again_to_the_same_request_only),
         WITH_GATEWAY(old_answers_are_swept),
+        WITH_GATEWAY(a_sweep_forgets_all_that_is_old),
         WITH_GATEWAY(every_change_is_an_event_in_order),
         WITH_GATEWAY(a_tenants_token_hears_of_that_tenant_only),
         WITH_GATEWAY(waiting_ends_with_an_event_or_its_time),

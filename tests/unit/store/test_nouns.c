@@ -621,6 +621,7 @@ static void revisions_have_no_gaps(void **state) {
     struct change changes[3];
     struct change_row rows[10];
     uint64_t revision = 0, oldest = 0;
+    int64_t forgotten = 0;
     size_t count = 0;
     assert_int_equal(changes_span(d->conn, &oldest, &revision), 0);
     assert_int_equal(oldest, 1);
@@ -651,13 +652,15 @@ static void revisions_have_no_gaps(void **state) {
     assert_int_equal(changes_list(d->conn, 2, &two, 10, rows, &count), 0);
     assert_int_equal(count, 1);
     assert_int_equal(rows[0].revision, 5);
-    assert_int_equal(changes_forget(d->conn, 3, 2), 0);
+    assert_int_equal(changes_forget(d->conn, 3, 2, &forgotten), 0);
+    assert_int_equal(forgotten, 2);
     assert_int_equal(changes_list(d->conn, 0, &all, 10, rows, &count), 0);
     assert_int_equal(rows[0].revision, 3);
     assert_int_equal(changes_span(d->conn, &oldest, &revision), 0);
     assert_int_equal(oldest, 3);
     assert_int_equal(revision, 5);
-    assert_int_equal(changes_forget(d->conn, 5, 10), 0);
+    assert_int_equal(changes_forget(d->conn, 5, 10, &forgotten), 0);
+    assert_int_equal(forgotten, 3);
     assert_int_equal(changes_span(d->conn, &oldest, &revision), 0);
     assert_int_equal(oldest, 6);
     assert_int_equal(changes_revision(d->conn, &revision), 0);
