@@ -32,6 +32,7 @@ struct driver_fault {
 struct driver_options {
     unsigned busy_ms; /* how long to wait for a lock that another process holds */
     bool read_only;   /* a connection for queries only */
+    bool unhurried;   /* a statement, and a transaction's rest, may last as long as they take */
     bool exclusive;   /* a file that must be there, and that no other process may have open meanwhile */
 };
 

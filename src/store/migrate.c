@@ -311,7 +311,7 @@ static int copy(struct move *m) {
 }
 
 static int run(struct move *m) {
-    int r = store_begin(m->from, false);
+    int r = store_begin(m->from, true); /* nobody writes what would be left behind */
     if (r < 0) {
         return store_problem(m->from, r, m->problem);
     }
@@ -338,7 +338,8 @@ end:
 
 int store_migrate(const char *from, const char *to, migrate_told_fn *told, void *context, struct migrated *ret_migrated,
                   struct problem *ret_problem) {
-    static const struct store_options alone = {.exclusive = true, .busy_ms = 500};
+    static const struct store_options alone = {.exclusive = true, .unhurried = true, .busy_ms = 500};
+    static const struct store_options target = {.unhurried = true};
     struct move *m = calloc(1, sizeof *m);
     if (!m) {
         return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
@@ -347,7 +348,7 @@ int store_migrate(const char *from, const char *to, migrate_told_fn *told, void 
     m->context = context;
     m->problem = ret_problem;
     int r = store_open(from, &alone, &m->from_store, ret_problem);
-    r = r < 0 ? r : store_open(to, NULL, &m->to_store, ret_problem);
+    r = r < 0 ? r : store_open(to, &target, &m->to_store, ret_problem);
     if (r == 0) {
         m->from = store_writer(m->from_store);
         m->to = store_writer(m->to_store);

@@ -54,6 +54,7 @@ struct driver_conn {
     PGconn *pg;
     char *where;
     bool lost;                  /* nothing more comes of it */
+    bool unhurried;             /* waits for answers as long as the connection stands */
     bool write;                 /* in a transaction that writes */
     char transaction[XID_SIZE]; /* its number */
     unsigned names;             /* given to statements so far */
@@ -103,7 +104,7 @@ static int move(struct driver_conn *conn, bool read) {
             return 0;
         }
         struct pollfd wait = {.fd = PQsocket(conn->pg), .events = (short)(POLLIN | (left ? POLLOUT : 0))};
-        int r = poll(&wait, 1, SESSION_SILENCE_MS);
+        int r = poll(&wait, 1, conn->unhurried ? -1 : SESSION_SILENCE_MS);
         if (r < 0 && errno == EINTR) {
             continue;
         }
@@ -242,6 +243,7 @@ static int conn_open(const char *where, const struct driver_options *options, st
         snprintf(ret_fault->message, sizeof ret_fault->message, "no memory");
         goto fail;
     }
+    conn->unhurried = options->unhurried;
     r = session_open(where, options, &conn->pg, ret_fault);
     if (r < 0) {
         goto fail;
@@ -276,7 +278,7 @@ static int run_script(struct driver_conn *conn, const char *sql) {
     r = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : fault_of(conn, result);
     PQclear(result);
     char again[64];
-    snprintf(again, sizeof again, "SET statement_timeout = %d", SESSION_STATEMENT_MS);
+    snprintf(again, sizeof again, "SET statement_timeout = %d", conn->unhurried ? 0 : SESSION_STATEMENT_MS);
     PQclear(PQexec(conn->pg, again));
     if (PQsetnonblocking(conn->pg, 1) != 0 || PQenterPipelineMode(conn->pg) != 1) {
         return r < 0 ? r : fault_of(conn, NULL);

@@ -169,11 +169,12 @@ static int pin(PGconn *pg, const struct driver_options *options, struct driver_f
              "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; "
              "SET default_transaction_read_only = %s; "
              /* a gateway that was stopped in mid-transaction must not hold up the others */
-             "SET lock_timeout = %u; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = 10000; "
+             "SET lock_timeout = %u; SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %d; "
              /* what is acknowledged is durable, whatever is the habit of this server */
              "SELECT set_config('synchronous_commit', 'on', false) "
              "WHERE current_setting('synchronous_commit') IN ('off', 'local')",
-             options->read_only ? "on" : "off", options->busy_ms, SESSION_STATEMENT_MS);
+             options->read_only ? "on" : "off", options->busy_ms, options->unhurried ? 0 : SESSION_STATEMENT_MS,
+             options->unhurried ? 0 : SESSION_REST_MS);
     int r = run(pg, sql, ret_fault);
     return r < 0 ? r : pin_schema(pg, ret_fault);
 }

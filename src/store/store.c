@@ -97,8 +97,9 @@ int store_open(const char *url, const struct store_options *options, struct stor
     }
     store->driver = driver;
     store->where = copy;
-    store->options =
-        (struct driver_options){.busy_ms = options->busy_ms ? options->busy_ms : 5000, .exclusive = options->exclusive};
+    store->options = (struct driver_options){.busy_ms = options->busy_ms ? options->busy_ms : 5000,
+                                             .unhurried = options->unhurried,
+                                             .exclusive = options->exclusive};
     store->reader_limit = options->readers ? options->readers : 4;
     store->reader_limit = store->reader_limit < READERS_MAX ? store->reader_limit : READERS_MAX;
     pthread_mutex_init(&store->mutex, NULL);

@@ -21,6 +21,7 @@ struct store_conn;
 struct store_options {
     unsigned busy_ms; /* 0: 5,000 */
     unsigned readers; /* most connections for reading; 0: 4 */
+    bool unhurried;   /* for a move: statements and transactions may last as long as they take */
     bool exclusive;   /* a file that is there already, and that nobody else may have open */
     bool waits;       /* the database may be away: see store_wake() */
 };

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "schema.h"
 #include "store/away.h"
+#include "store/changes.h"
+#include "store/migrate.h"
 #include "store/postgresql_session.h"
 #include "store/settings.h"
 
@@ -173,6 +176,45 @@ static void a_writer_waits_no_longer_than_it_may(void **state) {
     store_close(other);
 }
 
+/* --- a move --- */
+
+/* Longer than a session may rest in a transaction otherwise. */
+static void rest(void *context, uint64_t done, uint64_t whole) {
+    static const struct store_options hasty = {.busy_ms = 100};
+    struct database *d = context;
+    struct problem problem = {0};
+    struct store *other = NULL;
+    if (done == whole) {
+        return;
+    }
+    (void)usleep((SESSION_REST_MS + 1000) * 1000);
+    assert_int_equal(store_open(d->url, &hasty, &other, &problem), 0);
+    assert_int_equal(store_begin(store_writer(other), true), -EBUSY); /* it would be left behind */
+    store_close(other);
+}
+
+static void a_move_may_last_and_nobody_writes_meanwhile(void **state) {
+    enum { COUNT = 1500 };
+    struct database *d = *state;
+    struct change *changes = calloc(COUNT, sizeof *changes);
+    struct migrated moved = {0};
+    struct problem problem = {0};
+    uint64_t revision = 0;
+    char target[128];
+    for (size_t i = 0; i < COUNT; i++) {
+        changes[i] = (struct change){.at = 1700000000000000, .kind = "tenant.created", .tenant_id = uuid_of(1)};
+    }
+    assert_int_equal(store_begin(d->conn, true), 0);
+    assert_int_equal(changes_append(d->conn, changes, COUNT, "uid:0", &revision), 0);
+    assert_int_equal(store_commit(d->conn), 0);
+    snprintf(target, sizeof target, "sqlite:%s/moved.db", d->folder);
+    if (store_migrate(d->url, target, rest, d, &moved, &problem) < 0) {
+        fail_msg("%s", problem.detail);
+    }
+    assert_true(moved.rows > COUNT);
+    free(changes);
+}
+
 /* --- what became of a commit --- */
 
 static void outcome_of(struct database *d, bool commit, int expected) {
@@ -234,6 +276,7 @@ int main(void) {
         WITH_DATABASE(reserved_numbers_are_nobody_elses),
         WITH_DATABASE(writers_of_several_processes_take_turns),
         WITH_DATABASE(a_writer_waits_no_longer_than_it_may),
+        WITH_DATABASE(a_move_may_last_and_nobody_writes_meanwhile),
         WITH_DATABASE(the_server_knows_what_became_of_a_transaction),
         cmocka_unit_test(one_asks_at_a_time_and_pauses_grow),
     };
