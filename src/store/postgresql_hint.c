@@ -29,11 +29,7 @@ int postgresql_listen(const char *where, const struct driver_options *options, s
         free(listener);
         return r;
     }
-    PGresult *result = PQexec(listener->pg, "LISTEN sallyport");
-    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-        r = session_fault(listener->pg, result, ret_fault);
-    }
-    PQclear(result);
+    r = session_ask(listener->pg, "LISTEN sallyport", NULL, ret_fault);
     if (r < 0) {
         postgresql_deafen(listener);
         return r;

@@ -130,28 +130,71 @@ static void watch_peer(PGconn *pg) {
     PQconninfoFree(info);
 }
 
-static int run(PGconn *pg, const char *sql, struct driver_fault *ret_fault) {
-    PGresult *result = PQexec(pg, sql);
-    ExecStatusType status = PQresultStatus(result);
-    int r = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : session_fault(pg, result, ret_fault);
+/* One more result, NULL behind the last. -ENOTCONN: it does not come. */
+static int await_result(PGconn *pg, uint64_t until, PGresult **ret_result) {
+    while (PQisBusy(pg)) {
+        uint64_t now = clock_mono_ns();
+        struct pollfd wait = {.fd = PQsocket(pg), .events = POLLIN};
+        int r = now < until ? poll(&wait, 1, (int)((until - now) / NSEC_PER_MSEC) + 1) : 0;
+        if (r == 0 || (r > 0 && PQconsumeInput(pg) != 1)) {
+            return -ENOTCONN;
+        }
+    }
+    *ret_result = PQgetResult(pg);
+    return 0;
+}
+
+int session_ask(PGconn *pg, const char *sql, PGresult **ret_result, struct driver_fault *ret_fault) {
+    uint64_t until = clock_mono_ns() + SESSION_SILENCE_MS * NSEC_PER_MSEC;
+    PGresult *last = NULL, *more = NULL;
+    int r = PQsendQuery(pg, sql) == 1 ? 0 : -ENOTCONN;
+    for (r = r < 0 ? r : await_result(pg, until, &more); r == 0 && more; r = await_result(pg, until, &more)) {
+        PQclear(last);
+        last = more;
+    }
+    if (r < 0) {
+        *ret_fault = (struct driver_fault){0};
+        keep_words(ret_fault, PQerrorMessage(pg)[0] ? PQerrorMessage(pg) : "no answer");
+    } else {
+        ExecStatusType status = PQresultStatus(last);
+        r = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ? 0 : session_fault(pg, last, ret_fault);
+    }
+    if (r < 0 || !ret_result) {
+        PQclear(last);
+    } else {
+        *ret_result = last;
+    }
+    return r;
+}
+
+/* One number or word. */
+static int ask_word(PGconn *pg, const char *sql, char *ret_word, size_t room, struct driver_fault *ret_fault) {
+    PGresult *result = NULL;
+    int r = session_ask(pg, sql, &result, ret_fault);
+    if (r == 0) {
+        bool is_there = PQntuples(result) == 1 && !PQgetisnull(result, 0, 0);
+        snprintf(ret_word, room, "%s", is_there ? PQgetvalue(result, 0, 0) : "");
+    }
     PQclear(result);
     return r;
 }
 
 /* Names are looked up in one schema, the first of the user's path that exists, and nothing goes before it. */
 static int pin_schema(PGconn *pg, struct driver_fault *ret_fault) {
-    PGresult *result = PQexec(pg, "SELECT current_schema()");
+    PGresult *result = NULL;
     char sql[256];
-    int r = -EPROTO;
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        r = session_fault(pg, result, ret_fault);
-    } else if (PQgetisnull(result, 0, 0)) {
+    int r = session_ask(pg, "SELECT current_schema()", &result, ret_fault);
+    if (r < 0) {
+        return r;
+    }
+    r = -EPROTO;
+    if (PQgetisnull(result, 0, 0)) {
         keep_words(ret_fault, "none of the schemas in the user's search_path exists");
     } else {
         const char *schema = PQgetvalue(result, 0, 0);
         char *quoted = PQescapeIdentifier(pg, schema, strlen(schema));
         if (quoted && snprintf(sql, sizeof sql, "SET search_path = %s, pg_temp", quoted) < (int)sizeof sql) {
-            r = run(pg, sql, ret_fault);
+            r = session_ask(pg, sql, NULL, ret_fault);
         } else {
             keep_words(ret_fault, "the schema's name is too long");
         }
@@ -175,7 +218,7 @@ static int pin(PGconn *pg, const struct driver_options *options, struct driver_f
              "WHERE current_setting('synchronous_commit') IN ('off', 'local')",
              options->read_only ? "on" : "off", options->busy_ms, options->unhurried ? 0 : SESSION_STATEMENT_MS,
              options->unhurried ? 0 : SESSION_REST_MS);
-    int r = run(pg, sql, ret_fault);
+    int r = session_ask(pg, sql, NULL, ret_fault);
     return r < 0 ? r : pin_schema(pg, ret_fault);
 }
 
@@ -274,18 +317,16 @@ bool session_alive(PGconn *pg) {
 
 /* The server's word: "committed", "aborted", "in progress"; NULL: too long ago. */
 static int ask_outcome(PGconn *pg, const char *transaction) {
-    const char *const values[] = {transaction};
-    PGresult *result = PQexecParams(pg, "SELECT pg_xact_status($1::xid8)", 1, NULL, values, NULL, NULL, 0);
-    int r = -EAGAIN;
-    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-        const char *word = PQgetvalue(result, 0, 0);
-        r = strcmp(word, "committed") == 0     ? 0
-            : strcmp(word, "aborted") == 0     ? -ENOTCONN
-            : strcmp(word, "in progress") == 0 ? -EAGAIN
-                                               : -EINPROGRESS;
+    struct driver_fault ignored;
+    char word[16], sql[64];
+    snprintf(sql, sizeof sql, "SELECT pg_xact_status('%s')", transaction);
+    if (ask_word(pg, sql, word, sizeof word, &ignored) < 0) {
+        return -EAGAIN;
     }
-    PQclear(result);
-    return r;
+    return strcmp(word, "committed") == 0     ? 0
+           : strcmp(word, "aborted") == 0     ? -ENOTCONN
+           : strcmp(word, "in progress") == 0 ? -EAGAIN
+                                              : -EINPROGRESS;
 }
 
 int session_outcome(const char *where, const char *transaction) {

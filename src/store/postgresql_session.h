@@ -20,6 +20,9 @@ int session_open(const char *where, const struct driver_options *options, PGconn
 void session_describe(const char *where, char *ret_text, size_t room);
 /* What went wrong: `result`'s error, or the connection's if `result` is NULL or has none. Returns the class. */
 int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_fault);
+/* A text of statements, without the pipeline. The last one's result, unless `ret_result` is NULL. A server that says
+ * nothing for too long counts as gone. */
+int session_ask(PGconn *pg, const char *sql, PGresult **ret_result, struct driver_fault *ret_fault);
 /* Hearing of other sessions' commits (postgresql_hint.c; struct driver has the meaning). */
 int postgresql_listen(const char *where, const struct driver_options *options, struct driver_listener **ret_listener,
                       struct driver_fault *ret_fault);

@@ -10,6 +10,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 
 NAME = ".s.PGSQL.5432"
 
@@ -70,7 +71,8 @@ class Session(threading.Thread):
 
 class Cutter:
     """Cutter(server).url("fleet"); arm(n) cuts at the nth statement of the next write: before the server sees it, or with
-    `unheard` after it is done but before anybody hears of it. fired: whether it came to that."""
+    `unheard` after it is done but before anybody hears of it. fired: whether it came to that. While `mute`, new sessions
+    are let in, and then nothing more is heard of them."""
 
     def __init__(self, server):
         self.behind = pathlib.Path(server.socket) / NAME
@@ -78,6 +80,7 @@ class Cutter:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sallyport-cutter-"))
         self.lock = threading.Lock()
         self.victim, self.left, self.armed, self.unheard, self.fired = None, 0, False, False, False
+        self.mute = False
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.folder / NAME))
         self.listener.listen(64)
@@ -102,6 +105,8 @@ class Cutter:
 
     def look(self, session, kind, body):
         """Whether the message goes on to the server."""
+        while self.mute and kind == b"Q":
+            time.sleep(0.02)
         with self.lock:
             if self.armed and self.victim is None and kind == b"P" and b"pg_advisory_xact_lock" in body:
                 self.victim = session
