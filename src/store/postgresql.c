@@ -79,7 +79,8 @@ struct driver_statement {
 
 static int fault_of(struct driver_conn *conn, const PGresult *result) {
     int r = session_fault(conn->pg, result, &conn->fault);
-    conn->lost = conn->lost || r == -ENOTCONN;
+    /* a server that takes no writes any more: the next one may be another */
+    conn->lost = conn->lost || r == -ENOTCONN || r == -EROFS;
     return r;
 }
 

@@ -53,6 +53,9 @@ static const struct {
     {"42501", EACCES}, {"3D000", ENOENT}, {"3F000", ENOENT},   {"XX001", EBADMSG}, {"XX002", EBADMSG},
 };
 
+/* Classes of refusals that pass: too many connections, starting or shutting down, a fault of the server's. */
+static const char *const passing[] = {"08", "53", "57", "58", "XX"};
+
 int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_fault) {
     const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     *ret_fault = (struct driver_fault){0};
@@ -239,20 +242,47 @@ static int check_server(PGconn *pg, struct driver_fault *ret_fault) {
     return 0;
 }
 
-/* Not connected: is nobody there, or does the server want none of us? Its words come in its own language, so it is
- * asked once more, without a user's name. */
+/* Whether all that libpq says of its attempts, a line a server, is that it was refused for good. The verbosity is such
+ * that a server's own words are "SEVERITY:  SQLSTATE". What comes without one is libpq's: nobody there, or a server
+ * that takes no writes while one that does is wanted. */
+static bool is_refusal(const char *words) {
+    bool refused = false;
+    for (const char *line = words; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        size_t size = strcspn(line, "\n");
+        const char *state = size > 7 ? line + size - 5 : "";
+        if (strspn(state, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") < 5 || strncmp(state - 2, "  ", 2) != 0) {
+            return false;
+        }
+        for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
+            if (strncmp(state, passing[i], 2) == 0) {
+                return false;
+            }
+        }
+        refused = true;
+    }
+    return refused;
+}
+
+/* Not connected: is nobody there who could take us now, or does the server want none of us? Its words come in its own
+ * language, so it is asked once more, for codes. 0: this time it took us. */
 static int why_not(PGconn *pg, const char *url, struct driver_fault *ret_fault) {
     keep_words(ret_fault, PQerrorMessage(pg));
+    if (PQconnectionNeedsPassword(pg)) {
+        return -EACCES;
+    }
     switch (PQping(url)) {
     case PQPING_OK:
-        return -EACCES;
+        break;
     case PQPING_NO_ATTEMPT: /* a parameter that makes no sense */
         return -EPROTO;
     case PQPING_REJECT:
     case PQPING_NO_RESPONSE:
         return -ENOTCONN;
     }
-    return -ENOTCONN;
+    PQsetErrorVerbosity(pg, PQERRORS_SQLSTATE);
+    PQreset(pg);
+    PQsetErrorVerbosity(pg, PQERRORS_DEFAULT);
+    return PQstatus(pg) == CONNECTION_OK ? 0 : is_refusal(PQerrorMessage(pg)) ? -EACCES : -ENOTCONN;
 }
 
 int session_open(const char *where, const struct driver_options *options, PGconn **ret_pg,
@@ -281,8 +311,7 @@ int session_open(const char *where, const struct driver_options *options, PGconn
         keep_words(ret_fault, "no memory");
         goto fail;
     }
-    if (PQstatus(pg) != CONNECTION_OK) {
-        r = why_not(pg, url, ret_fault);
+    if (PQstatus(pg) != CONNECTION_OK && (r = why_not(pg, url, ret_fault)) < 0) {
         goto fail;
     }
     PQsetNoticeReceiver(pg, ignore_notice, NULL);

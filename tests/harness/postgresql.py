@@ -44,7 +44,7 @@ def identity():
 
 
 class Server:
-    """Server(fsync=False).start() or as a context; .database(name) gives a URL; .kill(), .stop(), .pause(), .resume(),
+    """Server(fsync=False).start() or as a context; .database(name) gives a URL; .kill(), .stop(), .pause(), .resume(), .demote(), .promote(),
     .start() again on what it holds; .close() removes everything."""
 
     def __init__(self, fsync=False, settings=None, authentication="trust"):
@@ -142,6 +142,16 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=30)
+
+    def demote(self):
+        """It comes back as a standby whose primary is not there: it can be read."""
+        self.stop()
+        subprocess.run(["touch", str(self.data / "standby.signal")], check=True, **identity())
+        self.start()
+
+    def promote(self):
+        """Takes over, with a new timeline."""
+        self.sql("SELECT pg_promote()")
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
