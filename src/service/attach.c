@@ -165,6 +165,12 @@ fail:
     return r;
 }
 
+bool attach_may_come(const struct service *s, const struct problem *problem) {
+    return strcmp(problem->type, PROBLEM_STORE_AWAY) == 0 ||
+           (s->shared &&
+            (strcmp(problem->type, PROBLEM_STORE_LOCKED) == 0 || strcmp(problem->type, PROBLEM_STORE_AGAIN) == 0));
+}
+
 int attach(struct service *s, struct problem *ret_problem) {
     write_allow_early(true);
     int r = store_wake(s->store, ret_problem);
@@ -176,7 +182,7 @@ int attach(struct service *s, struct problem *ret_problem) {
     s->ready = r == 0;
     pthread_mutex_lock(&s->mutex);
     s->store_ok = r == 0;
-    s->store_refused = r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) != 0;
+    s->store_refused = r < 0 && !attach_may_come(s, ret_problem);
     snprintf(s->store_trouble, sizeof s->store_trouble, "%.255s", r < 0 ? ret_problem->detail : "");
     s->attention_due = true;
     pthread_cond_signal(&s->attention);

@@ -151,7 +151,7 @@ int service_open(const struct service_config *config, struct service **ret_servi
     s->shared = r == 0 && store_is_shared(s->store);
     s->seen_ns = clock_mono_ns();
     r = r < 0 ? r : attach(s, ret_problem);
-    bool waiting = r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) == 0;
+    bool waiting = r < 0 && attach_may_come(s, ret_problem);
     if (r < 0 && !waiting) {
         goto fail;
     }

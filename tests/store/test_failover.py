@@ -1,5 +1,7 @@
 """A cluster changes hands, or has no room for the moment: that passes, and is no refusal."""
 import json
+import subprocess
+import threading
 import time
 
 import pytest
@@ -83,6 +85,25 @@ def test_too_many_connections_are_no_refusal(server, make_gateway, moment):
     assert gateway.process.poll() is None
     server.sql("ALTER ROLE gateway CONNECTION LIMIT -1")
     assert wait_until(lambda: create(gateway.api, "again"), 20)
+
+
+def test_a_start_while_others_write_for_long_waits(shared_server, database, make_gateway):
+    gateway = make_gateway(database)
+    gateway.end()
+    name = database.partition("@/")[2].partition("?")[0]
+    lock = "pg_advisory_lock(hashtext('sallyport'), hashtext('public'))"
+    holder = threading.Thread(target=lambda: pytest.raises(subprocess.CalledProcessError, shared_server.sql,
+                                                           f"SELECT {lock}, pg_sleep(60)", name=name))
+    holder.start()
+    wait_until(lambda: shared_server.sql("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") != "0")
+    start_without_waiting(gateway)
+    assert refused(gateway.api, "POST", "/tenants", {"name": "early"})["type"].endswith(":store-away")
+    assert gateway.process.poll() is None
+    shared_server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND "
+                      "pid <> pg_backend_pid()")
+    holder.join()
+    gateway.wait_in_sync()
+    assert gateway.api.post("/tenants", {"name": "late"})["name"] == "late"
 
 
 def test_a_server_that_lets_in_and_then_says_nothing_holds_nobody_up(server, make_gateway):
