@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -22,7 +23,7 @@
 #define LINE_MAX 256 /* commands in line before they are brought to the server in any case */
 #define FLUSH_EVERY 16
 #define TEXT_SIZE 64 /* a number, a time, an address */
-#define NAME_SIZE 16 /* "s123", a statement's name with the server */
+#define NAME_SIZE 32 /* "s1f3a_123", a statement's name with the server */
 #define XID_SIZE 24  /* a transaction's number */
 /* Of timestamptz: microseconds from the Unix epoch to the 1st of January, 2000 (PostgreSQL, datatype/timestamp.h). */
 #define EPOCH_US INT64_C(946684800000000)
@@ -58,6 +59,7 @@ struct driver_conn {
     bool write;                 /* in a transaction that writes */
     char transaction[XID_SIZE]; /* its number */
     unsigned names;             /* given to statements so far */
+    uint32_t tag;               /* and what no other connection's begin with: see ensure_prepared() */
     struct waiting line[LINE_MAX];
     unsigned waiting;
     struct driver_fault fault;
@@ -79,8 +81,8 @@ struct driver_statement {
 
 static int fault_of(struct driver_conn *conn, const PGresult *result) {
     int r = session_fault(conn->pg, result, &conn->fault);
-    /* a server that takes no writes any more: the next one may be another */
-    conn->lost = conn->lost || r == -ENOTCONN || r == -EROFS;
+    /* a server that takes no writes any more, or a session that is not ours: the next one may be another */
+    conn->lost = conn->lost || r == -ENOTCONN || r == -EROFS || r == -EPROTO;
     return r;
 }
 
@@ -245,6 +247,9 @@ static int conn_open(const char *where, const struct driver_options *options, st
         goto fail;
     }
     conn->unhurried = options->unhurried;
+    if (getrandom(&conn->tag, sizeof conn->tag, 0) != sizeof conn->tag) {
+        conn->tag = (uint32_t)clock_mono_ns();
+    }
     r = session_open(where, options, &conn->pg, ret_fault);
     if (r < 0) {
         goto fail;
@@ -421,7 +426,8 @@ static int ensure_prepared(struct driver_statement *s) {
     if (s->prepared != PREPARED_NOT) {
         return 0;
     }
-    snprintf(s->name, sizeof s->name, "s%u", ++conn->names);
+    /* should the session turn out to be another's, its statements must not be taken for ours */
+    snprintf(s->name, sizeof s->name, "s%" PRIx32 "_%u", conn->tag, ++conn->names);
     int r = put_in_line(conn, PQsendPrepare(conn->pg, s->name, s->sql, 0, NULL), WAITING_PREPARE, s);
     if (r == 0) {
         s->prepared = PREPARED_SENT;

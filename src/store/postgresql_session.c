@@ -1,6 +1,7 @@
 #include "store/postgresql_session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -15,6 +16,9 @@
 #define CONNECT_S "5"
 #define OUTCOME_WAIT_NS (5 * NSEC_PER_SEC)
 #define OUTCOME_PAUSE_MS 100
+#define POOLER_WORDS                                                                                                   \
+    "a pooler in between hands sessions on after each transaction (pgbouncer: pool_mode = session is needed, or the "  \
+    "server's own address)"
 
 /* Defaults of ours, where neither the URL, nor a service file, nor the environment says otherwise: libpq reads the
  * environment last. */
@@ -48,9 +52,10 @@ static const struct {
     const char *state;
     int error;
 } classes[] = {
-    {"23505", EEXIST}, {"40001", EAGAIN}, {"40P01", EAGAIN},   {"55P03", EBUSY},   {"57014", EBUSY},   {"25006", EROFS},
-    {"25P03", EAGAIN}, {"53100", ENOSPC}, {"53300", ENOTCONN}, {"57P", ENOTCONN},  {"08", ENOTCONN},   {"28", EACCES},
-    {"42501", EACCES}, {"3D000", ENOENT}, {"3F000", ENOENT},   {"XX001", EBADMSG}, {"XX002", EBADMSG},
+    {"23505", EEXIST},  {"40001", EAGAIN},  {"40P01", EAGAIN}, {"55P03", EBUSY},    {"57014", EBUSY},
+    {"25006", EROFS},   {"25P03", EAGAIN},  {"53100", ENOSPC}, {"53300", ENOTCONN}, {"57P", ENOTCONN},
+    {"08", ENOTCONN},   {"28", EACCES},     {"42501", EACCES}, {"3D000", ENOENT},   {"3F000", ENOENT},
+    {"XX001", EBADMSG}, {"XX002", EBADMSG}, {"26000", EPROTO}, {"42P05", EPROTO},
 };
 
 /* Classes of refusals that pass: too many connections, starting or shutting down, a fault of the server's. */
@@ -71,6 +76,8 @@ int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_f
         if (strncmp(state, classes[i].state, strlen(classes[i].state)) == 0) {
             if (classes[i].error == EEXIST) {
                 snprintf(ret_fault->constraint, sizeof ret_fault->constraint, "%s", constraint ? constraint : "");
+            } else if (classes[i].error == EPROTO) { /* a statement of this session that is not in this session */
+                keep_words(ret_fault, POOLER_WORDS);
             }
             return -classes[i].error;
         }
@@ -242,6 +249,37 @@ static int check_server(PGconn *pg, struct driver_fault *ret_fault) {
     return 0;
 }
 
+/* A pooler has sessions of its own, and one that hands the server's on after each transaction lets nothing last that a
+ * session was told: its settings, its statements, that it listens. Then what this one is told is seen by another while
+ * this one rests, or not by itself while another works. */
+static int check_pooler(PGconn *pg, const char *url, struct driver_fault *ret_fault) {
+    static const char seen[] = "SELECT current_setting('sallyport.session', true)";
+    struct driver_fault ignored;
+    char word[64], mark[64], sql[128];
+    int r = ask_word(pg, "SELECT pg_backend_pid()", word, sizeof word, ret_fault);
+    if (r < 0 || atoi(word) == PQbackendPID(pg)) {
+        return r;
+    }
+    snprintf(mark, sizeof mark, "%.20s-%" PRIx64, word, clock_mono_ns());
+    snprintf(sql, sizeof sql, "SET sallyport.session = '%s'", mark);
+    r = session_ask(pg, sql, NULL, ret_fault);
+    PGconn *other = r < 0 ? NULL : PQconnectdb(url);
+    bool shared = false;
+    if (other && PQstatus(other) == CONNECTION_OK) {
+        shared = session_ask(other, "BEGIN", NULL, &ignored) < 0 ||
+                 ask_word(other, seen, word, sizeof word, &ignored) < 0 || strcmp(word, mark) == 0;
+        r = ask_word(pg, seen, word, sizeof word, ret_fault);
+        shared = shared || (r == 0 && strcmp(word, mark) != 0);
+    }
+    PQfinish(other);
+    if (shared) {
+        *ret_fault = (struct driver_fault){0};
+        keep_words(ret_fault, POOLER_WORDS);
+        return -EPROTO;
+    }
+    return r;
+}
+
 /* Whether all that libpq says of its attempts, a line a server, is that it was refused for good. The verbosity is such
  * that a server's own words are "SEVERITY:  SQLSTATE". What comes without one is libpq's: nobody there, or a server
  * that takes no writes while one that does is wanted. */
@@ -318,6 +356,7 @@ int session_open(const char *where, const struct driver_options *options, PGconn
     watch_peer(pg);
     r = check_server(pg, ret_fault);
     r = r < 0 ? r : pin(pg, options, ret_fault);
+    r = r < 0 ? r : check_pooler(pg, url, ret_fault);
     if (r < 0) {
         goto fail;
     }

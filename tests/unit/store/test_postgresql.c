@@ -106,6 +106,21 @@ static void a_statement_that_failed_can_be_used_again(void **state) {
     assert_int_equal(query_number(d->conn, sql, NULL, 0, &number), 0);
 }
 
+static void a_session_that_is_not_ours_is_noticed_and_left(void **state) {
+    struct database *d = *state;
+    static const char sql[] = "SELECT COUNT(*) FROM vpn_settings";
+    int64_t number = 0;
+    struct problem problem = {0};
+    assert_int_equal(query_number(d->conn, sql, NULL, 0, &number), 0);
+    assert_int_equal(query_run(d->conn, "DEALLOCATE ALL", NULL, 0, NULL), 0); /* as in another's session */
+    int r = query_number(d->conn, sql, NULL, 0, &number);
+    assert_int_equal(r, -EPROTO);
+    (void)store_problem(d->conn, r, &problem);
+    assert_string_equal(problem.type, "store-unusable");
+    assert_non_null(strstr(problem.detail, "pgbouncer"));
+    assert_int_equal(query_number(d->conn, sql, NULL, 0, &number), 0);
+}
+
 static void reserved_numbers_are_nobody_elses(void **state) {
     struct database *d = *state;
     int64_t first = 0, again = 0;
@@ -273,6 +288,7 @@ int main(void) {
         WITH_DATABASE(a_connection_lost_in_a_transaction_undoes_it),
         WITH_DATABASE(what_was_sent_ahead_fails_at_the_end),
         WITH_DATABASE(a_statement_that_failed_can_be_used_again),
+        WITH_DATABASE(a_session_that_is_not_ours_is_noticed_and_left),
         WITH_DATABASE(reserved_numbers_are_nobody_elses),
         WITH_DATABASE(writers_of_several_processes_take_turns),
         WITH_DATABASE(a_writer_waits_no_longer_than_it_may),
