@@ -54,12 +54,13 @@ struct waiting {
 struct driver_conn {
     PGconn *pg;
     char *where;
-    bool lost;                  /* nothing more comes of it */
-    bool unhurried;             /* waits for answers as long as the connection stands */
-    bool write;                 /* in a transaction that writes */
-    char transaction[XID_SIZE]; /* its number */
-    unsigned names;             /* given to statements so far */
-    uint32_t tag;               /* and what no other connection's begin with: see ensure_prepared() */
+    bool lost;                            /* nothing more comes of it */
+    bool unhurried;                       /* waits for answers as long as the connection stands */
+    bool write;                           /* in a transaction that writes */
+    char transaction[XID_SIZE];           /* its number */
+    unsigned names;                       /* given to statements so far */
+    uint32_t tag;                         /* and what no other connection's begin with: see ensure_prepared() */
+    char timeline[SESSION_TIMELINE_SIZE]; /* writers */
     struct waiting line[LINE_MAX];
     unsigned waiting;
     struct driver_fault fault;
@@ -254,6 +255,9 @@ static int conn_open(const char *where, const struct driver_options *options, st
     if (r < 0) {
         goto fail;
     }
+    if (!options->read_only) {
+        session_timeline(conn->pg, conn->timeline);
+    }
     if (PQsetnonblocking(conn->pg, 1) != 0 || PQenterPipelineMode(conn->pg) != 1) {
         r = session_fault(conn->pg, NULL, ret_fault);
         goto fail;
@@ -350,7 +354,7 @@ static int commit(struct driver_conn *conn) {
     PQclear(result);
     if (r == -ENOTCONN && conn->write && conn->transaction[0]) {
         /* it may have been lost before or after the server did it */
-        r = session_outcome(conn->where, conn->transaction);
+        r = session_outcome(conn->where, conn->transaction, conn->timeline);
     }
     conn->transaction[0] = '\0';
     return r;

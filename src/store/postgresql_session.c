@@ -383,10 +383,24 @@ bool session_alive(PGconn *pg) {
     return true;
 }
 
-/* The server's word: "committed", "aborted", "in progress"; NULL: too long ago. */
-static int ask_outcome(PGconn *pg, const char *transaction) {
+void session_timeline(PGconn *pg, char ret_timeline[SESSION_TIMELINE_SIZE]) {
     struct driver_fault ignored;
-    char word[16], sql[64];
+    if (ask_word(pg, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", ret_timeline, SESSION_TIMELINE_SIZE,
+                 &ignored) < 0) {
+        ret_timeline[0] = '\0';
+    }
+}
+
+/* The server's word: "committed", "aborted", "in progress"; NULL: too long ago. */
+static int ask_outcome(PGconn *pg, const char *transaction, const char *timeline) {
+    struct driver_fault ignored;
+    char now[SESSION_TIMELINE_SIZE], word[16], sql[64];
+    if (timeline[0]) {
+        session_timeline(pg, now);
+        if (strcmp(now, timeline) != 0) {
+            return now[0] ? -EINPROGRESS : -EAGAIN; /* there the number may be another transaction's */
+        }
+    }
     snprintf(sql, sizeof sql, "SELECT pg_xact_status('%s')", transaction);
     if (ask_word(pg, sql, word, sizeof word, &ignored) < 0) {
         return -EAGAIN;
@@ -397,7 +411,7 @@ static int ask_outcome(PGconn *pg, const char *transaction) {
                                               : -EINPROGRESS;
 }
 
-int session_outcome(const char *where, const char *transaction) {
+int session_outcome(const char *where, const char *transaction, const char *timeline) {
     const struct driver_options options = {.busy_ms = 1000, .read_only = true};
     uint64_t until = clock_mono_ns() + OUTCOME_WAIT_NS;
     int r;
@@ -405,7 +419,7 @@ int session_outcome(const char *where, const char *transaction) {
         struct driver_fault fault;
         PGconn *pg = NULL;
         r = session_open(where, &options, &pg, &fault);
-        r = r < 0 ? -EAGAIN : ask_outcome(pg, transaction);
+        r = r < 0 ? -EAGAIN : ask_outcome(pg, transaction, timeline);
         PQfinish(pg);
         if (r == -EAGAIN) {
             (void)poll(NULL, 0, OUTCOME_PAUSE_MS);

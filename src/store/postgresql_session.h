@@ -23,6 +23,9 @@ int session_fault(PGconn *pg, const PGresult *result, struct driver_fault *ret_f
 /* A text of statements, without the pipeline. The last one's result, unless `ret_result` is NULL. A server that says
  * nothing for too long counts as gone. */
 int session_ask(PGconn *pg, const char *sql, PGresult **ret_result, struct driver_fault *ret_fault);
+/* The history that the server writes, which changes when a standby takes over; "" if it does not say. */
+#define SESSION_TIMELINE_SIZE 16
+void session_timeline(PGconn *pg, char ret_timeline[SESSION_TIMELINE_SIZE]);
 /* Hearing of other sessions' commits (postgresql_hint.c; struct driver has the meaning). */
 int postgresql_listen(const char *where, const struct driver_options *options, struct driver_listener **ret_listener,
                       struct driver_fault *ret_fault);
@@ -31,5 +34,6 @@ void postgresql_deafen(struct driver_listener *listener);
 /* Whether the other side has not closed the connection, as far as this side knows. */
 bool session_alive(PGconn *pg);
 /* What became of a transaction whose connection was lost while it committed: asked of the server in a session of its
- * own, for some seconds. 0: committed; -ENOTCONN: it was not; -EINPROGRESS: nobody can say. */
-int session_outcome(const char *where, const char *transaction);
+ * own, for some seconds. 0: committed; -ENOTCONN: it was not; -EINPROGRESS: nobody can say. `timeline`: the server's at
+ * that time; one that took over without having had everything gives the same numbers again. */
+int session_outcome(const char *where, const char *transaction, const char *timeline);

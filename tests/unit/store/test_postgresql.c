@@ -232,7 +232,7 @@ static void a_move_may_last_and_nobody_writes_meanwhile(void **state) {
 
 /* --- what became of a commit --- */
 
-static void outcome_of(struct database *d, bool commit, int expected) {
+static void outcome_of(struct database *d, bool commit, const char *timeline, int expected) {
     const char *where = strchr(d->url, ':') + 1;
     char transaction[24];
     struct query query;
@@ -247,12 +247,15 @@ static void outcome_of(struct database *d, bool commit, int expected) {
     } else {
         store_rollback(d->conn);
     }
-    assert_int_equal(session_outcome(where, transaction), expected);
+    assert_int_equal(session_outcome(where, transaction, timeline), expected);
 }
 
 static void the_server_knows_what_became_of_a_transaction(void **state) {
-    outcome_of(*state, true, 0);
-    outcome_of(*state, false, -ENOTCONN);
+    outcome_of(*state, true, "", 0);
+    outcome_of(*state, false, "", -ENOTCONN);
+    outcome_of(*state, true, "00000001", 0);
+    outcome_of(*state, false, "00000001", -ENOTCONN);
+    outcome_of(*state, true, "00000002", -EINPROGRESS); /* another history's */
 }
 
 /* --- away --- */
