@@ -22,6 +22,11 @@ struct table {
 static size_t decode(const char *text, size_t left, int *ret_width, bool *ret_printable) {
     wchar_t wide;
     mbstate_t state = {0};
+    if (*text >= ' ' && *text <= '~') { /* most of what there is, and the locale has no say in it */
+        *ret_width = 1;
+        *ret_printable = true;
+        return 1;
+    }
     size_t size = mbrtowc(&wide, text, left, &state);
     bool whole = size != (size_t)-1 && size != (size_t)-2 && size != 0;
     int width = whole ? wcwidth(wide) : -1;
