@@ -14,7 +14,8 @@
 #include "store/sessions.h"
 
 #define ALIVE_US (INT64_C(20) * USEC_PER_SEC)
-#define ENDED_BATCH 200
+#define ENDED_BATCH 200 /* sessions a transaction */
+#define ENDED_SHARES 25 /* transactions a beat: of 50,000 the last one ends a minute after the first */
 
 /* How far our clock is ahead of the database's, half of the question's way there and back taken off. */
 static int clock_offset(struct store_conn *conn, int64_t *ret_now, int64_t *ret_offset_us) {
@@ -137,17 +138,19 @@ static uint32_t load_percent(void) {
     return getloadavg(load, 1) == 1 ? (uint32_t)(load[0] * 100 / (double)(processors > 0 ? processors : 1)) : 0;
 }
 
-/* A gateway that has been silent longer than a session lasts holds none. The first of the living sees to it. */
-static int end_sessions(struct service *s, struct write *w, const struct gateway_row *rows, size_t count, int64_t now) {
+/* A gateway that has been silent longer than a session lasts holds none. The first of the living sees to it, some at a
+ * time, so that others can write in between. Who is silent is asked in the transaction: one that comes back waits for
+ * it. */
+static int end_sessions(struct service *s, struct write *w, int64_t now, bool *ret_more) {
     struct session_row *held = malloc(ENDED_BATCH * sizeof *held);
-    int r = held ? 0 : -ENOMEM;
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        if (is_alive(&rows[i], now) && rows[i].id < s->self.id) {
-            free(held);
-            return 0;
-        }
+    struct gateway_row *rows = NULL;
+    size_t count = 0;
+    bool ours = true, more = false;
+    int r = held ? gateways_list(w->conn, &rows, &count) : -ENOMEM;
+    for (size_t i = 0; i < count; i++) {
+        ours = ours && !(is_alive(&rows[i], now) && rows[i].id < s->self.id);
     }
-    for (size_t i = 0; r == 0 && i < count; i++) {
+    for (size_t i = 0; r == 0 && ours && i < count; i++) {
         size_t ended = 0;
         if (rows[i].id == s->self.id || rows[i].heartbeat_at > now - CONNECTED_US) {
             continue;
@@ -157,9 +160,29 @@ static int end_sessions(struct service *s, struct write *w, const struct gateway
             r = sessions_end(w->conn, held[j].id, 0);
             r = r < 0 ? r : write_note(w, "router.disconnected", &held[j].tenant_id, &held[j].router_id, NULL);
         }
+        more = more || ended == ENDED_BATCH;
     }
+    free(rows);
     free(held);
+    if (r == 0) {
+        *ret_more = more;
+    }
     return r;
+}
+
+/* Whether there are still more. */
+static bool end_more(struct service *s, int64_t now) {
+    struct problem problem;
+    struct write w;
+    bool more = false;
+    if (write_begin(s, "gateway", &w, &problem) < 0) {
+        return false;
+    }
+    if (end_sessions(s, &w, now, &more) < 0 || write_commit_aside(&w, &problem) < 0) {
+        write_abort(&w);
+        return false;
+    }
+    return more;
 }
 
 static int read_all(struct service *s, struct gateway_row **ret_rows, size_t *ret_count, int64_t *ret_now,
@@ -218,9 +241,14 @@ void gateways_beat_once(struct service *s) {
     }
     describe(s, now, offset, &own);
     int beaten = gateways_beat(w.conn, &own);
-    int r = beaten == 0 && count > 1 ? end_sessions(s, &w, rows, count, now) : beaten;
+    bool more = false;
+    int r = beaten == 0 && count > 1 ? end_sessions(s, &w, now, &more) : beaten;
     if (r < 0 || write_commit_aside(&w, &problem) < 0) {
         write_abort(&w);
+        more = false;
+    }
+    for (int i = 1; more && i < ENDED_SHARES; i++) {
+        more = end_more(s, now);
     }
     if (beaten == 0 || beaten == -ENOENT) {
         judge(s, beaten, offset);

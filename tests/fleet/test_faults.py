@@ -4,6 +4,7 @@ import time
 import pytest
 
 from fleet import until
+from harness import load
 from harness.api import ApiError
 from harness.client import key_pair
 from harness.postgresql import Server
@@ -166,6 +167,23 @@ def test_sessions_of_a_gateway_that_is_gone_for_long_end(make_fleet):
     assert fleet.south.api.get(f"/tenants/{made['tenant_id']}")["connected_routers"] == 0
     fleet.north.start()  # its engine has the session still
     assert until(lambda: fleet.south.api.get(f"/routers/{made['id']}")["gateway"] == "north")
+
+
+def test_thousands_of_sessions_of_a_gateway_that_is_gone_end_soon(make_fleet):
+    fleet = make_fleet(names=("north", "south")).start()
+    routers = [{"name": f"r{n}", "public_key": load.public_key()} for n in range(4000)]
+    made = fleet.south.api.post("/tenants/bulk", {"tenants": [{"name": "t", "addressing": "private", "routers": routers}]})
+    tenant = made["items"][0]["tenant"]["id"]
+    fleet.north.kill()
+    for told in ("vpn_configurations SET status = 'active', connected_since = now(),"
+                 " gateway_id = (SELECT id FROM vpn_gateways WHERE name = 'north')",
+                 "tenant_vpn_tunnels SET connected_peers = 4000",
+                 "vpn_gateways SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE name = 'north'"):
+        fleet.server.sql(f"UPDATE {told}", fleet.database)
+    assert until(lambda: fleet.server.sql("SELECT COUNT(*) FROM vpn_configurations WHERE connected_since IS NOT NULL",
+                                          fleet.database) == "0", 40, every=0.5)
+    assert fleet.south.api.get(f"/tenants/{tenant}")["connected_routers"] == 0
+    assert not fleet.south.api.get(f"/tenants/{tenant}/routers", limit=1)["items"][0]["connected"]
 
 
 # --- cut off from the database ---
