@@ -9,6 +9,7 @@ use Illuminate\Contracts\Events\Dispatcher;
 use RuntimeException;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\Event;
+use Sallyport\Laravel\Data\EventPage;
 use Sallyport\Laravel\Database\Tables;
 use Sallyport\Laravel\Events\ChangesMissed;
 use Sallyport\Laravel\Events\Factory;
@@ -29,9 +30,6 @@ final class ListenCommand extends Command
 
     private bool $stopping = false;
 
-    /** Whether all changes are seen here, not those of one tenant only: then revisions have no gaps. */
-    private bool $seesAll = false;
-
     /** Whether it began with what the gateway still keeps, so that nothing before it can be missed. */
     private bool $fromStart = false;
 
@@ -42,7 +40,7 @@ final class ListenCommand extends Command
     public function handle(Client $sallyport, Dispatcher $events, EventPosition $position, Tables $tables): int
     {
         [$this->sallyport, $this->events, $this->position] = [$sallyport, $events, $position];
-        $this->stopping = $this->seesAll = false;
+        $this->stopping = false;
         $from = (string) $this->option('from');
         if (!in_array($from, ['', 'now', 'start'], true) && !ctype_digit($from)) {
             $this->error("--from={$from}: it must be \"now\", \"start\" or a revision.");
@@ -67,8 +65,12 @@ final class ListenCommand extends Command
                 $after ??= $this->start($from);
                 $left = (int) max(0, min((int) $this->option('wait'), $until - microtime(true)));
                 $page = $this->sallyport->events()->after($after, wait: $this->option('once') ? 0 : $left);
+                if ($page->newest < $after) {
+                    $after = $this->goBack($after, $page->newest);
+                    continue;
+                }
+                $after = $this->skipGap($after, $page);
                 foreach ($page->events as $event) {
-                    $this->lookForGap($after, $event);
                     $this->mirror($event, $tables);
                     $this->dispatch($event);
                     $this->position->put($after = $event->revision);
@@ -102,43 +104,39 @@ final class ListenCommand extends Command
 
     private function start(string $from): int
     {
-        $latest = $this->latest();
         $after = match (true) {
             $from === 'start' => 0,
-            $from === 'now' => $latest,
             ctype_digit($from) => (int) $from,
-            default => $this->position->get() ?? $latest,
+            $from === 'now' => $this->sallyport->events()->latest(),
+            default => $this->position->get() ?? $this->sallyport->events()->latest(),
         };
-        if ($after > $latest) {
-            $this->warn("The gateway is at revision {$latest}, and this was at {$after} before: its database is " .
-                'another one, or was put back from a backup. Going on from there.');
-            $this->missed($after, $latest);
-            $after = $latest;
-        }
         $this->position->put($after);
 
         return $after;
     }
 
-    private function latest(): int
+    /** The gateway's database is another one, or was put back from a backup: revisions beyond are given anew. */
+    private function goBack(int $after, int $newest): int
     {
-        try {
-            $latest = $this->sallyport->status()->store->revision;
-            $this->seesAll = true;
+        $this->warn("The gateway is at revision {$newest}, and this was at {$after} before: its database is " .
+            'another one, or was put back from a backup. Going on from there.');
+        $this->missed($after, $newest);
+        $this->position->put($newest);
 
-            return $latest;
-        } catch (AuthorizationException) {
-            return $this->sallyport->events()->latest();
-        }
+        return $newest;
     }
 
     /** The gateway keeps so many changes; who stayed away for longer has missed some. */
-    private function lookForGap(int $after, Event $next): void
+    private function skipGap(int $after, EventPage $page): int
     {
-        if ($this->seesAll && !($this->fromStart && $after === 0) && $next->revision > $after + 1) {
-            $this->warn("The changes between {$after} and {$next->revision} are no longer kept by the gateway.");
-            $this->missed($after, $next->revision);
+        if ($after >= $page->oldest - 1 || ($this->fromStart && $after === 0)) {
+            return $after;
         }
+        $this->warn("The changes between {$after} and {$page->oldest} are no longer kept by the gateway.");
+        $this->missed($after, $page->oldest);
+        $this->position->put($page->oldest - 1);
+
+        return $page->oldest - 1;
     }
 
     private function missed(int $after, int $before): void

@@ -11,6 +11,10 @@ final class EventPage
         public readonly array $events,
         /** Give it as $after to go on from here. */
         public readonly int $nextAfter,
+        /** The oldest change that is kept: who asked with an $after below the one before it has missed some. */
+        public readonly int $oldest,
+        /** The last change. Below $after: the gateway's database was put back to an earlier state. */
+        public readonly int $newest,
     ) {
     }
 }

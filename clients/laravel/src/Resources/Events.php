@@ -7,7 +7,6 @@ namespace Sallyport\Laravel\Resources;
 use Sallyport\Laravel\Client;
 use Sallyport\Laravel\Data\Event;
 use Sallyport\Laravel\Data\EventPage;
-use Sallyport\Laravel\Exceptions\AuthorizationException;
 
 final class Events
 {
@@ -27,22 +26,14 @@ final class Events
         return new EventPage(
             array_map(static fn (array $item): Event => new Event($item), $page['items']),
             $page['next_after'],
+            $page['oldest'],
+            $page['newest'],
         );
     }
 
     /** The revision of the last change: whoever starts here sees only what happens from now on. */
     public function latest(): int
     {
-        try {
-            return $this->client->status()->store->revision;
-        } catch (AuthorizationException) {
-            // a tenant's token may not see the status, but may walk its own events
-            for ($at = 0;; $at = $page->nextAfter) {
-                $page = $this->after($at, 1000);
-                if ($page->events === []) {
-                    return $page->nextAfter;
-                }
-            }
-        }
+        return $this->after(0, 1)->newest;
     }
 }

@@ -105,6 +105,19 @@ final class CommandsTest extends TestCase
         self::assertSame(1, VpnConfiguration::count());
     }
 
+    public function test_that_nothing_at_all_is_kept_is_told_once(): void
+    {
+        config(['sallyport.database.mode' => 'none']);
+        Event::fake([ChangesMissed::class]);
+        $fake = Sallyport::fake();
+        $fake->router();
+        $this->app->make(EventPosition::class)->put(1);
+        $fake->forgetEvents(2);
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        $this->artisan('sallyport:listen', ['--once' => true]);
+        Event::assertDispatchedTimes(ChangesMissed::class, 1);
+    }
+
     public function test_what_was_missed_since_the_very_beginning_is_told_too(): void
     {
         config(['sallyport.database.mode' => 'none']);
