@@ -12,12 +12,14 @@
  * tenants cost), and against ten with one router each, whose few records never leave the nearest cache (what memory
  * costs, too; under software emulation, where memory is no slower than anything else, that is little).
  *
+ * All three stand side by side and take turns, round after round, so that whatever else the machine does, and whatever
+ * a first run costs, falls on all alike; each figure is the median of its rounds.
+ *
  * Everything happens in a mount namespace of its own; nothing is attached anywhere. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <getopt.h>
-#include <net/if.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,22 +35,30 @@
 #include "model/problem.h"
 #include "traffic.skel.h"
 
-#define INTERFACE "spbench"
-#define PINNED "/sys/fs/bpf/sallyport/" INTERFACE "/layout1/"
+#define PINNED "/sys/fs/bpf/sallyport/%s/layout1/%s"
 #define FIRST_ROUTER 0x0a010000u
 #define HUB 0x0a000001u
 #define PACKET_SIZE (14 + 20 + 8 + 64)
+
+#define ROUNDS_MAX 1000
+#define DIRECTIONS 2 /* from_router, to_router */
+
+static const char *const directions[DIRECTIONS] = {"from_router", "to_router"};
+
+struct world {
+    const char *title;
+    const char *interface_name; /* of its pins; there is no such interface */
+    uint32_t tenants, routers;
+    struct isolate *isolate;
+    int programs[DIRECTIONS];
+    double rounds[DIRECTIONS][ROUNDS_MAX]; /* ns a packet */
+};
 
 struct bench {
     uint32_t tenants;
     uint32_t packets; /* a round */
     unsigned rounds;
     struct traffic_bpf *traffic;
-    struct isolate *isolate;
-};
-
-struct result {
-    double from_router, to_router; /* ns a packet */
 };
 
 static void die(const char *what, int error) {
@@ -70,27 +80,31 @@ static struct uuid tenant_id(uint32_t number) {
     return id;
 }
 
-static void populate(struct bench *b, uint32_t tenants, uint32_t routers) {
+static void populate(struct world *w) {
     const struct prefix hub = {.addr = ip_from_v4(HUB), .length = 8};
     struct problem problem;
     unsigned touched = 0;
-    isolate_destroy(b->isolate);
-    b->isolate = NULL;
-    if (isolate_open(INTERFACE, &b->isolate, &problem) < 0) {
+    if (isolate_open(w->interface_name, &w->isolate, &problem) < 0) {
         fprintf(stderr, "isolation: %s\n", problem.detail);
         exit(1);
     }
-    need(isolate_set_hub(b->isolate, &hub, 1, &touched), "hub");
-    for (uint32_t i = 0; i < tenants; i++) {
+    need(isolate_set_hub(w->isolate, &hub, 1, &touched), "hub");
+    for (uint32_t i = 0; i < w->tenants; i++) {
         const struct desired_tenant tenant = {.id = tenant_id(i)};
-        need(isolate_set_tenant(b->isolate, &tenant), "tenant");
+        need(isolate_set_tenant(w->isolate, &tenant), "tenant");
     }
-    for (uint32_t i = 0; i < routers; i++) {
-        struct desired_peer peer = {.tenant = tenant_id(i % tenants), .address = ip_from_v4(FIRST_ROUTER + i)};
+    for (uint32_t i = 0; i < w->routers; i++) {
+        struct desired_peer peer = {.tenant = tenant_id(i % w->tenants), .address = ip_from_v4(FIRST_ROUTER + i)};
         be32_put(peer.public_key.bytes, i + 1);
-        need(isolate_move(b->isolate, NULL, &peer), "router");
+        need(isolate_move(w->isolate, NULL, &peer), "router");
     }
-    need(isolate_flush(b->isolate), "routers");
+    need(isolate_flush(w->isolate), "routers");
+    for (int i = 0; i < DIRECTIONS; i++) {
+        char path[128];
+        snprintf(path, sizeof path, PINNED, w->interface_name, directions[i]);
+        w->programs[i] = bpf_obj_get(path);
+        need(w->programs[i] < 0 ? -errno : 0, path);
+    }
 }
 
 /* --- runs --- */
@@ -106,7 +120,7 @@ static void make_packet(uint8_t packet[PACKET_SIZE]) {
     be32_put(packet + 30, HUB);
 }
 
-static double run_once(const struct bench *b, int program) {
+static double run(const struct bench *b, int program) {
     uint8_t packet[PACKET_SIZE];
     const uint32_t place = 0;
     make_packet(packet);
@@ -117,24 +131,13 @@ static double run_once(const struct bench *b, int program) {
     return options.duration;
 }
 
-/* The least of some rounds: whatever else the machine does only adds. */
-static double run(const struct bench *b, int program) {
-    double least = run_once(b, program);
-    for (unsigned i = 1; i < b->rounds; i++) {
-        double one = run_once(b, program);
-        least = one < least ? one : least;
+static void play(const struct bench *b, struct world *w, unsigned round) {
+    b->traffic->data->routers = w->routers;
+    for (int i = 0; i < DIRECTIONS; i++) {
+        b->traffic->bss->towards = i > 0;
+        double empty = run(b, bpf_program__fd(b->traffic->progs.nothing));
+        w->rounds[i][round] = run(b, w->programs[i]) - empty;
     }
-    return least;
-}
-
-static double measure_one(const struct bench *b, const char *pin, bool towards, uint32_t routers) {
-    int program = bpf_obj_get(pin);
-    need(program < 0 ? -errno : 0, pin);
-    b->traffic->bss->towards = towards;
-    b->traffic->data->routers = routers;
-    double empty = run(b, bpf_program__fd(b->traffic->progs.nothing)), whole = run(b, program);
-    close(program);
-    return whole - empty;
 }
 
 static int forbid_drops(void *context, const char *name, uint64_t value) {
@@ -147,23 +150,30 @@ static int forbid_drops(void *context, const char *name, uint64_t value) {
     return 0;
 }
 
-static struct result measure(struct bench *b, uint32_t tenants, uint32_t routers) {
-    populate(b, tenants, routers);
-    struct result result = {
-        .from_router = measure_one(b, PINNED "from_router", false, routers),
-        .to_router = measure_one(b, PINNED "to_router", true, routers),
-    };
-    isolate_each_counter(b->isolate, forbid_drops, NULL);
-    return result;
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-static double mean(struct result r) {
-    return (r.from_router + r.to_router) / 2;
+static double median(double *list, unsigned count) {
+    qsort(list, count, sizeof *list, by_size);
+    return count % 2 ? list[count / 2] : (list[count / 2 - 1] + list[count / 2]) / 2;
 }
 
-static void print(const char *name, struct result r, const char *after) {
-    printf("  \"%s\": {\"from_router_ns\": %.0f, \"to_router_ns\": %.0f, \"mean_ns\": %.1f}%s\n", name, r.from_router,
-           r.to_router, mean(r), after);
+static void measure(const struct bench *b, struct world *worlds, size_t count, double *ret_means) {
+    for (unsigned round = 0; round < b->rounds; round++) {
+        for (size_t i = 0; i < count; i++) {
+            play(b, &worlds[i], round);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct world *w = &worlds[i];
+        double ns[DIRECTIONS] = {median(w->rounds[0], b->rounds), median(w->rounds[1], b->rounds)};
+        ret_means[i] = (ns[0] + ns[1]) / 2;
+        isolate_each_counter(w->isolate, forbid_drops, NULL);
+        printf("  \"%s\": {\"from_router_ns\": %.0f, \"to_router_ns\": %.0f, \"mean_ns\": %.1f},\n", w->title, ns[0],
+               ns[1], ret_means[i]);
+    }
 }
 
 static void own_namespace(void) {
@@ -182,7 +192,7 @@ static void read_options(int argc, char **argv, struct bench *b) {
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         unsigned long value = optarg ? strtoul(optarg, NULL, 10) : 0;
-        if (c == '?' || value == 0 || value > 1000000000) {
+        if (c == '?' || value == 0 || value > (c == 'r' ? ROUNDS_MAX : 1000000000)) {
             fputs("usage: isolation [--tenants N] [--packets N] [--rounds N]\n", stderr);
             exit(2);
         }
@@ -193,6 +203,7 @@ static void read_options(int argc, char **argv, struct bench *b) {
 int main(int argc, char **argv) {
     struct bench b = {.tenants = 100000, .packets = 1000000, .rounds = 5};
     struct utsname host;
+    double mean[3];
     read_options(argc, argv, &b);
     own_namespace();
     uname(&host);
@@ -201,18 +212,21 @@ int main(int argc, char **argv) {
         die("traffic.bpf.c", errno);
     }
     b.traffic->bss->first_router = FIRST_ROUTER;
-    struct result few = measure(&b, 10, 10);
-    struct result crowded = measure(&b, 10, b.tenants);
-    struct result many = measure(&b, b.tenants, b.tenants);
+    static struct world worlds[] = {{"ten_tenants_ten_routers", "spbench0", 10, 10},
+                                    {"ten_tenants_same_routers", "spbench1", 10},
+                                    {"all_tenants", "spbench2"}};
+    worlds[1].routers = worlds[2].tenants = worlds[2].routers = b.tenants;
+    for (int i = 0; i < 3; i++) {
+        populate(&worlds[i]);
+    }
     printf("{\n  \"kernel\": \"%s\",\n  \"tenants\": %u,\n  \"packets\": %u,\n", host.release, b.tenants, b.packets);
-    print("ten_tenants_ten_routers", few, ",");
-    print("ten_tenants_same_routers", crowded, ",");
-    print("all_tenants", many, ",");
-    printf("  \"isolation_ns_per_packet_10\": %.1f,\n  \"isolation_ns_per_packet_100k\": %.1f,\n", mean(few),
-           mean(many));
-    printf("  \"over_ten_tenants_same_routers\": %.2f,\n", mean(many) / mean(crowded));
-    printf("  \"over_ten_tenants_ten_routers\": %.2f\n}\n", mean(many) / mean(few));
-    isolate_destroy(b.isolate);
+    measure(&b, worlds, 3, mean);
+    printf("  \"isolation_ns_per_packet_10\": %.1f,\n  \"isolation_ns_per_packet_100k\": %.1f,\n", mean[0], mean[2]);
+    printf("  \"over_ten_tenants_same_routers\": %.2f,\n", mean[2] / mean[1]);
+    printf("  \"over_ten_tenants_ten_routers\": %.2f\n}\n", mean[2] / mean[0]);
+    for (int i = 0; i < 3; i++) {
+        isolate_destroy(worlds[i].isolate);
+    }
     traffic_bpf__destroy(b.traffic);
     return 0;
 }

@@ -98,7 +98,7 @@ def isolation(bench):
     program = bench.program("tests/bench/isolation")
     command = [program, "--tenants", str(bench.peers)]
     figures = bench.medians(lambda: isolation_figures(
-        read_json(bench.in_machine(*command, "--packets", "20000", "--rounds", "3")), ""))
+        read_json(bench.in_machine(*command, "--packets", "20000", "--rounds", "7")), ""))
     try:
         figures |= bench.medians(lambda: isolation_figures(
             read_json(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout), "_native"))
