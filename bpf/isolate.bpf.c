@@ -43,12 +43,13 @@ struct hosts {
     __uint(value_size, sizeof(struct isolate_owner));
 };
 
-struct policy_chunk {
+/* For one CPU: src/backend/isolate_load.c puts in its place one for as many as there are. */
+struct account_chunk {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);
     __uint(max_entries, ISOLATE_CHUNK_SLOTS);
     __uint(key_size, sizeof(__u32));
-    __uint(value_size, sizeof(struct isolate_policy));
+    __uint(value_size, sizeof(struct isolate_account));
 };
 
 struct tenant_chunk {
@@ -57,13 +58,6 @@ struct tenant_chunk {
     __uint(max_entries, ISOLATE_CHUNK_SLOTS);
     __uint(key_size, sizeof(__u32));
     __uint(value_size, sizeof(struct isolate_tenant));
-};
-
-struct usage_chunk {
-    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, ISOLATE_CHUNK_BLOCKS);
-    __uint(key_size, sizeof(__u32));
-    __uint(value_size, sizeof(struct isolate_usage_block));
 };
 
 struct {
@@ -88,8 +82,8 @@ struct {
     __uint(pinning, LIBBPF_PIN_BY_NAME);
     __uint(max_entries, ISOLATE_CHUNKS);
     __type(key, __u32);
-    __array(values, struct policy_chunk);
-} policies SEC(".maps");
+    __array(values, struct account_chunk);
+} accounts SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -98,14 +92,6 @@ struct {
     __type(key, __u32);
     __array(values, struct tenant_chunk);
 } tenants SEC(".maps");
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(pinning, LIBBPF_PIN_BY_NAME);
-    __uint(max_entries, ISOLATE_CHUNKS);
-    __type(key, __u32);
-    __array(values, struct usage_chunk);
-} usages SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -130,9 +116,9 @@ static __always_inline void *chunk_of(void *chunks, __u32 tenant) {
     return bpf_map_lookup_elem(chunks, &number);
 }
 
-static __always_inline void *in_chunk(void *chunks, __u32 tenant) {
+static __always_inline struct isolate_tenant *tenant_of(__u32 tenant) {
     __u32 place = tenant & (ISOLATE_CHUNK_SLOTS - 1);
-    void *chunk = chunk_of(chunks, tenant);
+    void *chunk = chunk_of(&tenants, tenant);
     return chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
 }
 
@@ -147,15 +133,17 @@ static __always_inline struct isolate_owner owner_of(const struct isolate_prefix
     return owner ? *owner : (struct isolate_owner){ISOLATE_NOBODY, 0};
 }
 
-/* Nobody's for those who are no tenant, and for tenants that are gone. */
-static __always_inline struct isolate_policy policy_of(__u32 tenant) {
-    struct isolate_policy policy = {};
-    const volatile __u64 *held = in_chunk(&policies, tenant);
-    if (held) {
-        __u64 word = *held;
-        __builtin_memcpy(&policy, &word, sizeof policy);
+/* Of this CPU. None for those who are no tenant, and for tenants that are gone. */
+static __always_inline struct isolate_account *account_of(__u32 tenant, struct isolate_policy *ret_policy) {
+    __u32 place = ISOLATE_ACCOUNT(bpf_get_smp_processor_id(), tenant);
+    void *chunk = chunk_of(&accounts, tenant);
+    struct isolate_account *account = chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
+    if (!account) {
+        return 0;
     }
-    return policy.tenant == tenant ? policy : (struct isolate_policy){};
+    __u64 word = *(const volatile __u64 *)&account->policy;
+    __builtin_memcpy(ret_policy, &word, sizeof *ret_policy);
+    return ret_policy->tenant == tenant && tenant != ISOLATE_NOBODY ? account : 0;
 }
 
 /* --- counting and policing --- */
@@ -167,31 +155,25 @@ static __always_inline void tally(__u32 which) {
     }
 }
 
-static __always_inline struct isolate_usage *usage_of(__u32 tenant) {
-    __u32 place = (tenant & (ISOLATE_CHUNK_SLOTS - 1)) >> ISOLATE_BLOCK_BITS;
-    void *chunk = chunk_of(&usages, tenant);
-    struct isolate_usage_block *block = chunk ? bpf_map_lookup_elem(chunk, &place) : 0;
-    if (!block) {
-        return 0;
-    }
-    struct isolate_usage *usage = &block->usages[tenant & (ISOLATE_BLOCK_USAGES - 1)];
+/* The number comes last, and after what it says is anew: the exchange is a barrier to whoever reads both elsewhere. */
+static __always_inline struct isolate_usage *usage_of(struct isolate_account *account, __u32 tenant) {
+    struct isolate_usage *usage = &account->usage;
     if (usage->tenant != tenant) {
-        __builtin_memset(usage, 0, sizeof *usage);
-        usage->tenant = tenant;
+        usage->tenant = ISOLATE_NOBODY;
+        __builtin_memset(usage->passed, 0, sizeof usage->passed);
+        usage->dropped = 0;
+        __sync_lock_test_and_set(&usage->tenant, tenant);
     }
     return usage;
 }
 
-static __always_inline void count(__u32 tenant, enum isolate_direction direction, __u64 bytes, __u32 packets) {
-    struct isolate_usage *usage = usage_of(tenant);
-    if (usage) {
-        usage->passed[direction].bytes += bytes;
-        usage->passed[direction].packets += packets;
-    }
+static __always_inline void count(struct isolate_usage *usage, enum isolate_direction direction, __u64 bytes,
+                                  __u32 packets) {
+    usage->passed[direction].bytes += bytes;
+    usage->passed[direction].packets += packets;
 }
 
-static __always_inline int drop(__u32 tenant, enum isolate_tally reason) {
-    struct isolate_usage *usage = tenant == ISOLATE_NOBODY ? 0 : usage_of(tenant);
+static __always_inline int drop(struct isolate_usage *usage, enum isolate_tally reason) {
     if (usage) {
         usage->dropped++;
     }
@@ -233,7 +215,7 @@ static __always_inline __u64 now_ticks(void) {
 
 static __always_inline bool police(struct isolate_policy policy, enum isolate_direction direction, __u64 bytes,
                                    __u32 packets) {
-    struct isolate_tenant *t = policy.flags & ISOLATE_LIMITED ? in_chunk(&tenants, policy.tenant) : 0;
+    struct isolate_tenant *t = policy.flags & ISOLATE_LIMITED ? tenant_of(policy.tenant) : 0;
     if (!t) {
         return true;
     }
@@ -249,11 +231,12 @@ static __always_inline bool police(struct isolate_policy policy, enum isolate_di
 }
 
 /* Drops it, and tells the router why, unless it has been told much already. */
-static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, __u32 tenant) {
+static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, struct isolate_usage *usage,
+                                  __u32 tenant) {
     const struct isolate_limit limit = {ANSWERS_PER_SECOND, ANSWERS_BURST_TICKS};
-    drop(tenant, ISOLATE_PROHIBITED);
+    drop(usage, ISOLATE_PROHIBITED);
     __u32 first = 0;
-    struct isolate_tenant *t = in_chunk(&tenants, tenant);
+    struct isolate_tenant *t = tenant_of(tenant);
     const struct isolate_hub *from = bpf_map_lookup_elem(&hub, &first);
     if (!t || !from || !answerable(skb, p) || !take(&t->answers_paid_at, &limit, now_ticks(), 1) ||
         answer_write(skb, p, from) < 0) {
@@ -293,46 +276,50 @@ SEC("tc")
 int from_router(struct __sk_buff *skb) {
     struct packet p;
     if (!packet_read(skb, &p)) {
-        return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
+        return drop(0, ISOLATE_BAD_INNER);
     }
     struct isolate_owner from = owner_of(&p.source);
-    struct isolate_policy policy = policy_of(from.tenant);
-    if (policy.tenant == ISOLATE_NOBODY) {
-        return drop(ISOLATE_NOBODY, ISOLATE_BAD_SOURCE);
+    struct isolate_policy policy;
+    struct isolate_account *account = account_of(from.tenant, &policy);
+    if (!account) {
+        return drop(0, ISOLATE_BAD_SOURCE);
     }
+    struct isolate_usage *usage = usage_of(account, from.tenant);
     __u64 bytes = wire_size(skb, &p);
     if (!police(policy, ISOLATE_RECEIVED, bytes, packet_count(skb))) {
-        return drop(from.tenant, ISOLATE_OVER_LIMIT);
+        return drop(usage, ISOLATE_OVER_LIMIT);
     }
-    count(from.tenant, ISOLATE_RECEIVED, bytes, packet_count(skb));
+    count(usage, ISOLATE_RECEIVED, bytes, packet_count(skb));
     if (is_group(&p.destination.address)) {
-        return drop(from.tenant, ISOLATE_PROHIBITED);
+        return drop(usage, ISOLATE_PROHIBITED);
     }
     if (may_leave(from, owner_of(&p.destination), policy)) {
         return pass(skb);
     }
-    return refuse(skb, &p, from.tenant);
+    return refuse(skb, &p, usage, from.tenant);
 }
 
 SEC("tc")
 int to_router(struct __sk_buff *skb) {
     struct packet p;
     if (!packet_read(skb, &p)) {
-        return drop(ISOLATE_NOBODY, ISOLATE_BAD_INNER);
+        return drop(0, ISOLATE_BAD_INNER);
     }
     struct isolate_owner to = owner_of(&p.destination);
-    struct isolate_policy policy = policy_of(to.tenant);
-    if (policy.tenant == ISOLATE_NOBODY) {
-        return drop(ISOLATE_NOBODY, ISOLATE_NO_ROUTE);
+    struct isolate_policy policy;
+    struct isolate_account *account = account_of(to.tenant, &policy);
+    if (!account) {
+        return drop(0, ISOLATE_NO_ROUTE);
     }
+    struct isolate_usage *usage = usage_of(account, to.tenant);
     if (!may_enter(owner_of(&p.source), to, policy)) {
-        return drop(to.tenant, ISOLATE_PROHIBITED);
+        return drop(usage, ISOLATE_PROHIBITED);
     }
     __u64 bytes = wire_size(skb, &p);
     if (!police(policy, ISOLATE_SENT, bytes, packet_count(skb))) {
-        return drop(to.tenant, ISOLATE_OVER_LIMIT);
+        return drop(usage, ISOLATE_OVER_LIMIT);
     }
-    count(to.tenant, ISOLATE_SENT, bytes, packet_count(skb));
+    count(usage, ISOLATE_SENT, bytes, packet_count(skb));
     return TC_ACT_UNSPEC;
 }
 

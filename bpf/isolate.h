@@ -2,20 +2,23 @@
  *
  *     hosts_now[0] -> a hash    address -> owner    routers and the hub; replaced by a larger one when it is full
  *     lans         a trie       prefix  -> owner    LANs behind routers, and the pools
- *     policies     in chunks    slot -> policy      what the programs need of every tenant
+ *     accounts     in chunks    CPU, slot -> account   what the programs need of every tenant, and what they count
  *     tenants      in chunks    slot -> tenant      what they need of limited tenants only, and the tenant's name
- *     usages       in chunks    slot -> usage       per CPU, in blocks
  *     tallies      an array     tally -> count      per CPU
  *     hub          an array     0 -> the hub
  *
  * A tenant is known by a number: its slot, and above it a generation that changes when the slot is used again. So what
  * is still mapped to a tenant that is gone means nobody, not whoever came after it. Chunks are made when their first
- * slot is needed. Layouts that differ have different numbers, and the maps of one are never read as the other's. */
+ * slot is needed. Layouts that differ have different numbers, and the maps of one are never read as the other's.
+ *
+ * A packet of a tenant that was quiet finds nothing of it in any cache. So all that most packets need of a tenant is
+ * one cache line of one page, found without a look at the map's own record; each CPU has its own, and no other writes
+ * it. */
 #pragma once
 
 #include <linux/types.h>
 
-#define ISOLATE_LAYOUT 1
+#define ISOLATE_LAYOUT 2
 
 /* In skb->priority of what may come in; the fence (src/backend/fence.c) drops the rest. No class of a queueing
  * discipline is likely to be called so. */
@@ -96,14 +99,15 @@ struct isolate_usage {
     __u64 dropped;
 };
 
-/* A map has a pointer for each value of each CPU, and one more place in memory to look at: so a value holds many. */
-#define ISOLATE_BLOCK_BITS 8
-#define ISOLATE_BLOCK_USAGES (1u << ISOLATE_BLOCK_BITS)
-#define ISOLATE_CHUNK_BLOCKS (ISOLATE_CHUNK_SLOTS / ISOLATE_BLOCK_USAGES)
+/* A cache line. The policy is the same on all CPUs: sallyportd writes it to each, and last to the first, whose word is
+ * taken when an earlier run did not come to that. */
+struct isolate_account {
+    struct isolate_policy policy;
+    struct isolate_usage usage;
+} __attribute__((aligned(64)));
 
-struct isolate_usage_block {
-    struct isolate_usage usages[ISOLATE_BLOCK_USAGES];
-};
+/* Where it is in its chunk. */
+#define ISOLATE_ACCOUNT(cpu, slot) ((cpu) << ISOLATE_CHUNK_BITS | ((slot) & (ISOLATE_CHUNK_SLOTS - 1)))
 
 #define ISOLATE_HUB_MAX 8
 

@@ -22,15 +22,11 @@
 #define STRINGIFY(x) #x
 #define NUMBER_TEXT(x) STRINGIFY(x)
 #define LAYOUT_NAME "layout" NUMBER_TEXT(ISOLATE_LAYOUT)
+#define CPUS_MAX 8192 /* of any kernel */
 
 static const char *const map_names[ISOLATE_MAP_COUNT] = {
-    [ISOLATE_MAP_HOSTS_NOW] = "hosts_now",
-    [ISOLATE_MAP_LANS] = "lans",
-    [ISOLATE_MAP_POLICIES] = "policies",
-    [ISOLATE_MAP_TENANTS] = "tenants",
-    [ISOLATE_MAP_USAGES] = "usages",
-    [ISOLATE_MAP_TALLIES] = "tallies",
-    [ISOLATE_MAP_HUB] = "hub",
+    [ISOLATE_MAP_HOSTS_NOW] = "hosts_now", [ISOLATE_MAP_LANS] = "lans",       [ISOLATE_MAP_ACCOUNTS] = "accounts",
+    [ISOLATE_MAP_TENANTS] = "tenants",     [ISOLATE_MAP_TALLIES] = "tallies", [ISOLATE_MAP_HUB] = "hub",
 };
 
 /* libbpf reports through a callback without a context. */
@@ -213,7 +209,37 @@ int isolate_load_inner(const struct isolate_load *load, enum isolate_map outer, 
     return fd >= 0 ? fd : -ESTALE;
 }
 
+int isolate_load_chunk(enum isolate_map outer, uint32_t cpus) {
+    bool accounts = outer == ISOLATE_MAP_ACCOUNTS;
+    uint32_t size = accounts ? sizeof(struct isolate_account) : sizeof(struct isolate_tenant);
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+    int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, map_names[outer], sizeof(uint32_t), size,
+                            accounts ? cpus * ISOLATE_CHUNK_SLOTS : ISOLATE_CHUNK_SLOTS, &options);
+    return fd < 0 ? -errno : fd;
+}
+
 /* --- programs --- */
+
+/* The list ends with the largest number: "0-3,8-11". */
+static int count_cpus(uint32_t *ret_cpus) {
+    char text[4096] = "";
+    FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
+    if (!file) {
+        return -errno;
+    }
+    bool read = fgets(text, sizeof text, file) != NULL;
+    fclose(file);
+    size_t end = strcspn(text, "\n"), begin = end;
+    while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') {
+        begin--;
+    }
+    unsigned long last = strtoul(text + begin, NULL, 10);
+    if (!read || begin == end || last >= CPUS_MAX) {
+        return -EINVAL;
+    }
+    *ret_cpus = (uint32_t)last + 1;
+    return 0;
+}
 
 /* Whether two programs are the same instructions over the same maps. */
 static bool same_program(int a, int b) {
@@ -266,8 +292,20 @@ static int take_over(struct isolate_load *load, const struct bpf_object *object)
     return load->to_router < 0 ? load->to_router : 0;
 }
 
+/* The programs must know how large the chunks are that they will find: by an example, which load needs and no one
+ * after. A descriptor. */
+static int show_example(const struct bpf_object *object, uint32_t cpus) {
+    struct bpf_map *accounts = bpf_object__find_map_by_name(object, map_names[ISOLATE_MAP_ACCOUNTS]);
+    int example = accounts ? isolate_load_chunk(ISOLATE_MAP_ACCOUNTS, cpus) : -ENOENT;
+    int error = example < 0 ? example : bpf_map__set_inner_map_fd(accounts, example);
+    if (error) {
+        close_fd(&example);
+    }
+    return error ? error : example;
+}
+
 /* Without a folder nothing is pinned. */
-static int load_at(const char *folder, struct bpf_object **ret_object) {
+static int load_at(const char *folder, uint32_t cpus, struct bpf_object **ret_object) {
     LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "isolate", .pin_root_path = folder);
     size_t size;
     const void *bytes = isolate_bpf__elf_bytes(&size);
@@ -282,7 +320,9 @@ static int load_at(const char *folder, struct bpf_object **ret_object) {
             bpf_map__set_pin_path(map, NULL);
         }
     }
-    int error = bpf_object__load(object);
+    int example = show_example(object, cpus);
+    int error = example < 0 ? example : bpf_object__load(object);
+    close_fd(&example);
     if (error) {
         bpf_object__close(object);
         return error;
@@ -293,11 +333,13 @@ static int load_at(const char *folder, struct bpf_object **ret_object) {
 
 int isolate_load_try(struct problem *ret_problem) {
     struct bpf_object *object = NULL;
+    uint32_t cpus = 0;
     int error = check_folder(ret_problem);
     if (error) {
         return error;
     }
-    error = load_at(NULL, &object);
+    error = count_cpus(&cpus);
+    error = error ? error : load_at(NULL, cpus, &object);
     if (error) {
         return refuse_load(ret_problem, error);
     }
@@ -321,7 +363,8 @@ int isolate_load_open(const char *interface_name, struct isolate_load *ret_load,
         refuse_load(ret_problem, error);
         goto fail;
     }
-    error = load_at(load.path, &object);
+    error = count_cpus(&load.cpus);
+    error = error ? error : load_at(load.path, load.cpus, &object);
     if (error) {
         refuse_load(ret_problem, error);
         goto fail;

@@ -1,7 +1,7 @@
 /* The programs and outer maps of bpf/isolate.bpf.c: loaded, or taken up from where an earlier run pinned them.
  *
- *     /sys/fs/bpf/sallyport/wg0/layout1/    from_router to_router hosts_now lans policies tenants usages tallies hub
- *                                           hosts, and policies_0 tenants_0 usages_0 policies_1 ... (the inner maps)
+ *     /sys/fs/bpf/sallyport/wg0/layout2/    from_router to_router hosts_now lans accounts tenants tallies hub
+ *                                           hosts, and accounts_0 tenants_0 accounts_1 ... (the inner maps)
  *
  * Maps of another layout are left alone until the programs of this one are attached. One thread at a time. */
 #pragma once
@@ -15,9 +15,8 @@ struct problem;
 enum isolate_map {
     ISOLATE_MAP_HOSTS_NOW,
     ISOLATE_MAP_LANS,
-    ISOLATE_MAP_POLICIES,
+    ISOLATE_MAP_ACCOUNTS,
     ISOLATE_MAP_TENANTS,
-    ISOLATE_MAP_USAGES,
     ISOLATE_MAP_TALLIES,
     ISOLATE_MAP_HUB,
     ISOLATE_MAP_COUNT,
@@ -27,6 +26,7 @@ struct isolate_load {
     int maps[ISOLATE_MAP_COUNT]; /* descriptors, owned */
     int from_router, to_router;  /* programs, owned */
     int folder;                  /* of the pins */
+    uint32_t cpus;               /* their numbers are below this, those of absent ones included */
     char path[64];
 };
 
@@ -45,6 +45,8 @@ int isolate_load_pin(const struct isolate_load *load, int fd, const char *name);
 void isolate_load_unpin_one(const struct isolate_load *load, const char *name);
 /* A descriptor, or -ENOENT. */
 int isolate_load_pinned(const struct isolate_load *load, const char *name);
+/* A new inner map for ISOLATE_MAP_ACCOUNTS or ISOLATE_MAP_TENANTS, not pinned. A descriptor. */
+int isolate_load_chunk(enum isolate_map outer, uint32_t cpus);
 /* The inner map that place `number` of an outer one holds: the one pinned as `name`. A descriptor; -ENOENT: the place
  * is empty; -ESTALE: it holds another map. */
 int isolate_load_inner(const struct isolate_load *load, enum isolate_map outer, uint32_t number, const char *name);

@@ -1,7 +1,6 @@
 #include "backend/isolate_slots.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,27 +16,31 @@
 #define BURST_BITS_LEAST (UINT64_C(8) * 65535)
 #define BURST_PACKETS_LEAST 64
 
+/* Both shared with the kernel. */
 struct isolate_chunk {
-    struct isolate_policy *policies; /* shared with the kernel */
+    struct isolate_account *accounts; /* of each CPU */
     struct isolate_tenant *tenants;
-    int usages; /* per CPU, so read through system calls */
 };
 
-static const enum isolate_map outer_maps[] = {ISOLATE_MAP_POLICIES, ISOLATE_MAP_TENANTS, ISOLATE_MAP_USAGES};
-static const char *const inner_names[] = {"policies", "tenants", "usages"};
-#define KINDS 3
 #define CHUNKS_AT_ONCE 32
 
-static struct isolate_policy *policy_at(const struct isolate_slots *slots, uint32_t slot) {
-    return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].policies[slot & (ISOLATE_CHUNK_SLOTS - 1)];
+static struct isolate_account *account_at(const struct isolate_slots *slots, uint32_t cpu, uint32_t slot) {
+    return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].accounts[ISOLATE_ACCOUNT(cpu, slot)];
+}
+
+static const struct isolate_policy *policy_at(const struct isolate_slots *slots, uint32_t slot) {
+    return &account_at(slots, 0, slot)->policy;
 }
 
 static struct isolate_tenant *tenant_at(const struct isolate_slots *slots, uint32_t slot) {
     return &slots->chunks[slot >> ISOLATE_CHUNK_BITS].tenants[slot & (ISOLATE_CHUNK_SLOTS - 1)];
 }
 
+/* The first CPU's last: as long as it has the old one, so has the tenant to whoever goes on if this process ends. */
 static void policy_set(const struct isolate_slots *slots, uint32_t slot, struct isolate_policy policy) {
-    __atomic_store(policy_at(slots, slot), &policy, __ATOMIC_RELEASE);
+    for (uint32_t cpu = slots->load->cpus; cpu-- > 0;) {
+        __atomic_store(&account_at(slots, cpu, slot)->policy, &policy, __ATOMIC_RELEASE);
+    }
 }
 
 static bool has_id(const void *records, uint32_t slot, const void *id) {
@@ -50,22 +53,17 @@ static uint64_t hash_of(const struct isolate_slots *slots, const void *id) {
 
 /* --- chunks --- */
 
-static void inner_name(char name[32], int kind, uint32_t number) {
-    snprintf(name, 32, "%s_%u", inner_names[kind], number);
+static void inner_name(char name[32], enum isolate_map outer, uint32_t number) {
+    snprintf(name, 32, "%s_%u", outer == ISOLATE_MAP_ACCOUNTS ? "accounts" : "tenants", number);
 }
 
 /* Pinned, not yet held by the outer map. A descriptor. */
-static int inner_create(const struct isolate_load *load, int kind, uint32_t number) {
-    static const enum bpf_map_type types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_PERCPU_ARRAY};
-    static const uint32_t sizes[] = {sizeof(struct isolate_policy), sizeof(struct isolate_tenant),
-                                     sizeof(struct isolate_usage_block)};
-    static const uint32_t rooms[] = {ISOLATE_CHUNK_SLOTS, ISOLATE_CHUNK_SLOTS, ISOLATE_CHUNK_BLOCKS};
-    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = types[kind] == BPF_MAP_TYPE_ARRAY ? BPF_F_MMAPABLE : 0);
+static int inner_create(const struct isolate_load *load, enum isolate_map outer, uint32_t number) {
     char name[32];
-    inner_name(name, kind, number);
-    int fd = bpf_map_create(types[kind], inner_names[kind], sizeof(uint32_t), sizes[kind], rooms[kind], &options);
+    inner_name(name, outer, number);
+    int fd = isolate_load_chunk(outer, load->cpus);
     if (fd < 0) {
-        return -errno;
+        return fd;
     }
     int error = isolate_load_pin(load, fd, name);
     if (error) {
@@ -92,15 +90,15 @@ static int outer_fill(int outer, uint32_t first, const int *fds, uint32_t count)
     return 0;
 }
 
-static int inner_create_all(const struct isolate_load *load, int kind, uint32_t first, uint32_t count) {
+static int inner_create_all(const struct isolate_load *load, enum isolate_map outer, uint32_t first, uint32_t count) {
     int fds[CHUNKS_AT_ONCE] = {0}, error = 0;
     uint32_t made = 0;
     while (made < count && !error) {
-        fds[made] = inner_create(load, kind, first + made);
+        fds[made] = inner_create(load, outer, first + made);
         error = fds[made] < 0 ? fds[made] : 0;
         made += !error;
     }
-    error = error ? error : outer_fill(load->maps[outer_maps[kind]], first, fds, count);
+    error = error ? error : outer_fill(load->maps[outer], first, fds, count);
     while (made > 0) {
         close(fds[--made]);
     }
@@ -113,61 +111,55 @@ static int chunks_create(const struct isolate_slots *slots) {
     count = count < 1 ? 1 : count > CHUNKS_AT_ONCE ? CHUNKS_AT_ONCE : count;
     count = count > ISOLATE_CHUNKS - first ? ISOLATE_CHUNKS - first : count;
     int error = count ? 0 : -ENOSPC;
-    for (int kind = 0; kind < KINDS && !error; kind++) {
-        error = inner_create_all(slots->load, kind, first, count);
+    error = error ? error : inner_create_all(slots->load, ISOLATE_MAP_ACCOUNTS, first, count);
+    return error ? error : inner_create_all(slots->load, ISOLATE_MAP_TENANTS, first, count);
+}
+
+/* What is mapped stays without its descriptor. -ENOENT: there is none. */
+static int inner_map(const struct isolate_load *load, enum isolate_map outer, uint32_t number, size_t size,
+                     void **ret_memory) {
+    char name[32];
+    inner_name(name, outer, number);
+    int fd = isolate_load_inner(load, outer, number, name);
+    if (fd < 0) {
+        return fd;
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int error = memory == MAP_FAILED ? -errno : 0;
+    close(fd);
+    if (!error) {
+        *ret_memory = memory;
     }
     return error;
 }
 
-static void *map_memory(int fd, size_t size) {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return memory == MAP_FAILED ? NULL : memory;
+static size_t accounts_size(const struct isolate_load *load) {
+    return load->cpus * ISOLATE_CHUNK_SLOTS * sizeof(struct isolate_account);
 }
 
-static void chunk_free(struct isolate_chunk *chunk) {
-    if (chunk->policies) {
-        munmap(chunk->policies, ISOLATE_CHUNK_SLOTS * sizeof *chunk->policies);
+static void chunk_free(const struct isolate_load *load, struct isolate_chunk *chunk) {
+    if (chunk->accounts) {
+        munmap(chunk->accounts, accounts_size(load));
     }
     if (chunk->tenants) {
         munmap(chunk->tenants, ISOLATE_CHUNK_SLOTS * sizeof *chunk->tenants);
-    }
-    if (chunk->usages >= 0) {
-        close(chunk->usages);
     }
 }
 
 /* -ENOENT: there is none. */
 static int chunk_open(const struct isolate_load *load, uint32_t number, struct isolate_chunk *ret_chunk) {
-    int fds[KINDS] = {-1, -1, -1};
-    struct isolate_chunk chunk = {.usages = -1};
-    int error = 0;
-    for (int kind = 0; kind < KINDS && !error; kind++) {
-        char name[32];
-        inner_name(name, kind, number);
-        fds[kind] = isolate_load_inner(load, outer_maps[kind], number, name);
-        error = fds[kind] < 0 ? fds[kind] : 0;
-    }
+    void *accounts = NULL, *tenants = NULL;
+    int error = inner_map(load, ISOLATE_MAP_ACCOUNTS, number, accounts_size(load), &accounts);
+    error = error ? error
+                  : inner_map(load, ISOLATE_MAP_TENANTS, number, ISOLATE_CHUNK_SLOTS * sizeof(struct isolate_tenant),
+                              &tenants);
+    struct isolate_chunk chunk = {.accounts = accounts, .tenants = tenants};
     if (error) {
-        goto done;
+        chunk_free(load, &chunk);
+        return error;
     }
-    chunk.policies = map_memory(fds[0], ISOLATE_CHUNK_SLOTS * sizeof *chunk.policies);
-    chunk.tenants = map_memory(fds[1], ISOLATE_CHUNK_SLOTS * sizeof *chunk.tenants);
-    if (!chunk.policies || !chunk.tenants) {
-        error = -errno;
-        chunk_free(&chunk);
-        goto done;
-    }
-    chunk.usages = fds[2];
-    fds[2] = -1;
     *ret_chunk = chunk;
-
-done: /* what is mapped stays without its descriptor */
-    for (int kind = 0; kind < KINDS; kind++) {
-        if (fds[kind] >= 0) {
-            close(fds[kind]);
-        }
-    }
-    return error;
+    return 0;
 }
 
 static void give_free(struct isolate_slots *slots, uint32_t slot) {
@@ -206,6 +198,7 @@ static int chunk_add(struct isolate_slots *slots) {
         if (slot == 0) {
             continue; /* of those that are no tenant */
         }
+        policy_set(slots, slot, *policy_at(slots, slot)); /* an earlier run may have ended between two CPUs */
         if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
             give_free(slots, slot);
             continue;
@@ -239,7 +232,7 @@ int isolate_slots_open(struct isolate_slots *slots, const struct isolate_load *l
 
 void isolate_slots_close(struct isolate_slots *slots) {
     for (uint32_t i = 0; i < slots->chunk_count; i++) {
-        chunk_free(&slots->chunks[i]);
+        chunk_free(slots->load, &slots->chunks[i]);
     }
     free(slots->chunks);
     free(slots->free);
@@ -355,9 +348,11 @@ int isolate_slots_id(const struct isolate_slots *slots, uint32_t number, struct 
 
 /* --- usage --- */
 
-/* `cpus`: the block that the slot's usage is in, for each CPU. */
-static void actual_of(const struct isolate_slots *slots, uint32_t slot, const struct isolate_usage_block *cpus,
-                      struct actual_tenant *ret_tenant) {
+static uint64_t count_of(const __u64 *count) {
+    return __atomic_load_n(count, __ATOMIC_RELAXED);
+}
+
+static void actual_of(const struct isolate_slots *slots, uint32_t slot, struct actual_tenant *ret_tenant) {
     const struct isolate_tenant *record = tenant_at(slots, slot);
     const struct isolate_policy *policy = policy_at(slots, slot);
     struct actual_tenant t = {
@@ -367,47 +362,29 @@ static void actual_of(const struct isolate_slots *slots, uint32_t slot, const st
                           .packets_per_second = record->packets.per_second}},
     };
     memcpy(&t.is.id, record->id, sizeof t.is.id);
-    for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-        const struct isolate_usage *usage = &cpus[i].usages[slot & (ISOLATE_BLOCK_USAGES - 1)];
-        if (usage->tenant != policy->tenant) {
+    for (uint32_t cpu = 0; cpu < slots->load->cpus; cpu++) {
+        const struct isolate_usage *usage = &account_at(slots, cpu, slot)->usage;
+        if (__atomic_load_n(&usage->tenant, __ATOMIC_ACQUIRE) != policy->tenant) {
             continue; /* what is left of the slot's last tenant */
         }
-        t.bytes_received += usage->passed[ISOLATE_RECEIVED].bytes;
-        t.bytes_sent += usage->passed[ISOLATE_SENT].bytes;
-        t.packets_received += usage->passed[ISOLATE_RECEIVED].packets;
-        t.packets_sent += usage->passed[ISOLATE_SENT].packets;
-        t.dropped += usage->dropped;
+        t.bytes_received += count_of(&usage->passed[ISOLATE_RECEIVED].bytes);
+        t.bytes_sent += count_of(&usage->passed[ISOLATE_SENT].bytes);
+        t.packets_received += count_of(&usage->passed[ISOLATE_RECEIVED].packets);
+        t.packets_sent += count_of(&usage->passed[ISOLATE_SENT].packets);
+        t.dropped += count_of(&usage->dropped);
     }
     *ret_tenant = t;
 }
 
-static int block_each(const struct isolate_slots *slots, uint32_t first, struct isolate_usage_block *cpus,
-                      backend_tenant_fn *fn, void *context) {
-    uint32_t place = (first & (ISOLATE_CHUNK_SLOTS - 1)) >> ISOLATE_BLOCK_BITS;
-    if (bpf_map_lookup_elem(slots->chunks[first >> ISOLATE_CHUNK_BITS].usages, &place, cpus) < 0) {
-        return -errno;
-    }
-    for (uint32_t slot = first; slot < first + ISOLATE_BLOCK_USAGES; slot++) {
-        if (policy_at(slots, slot)->tenant == ISOLATE_NOBODY) {
-            continue;
-        }
-        struct actual_tenant tenant;
-        actual_of(slots, slot, cpus, &tenant);
-        int error = fn(context, &tenant);
-        if (error) {
-            return error;
-        }
-    }
-    return 0;
-}
-
 int isolate_slots_each(const struct isolate_slots *slots, backend_tenant_fn *fn, void *context) {
-    struct isolate_usage_block *cpus = calloc((size_t)libbpf_num_possible_cpus(), sizeof *cpus);
     uint32_t end = slots->chunk_count << ISOLATE_CHUNK_BITS;
-    int error = cpus ? 0 : -ENOMEM;
-    for (uint32_t first = 0; first < end && !error; first += ISOLATE_BLOCK_USAGES) {
-        error = block_each(slots, first, cpus, fn, context);
+    int error = 0;
+    for (uint32_t slot = 0; slot < end && !error; slot++) {
+        struct actual_tenant tenant;
+        if (policy_at(slots, slot)->tenant != ISOLATE_NOBODY) {
+            actual_of(slots, slot, &tenant);
+            error = fn(context, &tenant);
+        }
     }
-    free(cpus);
     return error;
 }

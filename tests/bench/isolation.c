@@ -35,7 +35,7 @@
 #include "model/problem.h"
 #include "traffic.skel.h"
 
-#define PINNED "/sys/fs/bpf/sallyport/%s/layout1/%s"
+#define PINNED "/sys/fs/bpf/sallyport/%s/layout2/%s"
 #define FIRST_ROUTER 0x0a010000u
 #define HUB 0x0a000001u
 #define PACKET_SIZE (14 + 20 + 8 + 64)

@@ -5,7 +5,7 @@ import pytest
 
 from scene import A, B, HUB4, INTERFACE, GateError, furnish, udp
 
-PINS = f"/sys/fs/bpf/sallyport/{INTERFACE}/layout1"
+PINS = f"/sys/fs/bpf/sallyport/{INTERFACE}/layout2"
 
 
 def filters(scene):
@@ -110,6 +110,22 @@ def test_maps_of_another_shape_are_refused_in_words(scene, gate):
     scene.run("bpftool", "map", "create", f"{PINS}/tallies", "type", "hash", "key", "4", "value", "4", "entries", "1", "name", "x")
     with pytest.raises(GateError, match="isolation program"):
         scene.gate()
+
+
+def test_maps_of_another_layout_judge_until_there_are_new_ones(scene, gate):
+    """An upgrade to a release with another layout; the former one's programs are still attached."""
+    old = PINS.replace("layout2", "layout1")
+    gate.kill()
+    scene.run("mv", PINS, old)
+    again = scene.gate()
+    assert scene.fate(udp("10.1.0.1", HUB4)) == "hub"
+    assert scene.fate(udp("10.1.0.1", "10.2.0.1")) == "prohibited"
+    assert again.do("attach") == 2
+    assert scene.fate(udp("10.1.0.1", HUB4)) == "nothing"  # nobody is known to the new ones yet
+    furnish(again)
+    assert scene.fate(udp("10.1.0.1", HUB4)) == "hub"
+    assert scene.fate(udp("10.1.0.1", "10.2.0.1")) == "prohibited"
+    assert scene.run("ls", PINS.rpartition("/")[0]).stdout.split() == ["layout2"]
 
 
 def test_giving_up_leaves_nothing(scene, gate):

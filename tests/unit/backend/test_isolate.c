@@ -26,7 +26,7 @@
 #include "model/problem.h"
 
 #define NAME "sp.test" /* with a dot, which no pin may have */
-#define PINS "/sys/fs/bpf/sallyport/sp:test/layout1/"
+#define PINS "/sys/fs/bpf/sallyport/sp:test/layout2/"
 #define LINK_HEADER 14 /* of a test run */
 
 static bool able;
@@ -219,6 +219,46 @@ static void a_slot_used_again_inherits_neither_addresses_nor_usage(void **state)
     isolate_destroy(isolate);
 }
 
+/* Each CPU has its copy of a policy, the first one's written last: what a process that ended in between left of a
+ * tenant that it made, or removed, or changed, is what it was before. */
+static void what_was_written_for_some_cpus_only_is_taken_back(void **state) {
+    struct isolate *isolate = opened();
+    const struct isolate_policy forged = {.tenant = (7u << ISOLATE_SLOT_BITS) | 9, .flags = ISOLATE_EGRESS};
+    struct isolate_account account;
+    struct isolate_policy kept;
+    (void)state;
+    set_tenant(isolate, 1, false);
+    uint32_t slot = slot_of(1);
+    isolate_close(isolate);
+    int fd = bpf_obj_get(PINS "accounts_0");
+    struct bpf_map_info info = {0};
+    uint32_t size = sizeof info;
+    assert_true(fd >= 0);
+    assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+    uint32_t cpus = info.max_entries / ISOLATE_CHUNK_SLOTS, first = ISOLATE_ACCOUNT(0, slot);
+    assert_int_equal(bpf_map_lookup_elem(fd, &first, &account), 0);
+    kept = account.policy;
+    assert_int_equal(kept.tenant & ISOLATE_SLOT_MASK, slot);
+    for (uint32_t cpu = 1; cpu < cpus; cpu++) {
+        uint32_t changed = ISOLATE_ACCOUNT(cpu, slot), made = ISOLATE_ACCOUNT(cpu, 9);
+        account = (struct isolate_account){.policy = {.tenant = kept.tenant, .flags = ISOLATE_EGRESS}};
+        assert_int_equal(bpf_map_update_elem(fd, &changed, &account, BPF_ANY), 0);
+        account.policy = forged;
+        assert_int_equal(bpf_map_update_elem(fd, &made, &account, BPF_ANY), 0);
+    }
+    isolate = opened();
+    assert_int_equal(isolate_tenant_count(isolate), 1);
+    for (uint32_t cpu = 0; cpu < cpus; cpu++) {
+        uint32_t changed = ISOLATE_ACCOUNT(cpu, slot), made = ISOLATE_ACCOUNT(cpu, 9);
+        assert_int_equal(bpf_map_lookup_elem(fd, &changed, &account), 0);
+        assert_memory_equal(&account.policy, &kept, sizeof kept);
+        assert_int_equal(bpf_map_lookup_elem(fd, &made, &account), 0);
+        assert_int_equal(account.policy.tenant, ISOLATE_NOBODY);
+    }
+    close(fd);
+    isolate_destroy(isolate);
+}
+
 /* There are 4096 numbers for each slot. What is mapped to one that is gone must not come alive with the next round. */
 static void numbers_come_back_late(void **state) {
     struct isolate *isolate = opened();
@@ -390,6 +430,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_grow_and_are_taken_up),
         cmocka_unit_test(a_slot_used_again_inherits_neither_addresses_nor_usage),
+        cmocka_unit_test(what_was_written_for_some_cpus_only_is_taken_back),
         cmocka_unit_test(numbers_come_back_late),
         cmocka_unit_test(no_prefix_of_a_family_holds_addresses_of_the_other),
         cmocka_unit_test(lans_are_found_by_the_longest_prefix),
