@@ -39,6 +39,7 @@ int isolate_open(const char *interface_name, struct isolate **ret_isolate, struc
             "The maps pinned under %s cannot be read: %s. Stop sallyportd, remove that folder with all it holds, "
             "start it again.",
             isolate->load.path, strerror(-error));
+        isolate_load_undo(&isolate->load);
         goto fail;
     }
     *ret_isolate = isolate;

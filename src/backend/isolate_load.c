@@ -125,13 +125,25 @@ void isolate_load_retire(const struct isolate_load *load) {
     layouts_remove(load, LAYOUT_NAME);
 }
 
-void isolate_load_unpin(const struct isolate_load *load) {
-    layouts_remove(load, NULL);
+/* As far as they are empty. */
+static void remove_folders_above(const struct isolate_load *load) {
     char above[sizeof load->path];
     snprintf(above, sizeof above, "%s", load->path);
     *strrchr(above, '/') = '\0';
     rmdir(above);
     rmdir(OUR_FOLDER);
+}
+
+void isolate_load_unpin(const struct isolate_load *load) {
+    layouts_remove(load, NULL);
+    remove_folders_above(load);
+}
+
+void isolate_load_undo(const struct isolate_load *load) {
+    if (load->made) {
+        folder_empty(AT_FDCWD, load->path);
+        remove_folders_above(load);
+    }
 }
 
 static int make_folder(const char *path) {
@@ -148,9 +160,9 @@ static int folder_open(struct isolate_load *load, const char *interface_name) {
     snprintf(load->path, sizeof load->path, "%s/%s", OUR_FOLDER, name);
     error = error ? error : make_folder(load->path);
     snprintf(load->path, sizeof load->path, "%s/%s/%s", OUR_FOLDER, name, LAYOUT_NAME);
-    error = error ? error : make_folder(load->path);
-    if (error) {
-        return error;
+    load->made = !error && mkdir(load->path, 0700) == 0;
+    if (error || (!load->made && errno != EEXIST)) {
+        return error ? error : -errno;
     }
     load->folder = open(load->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return load->folder < 0 ? -errno : 0;
@@ -384,6 +396,7 @@ int isolate_load_open(const char *interface_name, struct isolate_load *ret_load,
 
 fail:
     bpf_object__close(object);
+    isolate_load_undo(&load);
     isolate_load_close(&load);
     return error;
 }

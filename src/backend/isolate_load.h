@@ -27,6 +27,7 @@ struct isolate_load {
     int from_router, to_router;  /* programs, owned */
     int folder;                  /* of the pins */
     uint32_t cpus;               /* their numbers are below this, those of absent ones included */
+    bool made;                   /* by this run: nobody had pinned anything here before */
     char path[64];
 };
 
@@ -35,6 +36,8 @@ int isolate_load_try(struct problem *ret_problem);
 int isolate_load_open(const char *interface_name, struct isolate_load *ret_load, struct problem *ret_problem);
 /* Pins stay. Accepts one that is all zero. */
 void isolate_load_close(struct isolate_load *load);
+/* Removes the pins of this layout if it was this run that made the first: opening did not succeed as a whole. */
+void isolate_load_undo(const struct isolate_load *load);
 /* Removes the pins of this layout and of all others. */
 void isolate_load_unpin(const struct isolate_load *load);
 /* Removes the pins of other layouts. */

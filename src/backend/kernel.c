@@ -244,6 +244,11 @@ static int come_up(struct kernel *k, struct problem *problem) {
     return 0;
 }
 
+static bool is_there(const struct kernel *k) {
+    struct link_state state = {0};
+    return look_up(k->interface_name, &state) != -ENODEV;
+}
+
 static int kernel_revive(struct backend *b, struct problem *ret_problem) {
     struct kernel *k = b->kernel;
     int rc = 0;
@@ -258,7 +263,7 @@ static int kernel_revive(struct backend *b, struct problem *ret_problem) {
     rc = examine(b, ret_problem);
     rc = rc < 0 ? rc : open_guards(k, ret_problem);
     rc = rc < 0 ? rc : come_up(k, ret_problem);
-    if (rc < 0 && k->fresh) {
+    if (rc < 0 && (k->fresh || !is_there(k))) {
         kernel_undo(k);
     }
     pthread_mutex_unlock(&k->mutex);

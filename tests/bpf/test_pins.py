@@ -112,6 +112,13 @@ def test_maps_of_another_shape_are_refused_in_words(scene, gate):
         scene.gate()
 
 
+def test_a_start_that_fails_leaves_nothing(scene):
+    """Maps are pinned before the programs are loaded, which takes one right more."""
+    with pytest.raises(GateError, match="CAP_NET_ADMIN"):
+        scene.gate("setpriv", "--bounding-set=-all,+cap_38,+cap_39", "--inh-caps=-all")
+    assert scene.run("ls", "/sys/fs/bpf").stdout.split() == ["maps.debug", "progs.debug"]
+
+
 def test_maps_of_another_layout_judge_until_there_are_new_ones(scene, gate):
     """An upgrade to a release with another layout; the former one's programs are still attached."""
     old = PINS.replace("layout2", "layout1")

@@ -220,13 +220,14 @@ static void everything_is_set_up_and_a_second_time_nothing_is_touched(void **sta
 
 static void what_cannot_be_finished_is_undone(void **state) {
     (void)state;
-    for (int step = 0; step < 6; step++) {
+    for (int step = 0; step < 7; step++) {
         unsigned touched = 77;
         begin_test(state);
         fake_host.isolate_open_error = step == 0 ? -EPERM : 0;
         fake_host.alias_error = step == 5 ? -EPERM : 0;
+        fake_host.create_error = step == 6 ? -ENOMEM : 0;
         b = connect_one();
-        assert_int_equal(b != NULL, step != 0 && step != 5);
+        assert_int_equal(b != NULL, step != 0 && step < 5);
         fake_host.attach_error = step == 1 ? -EPERM : 0;
         fake_host.fence_error = step == 2 ? -EEXIST : 0;
         fake_kernel.port_taken = step == 3;
@@ -242,6 +243,7 @@ static void what_cannot_be_finished_is_undone(void **state) {
         assert_false(fake_host.exists);
         assert_false(fake_host.fence);
         assert_false(fake_host.attached);
+        assert_false(fake_host.programs);
         fake_kernel.port_taken = false;
         if (b) {
             /* and when the reason is gone it comes up */
