@@ -10,8 +10,8 @@
 
 /* All peers of a message are one attribute, whose length has 16 bits: a message never grows beyond that. */
 #define WIREGUARD_MESSAGE_SIZE 65532u
-/* A piece of a dump has up to 32 KB (netlink_dump() in the kernel). */
-#define WIREGUARD_ANSWER_SIZE (64u * 1024)
+/* A piece of a dump has up to 32 KB (netlink_dump() in the kernel); an error has the whole request behind it. */
+#define WIREGUARD_ANSWER_SIZE (WIREGUARD_MESSAGE_SIZE + 64u)
 #define WIREGUARD_NAME_SIZE 16
 
 /* From Linux 6.16; older headers do not name them. */

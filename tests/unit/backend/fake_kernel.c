@@ -134,11 +134,14 @@ static void send_out(int fd, struct out *out) {
     (void)!send(fd, out->bytes, out->size, MSG_NOSIGNAL);
 }
 
-static void answer(int fd, struct out *out, const struct nlmsghdr *request, int error) {
+/* As the kernel does, an error has behind it all of the request that it is about (netlink_ack()). */
+static void answer(int fd, struct out *out, const struct nlmsghdr *request, const uint8_t *bytes, int error) {
     struct nlmsgerr verdict = {.error = error, .msg = *request};
+    size_t rest = error ? request->nlmsg_len - sizeof *request : 0;
     begin(out, request, NLMSG_ERROR, 0);
     memcpy(out->bytes + out->size, &verdict, sizeof verdict);
-    out->size += sizeof verdict;
+    memcpy(out->bytes + out->size + sizeof verdict, bytes + sizeof *request, rest);
+    out->size += sizeof verdict + rest;
     send_out(fd, out);
 }
 
@@ -449,11 +452,11 @@ static int serve_set(const struct nlmsghdr *request, const uint8_t *bytes, size_
 
 /* --- connections --- */
 
-static void serve_family(int fd, struct out *out, const struct nlmsghdr *request) {
+static void serve_family(int fd, struct out *out, const struct nlmsghdr *request, const uint8_t *bytes) {
     struct genlmsghdr generic = {.cmd = CTRL_CMD_NEWFAMILY};
     uint16_t family = FAMILY;
     if (fake_kernel.absent) {
-        answer(fd, out, request, -ENOENT);
+        answer(fd, out, request, bytes, -ENOENT);
         return;
     }
     begin(out, request, GENL_ID_CTRL, 0);
@@ -461,7 +464,7 @@ static void serve_family(int fd, struct out *out, const struct nlmsghdr *request
     out->size += sizeof generic;
     put(out, CTRL_ATTR_FAMILY_ID, &family, sizeof family);
     send_out(fd, out);
-    answer(fd, out, request, 0);
+    answer(fd, out, request, bytes, 0);
 }
 
 static void serve(int fd, struct out *out, const uint8_t *bytes, size_t size) {
@@ -470,13 +473,13 @@ static void serve(int fd, struct out *out, const uint8_t *bytes, size_t size) {
     memcpy(&request, bytes, sizeof request);
     memcpy(&generic, bytes + sizeof request, sizeof generic);
     if (request.nlmsg_type == GENL_ID_CTRL) {
-        serve_family(fd, out, &request);
+        serve_family(fd, out, &request, bytes);
     } else if (fake_kernel.no_rights || fake_kernel.no_interface) {
-        answer(fd, out, &request, fake_kernel.no_rights ? -EPERM : -ENODEV);
+        answer(fd, out, &request, bytes, fake_kernel.no_rights ? -EPERM : -ENODEV);
     } else if (generic.cmd == WG_CMD_GET_DEVICE) {
         serve_dump(fd, out, &request);
     } else {
-        answer(fd, out, &request, serve_set(&request, bytes, size));
+        answer(fd, out, &request, bytes, serve_set(&request, bytes, size));
     }
 }
 

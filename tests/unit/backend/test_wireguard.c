@@ -306,6 +306,23 @@ static void a_peer_longer_than_a_message_that_is_refused_ends_there(void **state
     assert_int_equal(fake_kernel.peer_count, 0);
 }
 
+/* The kernel's answer to it is longer than the message, which may be as long as messages get: some mixture of IPv4 and
+ * IPv6 fills it to the last byte. */
+static void the_refusal_of_a_full_message_is_told_as_it_is(void **state) {
+    static struct prefix allowed[3000];
+    (void)state;
+    for (unsigned small = 0; small < 10; small++) {
+        for (unsigned i = 0; i < 3000; i++) {
+            allowed[i] = i < small ? v4(0xc0000000 + i * 256, 24) : v6(i);
+        }
+        struct wireguard_change change = {.public_key = fake_kernel_key(2), .allowed = allowed, .allowed_count = 3000};
+        fake_kernel.changes = 0;
+        fake_kernel.peers_taken = 1;
+        fake_kernel.error = -ENOMEM;
+        assert_int_equal(wireguard_put(w, &change), -ENOMEM);
+    }
+}
+
 static void all_parts_of_a_change_arrive(void **state) {
     struct key psk = fake_kernel_key(99);
     union endpoint endpoint;
@@ -425,6 +442,7 @@ int main(void) {
         CASE(thousands_of_peers_go_in_full_messages),
         CASE(a_peer_longer_than_a_message_loses_nothing_on_the_way),
         CASE(a_peer_longer_than_a_message_that_is_refused_ends_there),
+        CASE(the_refusal_of_a_full_message_is_told_as_it_is),
         CASE(all_parts_of_a_change_arrive),
         CASE(an_error_half_way_leaves_the_first_part_and_forgets_the_rest),
         CASE(single_allowed_ips_are_withdrawn_where_the_kernel_can),
