@@ -134,21 +134,24 @@ static enum cli_exit judge(const struct cli *cli, const struct tally *tally) {
     return CLI_DONE;
 }
 
-static enum cli_exit export(struct cli *cli) {
-    struct buf text = {0}; struct tally tally = {0};
+static enum cli_exit export_all(struct cli *cli) {
+    struct buf text = {0};
+    struct tally tally = {0};
     struct print_file *file = print_file_open(cli->json ? NULL : cli_value(cli, "output"));
-    if (!file){return CLI_REFUSED;}
-int error = text_get(cli, &text, &tally);
-if (cli->json && error == 0) {
-    json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:s}", "peers", (json_int_t)tally.peers, "disabled",
-                            (json_int_t)tally.silent, "private", (json_int_t)tally.private_ones, "unreadable",
-                            (json_int_t)tally.broken, "config", text.data);
-    print_json(all);
-    json_decref(all);
-}
-error = print_file_close(file, error < 0 || cli->json ? NULL : &text) < 0 ? -1 : error;
-buf_free(&text);
-return error < 0 ? CLI_REFUSED : judge(cli, &tally);
+    if (!file) {
+        return CLI_REFUSED;
+    }
+    int error = text_get(cli, &text, &tally);
+    if (cli->json && error == 0) {
+        json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:s}", "peers", (json_int_t)tally.peers, "disabled",
+                                (json_int_t)tally.silent, "private", (json_int_t)tally.private_ones, "unreadable",
+                                (json_int_t)tally.broken, "config", text.data);
+        print_json(all);
+        json_decref(all);
+    }
+    error = print_file_close(file, error < 0 || cli->json ? NULL : &text) < 0 ? -1 : error;
+    buf_free(&text);
+    return error < 0 ? CLI_REFUSED : judge(cli, &tally);
 }
 
 static const struct cli_option export_options[] = {
@@ -167,6 +170,6 @@ const struct cli_command export_commands[] = {
      "    wg setconf wg0 wg0.conf\n\n"
      "Disabled routers are left out. So are routers of tenants with private addressing, since plain WireGuard cannot "
      "translate their addresses: the exit status is then 1. Comments say which.",
-     export_options, export},
+     export_options, export_all},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };
