@@ -232,7 +232,9 @@ static int read_link(const char *interface_name, struct foreign *f, bool *ret_ke
     rc = rc < 0 ? rc : link_each_address(link, take_address, f);
     f->mtu = state.mtu;
     *ret_kernel = strcmp(state.kind, "wireguard") == 0;
-    f->ours = *ret_kernel && strncmp(state.alias, FOREIGN_OUR_ALIAS, strlen(FOREIGN_OUR_ALIAS)) == 0;
+    size_t size = strlen(FOREIGN_OUR_ALIAS);
+    f->ours = *ret_kernel && strncmp(state.alias, FOREIGN_OUR_ALIAS, size) == 0 &&
+              (state.alias[size] == '\0' || state.alias[size] == ':');
     link_free(link);
     return rc < 0 ? refuse(problem, rc, interface_name, "") : 0;
 }

@@ -81,6 +81,7 @@ def test_sessions_survive_adoption(world, tmp_path, kind):
     _, host, server, clients, conf = world
     file = tmp_path / "wg0.conf"
     file.write_text(conf)
+    host.ip("link", "set", server.interface, "alias", "sallyport's predecessor")  # begins as our mark does, and is not
     targets = [(host, address) for address in PAIRS.values()] + [(client.namespace, "10.66.0.1")
                                                                  for client in clients.values()]
     with gateway_for(tmp_path, host, server, kind) as gateway, Pings(targets, per_second=5, patience=10) as pings:
