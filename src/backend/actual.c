@@ -226,6 +226,9 @@ int actual_device_line(void *device, const char *key, const char *value) {
     if (strcmp(key, "listen_port") == 0) {
         rc = take_number(value, UINT16_MAX, &number);
         d->listen_port = rc < 0 ? 0 : (uint16_t)number;
+    } else if (strcmp(key, "fwmark") == 0) {
+        rc = take_number(value, UINT32_MAX, &number);
+        d->fwmark = rc < 0 ? 0 : (uint32_t)number;
     } else if (strcmp(key, "hub") == 0 && d->hub_count < sizeof d->hub / sizeof *d->hub) {
         rc = good(prefix_parse(value, &d->hub[d->hub_count], NULL));
         d->hub_count += rc == 0;

@@ -42,6 +42,7 @@ int actual_tenant_end(struct actual_tenant_reader *reader);
 struct actual_device {
     struct key private_key; /* a secret: wipe */
     uint16_t listen_port;
+    uint32_t fwmark;
     struct prefix hub[16];
     size_t hub_count;
     unsigned workers;

@@ -284,6 +284,10 @@ static unsigned device_text(struct buf *to, const struct actual_device *actual, 
         }
         differences++;
     }
+    if (desired->fwmark.given && actual->fwmark != desired->fwmark.mark) {
+        uapi_line_u64(to, "fwmark", desired->fwmark.mark);
+        differences++;
+    }
     if (actual->listen_port != desired->listen_port) {
         uapi_line_u64(to, "listen_port", desired->listen_port);
         differences++;

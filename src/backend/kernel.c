@@ -377,9 +377,10 @@ static bool still_there(struct kernel *k) {
 }
 
 static bool still_as_set(struct backend *b) {
+    const struct kernel *k = b->kernel;
     struct wireguard_device device;
-    bool same = wireguard_get_device(b->wireguard, &device) == 0 && device.listen_port == b->kernel->listen_port &&
-                key_equal(&device.public_key, &b->kernel->public_key);
+    bool same = wireguard_get_device(b->wireguard, &device) == 0 && device.listen_port == k->listen_port &&
+                (!k->fwmark.given || device.fwmark == k->fwmark.mark) && key_equal(&device.public_key, &k->public_key);
     sodium_memzero(&device.private_key, sizeof device.private_key);
     return same;
 }

@@ -51,6 +51,7 @@ struct kernel {
     size_t pool_count;
     struct key public_key; /* that belongs to the private key that was set */
     uint16_t listen_port;
+    struct fwmark fwmark;
     uint32_t mark;             /* of the last dump */
     uint32_t applied, settled; /* number of the last apply() begun, ended */
     uint32_t swept;            /* how many revoked peers were removed */

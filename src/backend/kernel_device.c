@@ -42,7 +42,7 @@ static int mend_wireguard(struct backend *b, const struct desired_device *device
                           struct problem *problem) {
     struct kernel *k = b->kernel;
     struct wireguard_device now;
-    struct wireguard_settings settings = {.listen_port = device->listen_port};
+    struct wireguard_settings settings = {.listen_port = device->listen_port, .fwmark = device->fwmark.mark};
     int rc = wireguard_get_device(b->wireguard, &now);
     if (rc < 0) {
         return kernel_refused(k, rc, "read", problem);
@@ -51,16 +51,19 @@ static int mend_wireguard(struct backend *b, const struct desired_device *device
         settings.private_key = &device->private_key;
     }
     settings.has_listen_port = now.listen_port != device->listen_port;
+    settings.has_fwmark = device->fwmark.given && now.fwmark != device->fwmark.mark;
     sodium_memzero(&now.private_key, sizeof now.private_key);
-    if (settings.private_key || settings.has_listen_port) {
+    unsigned differences = (settings.private_key ? 1u : 0u) + settings.has_listen_port + settings.has_fwmark;
+    if (differences) {
         rc = wireguard_set_device(b->wireguard, &settings);
-        *touched += (settings.private_key ? 1u : 0u) + (settings.has_listen_port ? 1u : 0u);
+        *touched += differences;
     }
     if (rc == -EADDRINUSE) {
         return port_in_use(device, problem);
     }
     key_public(&device->private_key, &k->public_key);
     k->listen_port = device->listen_port;
+    k->fwmark = device->fwmark;
     return rc < 0 ? kernel_refused(k, rc, "set", problem) : 0;
 }
 

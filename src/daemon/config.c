@@ -44,6 +44,20 @@ static const char *read_number(const struct row *row, const char *value, void *a
     return NULL;
 }
 
+/* As wg(8) takes it. */
+static const char *read_fwmark(const struct row *row, const char *value, void *at) {
+    const char *digits = strcmp(value, "off") == 0 ? "0" : value;
+    char *end;
+    errno = 0;
+    unsigned long long mark = strtoull(digits, &end, strncmp(digits, "0x", 2) == 0 ? 16 : 10);
+    (void)row;
+    if (!isdigit((unsigned char)*digits) || *end || errno || mark > UINT32_MAX) {
+        return "is neither \"off\" nor a number up to 0xffffffff";
+    }
+    *(struct fwmark *)at = (struct fwmark){.given = true, .mark = (uint32_t)mark};
+    return NULL;
+}
+
 static const char *read_bool(const struct row *row, const char *value, void *at) {
     (void)row;
     bool yes = strcmp(value, "true") == 0;
@@ -181,6 +195,7 @@ static const struct row rows[] = {
     {"gateway", "hub_address", read_hub_address, AT(hub_address)},
     {"gateway", "ula", read_ula, AT(ula)},
     {"gateway", "mtu", read_number, AT(mtu), .least = 1280, .most = 65455},
+    {"gateway", "fwmark", read_fwmark, AT(fwmark)},
     {"gateway", "private_key_file", read_text, TEXT(private_key_file)},
     {"gateway", "name", read_name, TEXT(name)},
     {"gateway", "region", read_name, TEXT(region)},

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "model/desired.h"
 #include "model/prefix.h"
 
 #define CONFIG_TEXT_SIZE 512
@@ -33,6 +34,7 @@ struct config {
     struct ip_addr hub_address;
     struct prefix ula; /* family 0: generated */
     uint32_t mtu;
+    struct fwmark fwmark;
     char private_key_file[CONFIG_TEXT_SIZE];
     char name[64];   /* among the gateways of one database; "": the host's */
     char region[64]; /* for people */

@@ -301,6 +301,7 @@ static int service_start(struct gateway *g, struct problem *problem) {
         .endpoint = c->endpoint,
         .listen_port = (uint16_t)c->listen_port,
         .mtu = c->mtu,
+        .fwmark = c->fwmark,
         .backend_config = {.interface_name = c->interface_name,
                            .engine_path = g->engine_path[0] ? g->engine_path : NULL,
                            .engine_workers = c->workers,

@@ -15,6 +15,12 @@
 
 #define DESIRED_TIMESTAMP_SIZE 12 /* TAI64N */
 
+/* What the tunnels' own UDP packets carry, for the host's policy routing. */
+struct fwmark {
+    bool given;    /* else whatever it is stays */
+    uint32_t mark; /* 0: none */
+};
+
 struct desired_device {
     struct key private_key; /* a secret: wipe */
     uint16_t listen_port;
@@ -22,6 +28,7 @@ struct desired_device {
         hub_addresses[4]; /* with the length of the pool behind it: 10.0.0.1/8, fd..::1/48; put on the interface */
     size_t hub_address_count;
     unsigned mtu;
+    struct fwmark fwmark;
 };
 
 struct desired_tenant {

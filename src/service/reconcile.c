@@ -408,6 +408,7 @@ static int device(struct comparison *c) {
                           {.addr = s->gateway.hub_address6, .length = s->gateway.ula.length}},
         .hub_address_count = 2,
         .mtu = s->gateway.mtu,
+        .fwmark = s->fwmark,
     };
     plane_enter(s, turn_take(&s->applying));
     int r = s->ops->set_device(s->plane, &device, &touched, c->problem);

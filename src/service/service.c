@@ -96,6 +96,7 @@ static int copy_config(struct service *s, const struct service_config *config) {
     s->backend_config.engine_log = s->engine_log;
     s->ops = config->backend;
     s->listen_port = config->listen_port;
+    s->fwmark = config->fwmark;
     s->reconcile_s = config->reconcile_s ? config->reconcile_s : 60;
     s->usage_s = config->usage_s ? config->usage_s : 2;
     s->grace_s = config->grace_s;

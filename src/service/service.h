@@ -25,6 +25,7 @@ struct service_config {
     const char *endpoint;       /* host, or host:port, written into routers' configurations */
     uint16_t listen_port;
     unsigned mtu;
+    struct fwmark fwmark;
     struct key private_key; /* the gateway's; copied into locked memory */
     const struct backend_ops *backend;
     const char *backend_why; /* why this backend, for status */

@@ -52,6 +52,7 @@ struct service {
     uint8_t *seal_key;       /* locked memory, 32: preshared keys at rest */
     uint8_t *answer_key;     /* locked memory, 32: kept answers */
     uint16_t listen_port;
+    struct fwmark fwmark;
     unsigned reconcile_s, usage_s, grace_s, clock_tolerance_s;
     int64_t started_at;
     bool shared;             /* other gateways may use the database too */

@@ -58,7 +58,7 @@ def test_a_wrong_command_line_is_a_usage_error(daemon, arguments):
 # --- the configuration ---
 
 def test_a_right_configuration_is_right(daemon, tmp_path):
-    text = (GOOD + "interface=wg7\nlisten_port : 1234\n  pool = 10.0.0.0/16 ; small\nhub_address=10.0.0.1\nula=auto\nmtu=1380\n"
+    text = (GOOD + "interface=wg7\nlisten_port : 1234\n  pool = 10.0.0.0/16 ; small\nhub_address=10.0.0.1\nula=auto\nmtu=1380\nfwmark=0xcafe\n"
             "# a comment\n; another\n\n[backend]\nkind=auto\nworkers=2\n[store]\nurl=sqlite:/tmp/x.db\n[api]\nsocket=/tmp/x.sock\n"
             "listen=127.0.0.1:8080\n[daemon]\nlog_level=debug\nreconcile_seconds=5\n")
     assert check(daemon, text, tmp_path) == (0, "", "The configuration is right.\n")
@@ -82,6 +82,10 @@ def test_a_right_configuration_is_right(daemon, tmp_path):
     ("[gateway]\nendpoint=a\nhub_address=localhost\n", 3, ["IPv4"]),
     ("[gateway]\nendpoint=a\nula=2001:db8::/48\n", 3, ["fc00::/7"]),
     ("[gateway]\nendpoint=a\nmtu=100\n", 3, ["range"]),
+    ("[gateway]\nendpoint=a\nfwmark=0x100000000\n", 3, ["0xffffffff"]),
+    ("[gateway]\nendpoint=a\nfwmark=on\n", 3, ["off"]),
+    ("[gateway]\nendpoint=a\nfwmark=-1\n", 3, ["off"]),
+    ("[gateway]\nendpoint=a\nfwmark=0x\n", 3, ["off"]),
     ("[gateway]\nendpoint=a\n[backend]\nkind=ipsec\n", 4, ["auto, engine, kernel"]),
     ("[gateway]\nendpoint=a\n[store]\nurl=mysql://x\n", 4, ["sqlite:"]),
     ("[gateway]\nendpoint=a\n[api]\ninsecure=maybe\n", 4, ["true"]),

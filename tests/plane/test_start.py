@@ -35,6 +35,29 @@ def test_a_busy_port_is_named_and_taken_once_it_is_free(make_plane):
     assert router["public_key"] in plane.peers()
 
 
+def test_the_tunnels_own_packets_carry_the_configured_mark(make_plane):
+    def fwmark():
+        return plane.wg("show", plane.interface, "fwmark").strip()
+
+    plane = make_plane({"gateway": {"fwmark": "0x51"}}).start()
+    assert fwmark() == "0x51"
+    # a policy rule sends what carries the mark nowhere: what the tunnel sends is such a packet
+    plane.add_tenant("marked")
+    router = plane.join("marked", "m")
+    plane.settle(router)
+    plane.hub.ip("rule", "add", "fwmark", "0x51", "blackhole")
+    assert plane.reaches_none(plane.hub, [router.address])
+    plane.hub.ip("rule", "del", "fwmark", "0x51", "blackhole")
+    plane.wg("set", plane.interface, "fwmark", "0x99")
+    wait_until(lambda: fwmark() == "0x51")
+    # without the key it is the operator's
+    plane.gateway.end()
+    del plane.gateway.settings["gateway"]["fwmark"]
+    plane.wg("set", plane.interface, "fwmark", "0x99")
+    plane.start().wait_in_sync()
+    assert fwmark() == "0x99"
+
+
 def test_auto_takes_the_kernel_where_it_can(make_plane, backend):
     plane = make_plane(kind="auto")
     plane.start()

@@ -907,6 +907,31 @@ static void another_port_or_key_is_noticed(void **state) {
     assert_memory_equal(&fake_kernel.private_key, &private_key, KEY_SIZE);
 }
 
+static void the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given(void **state) {
+    struct desired_device device = device_of();
+    unsigned touched;
+    (void)state;
+    fake_kernel.fwmark = 7;
+    look();
+    assert_false(ops->heed(b));
+    assert_int_equal(ops->set_device(b, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 0);
+    assert_int_equal(fake_kernel.fwmark, 7);
+    device.fwmark = (struct fwmark){.given = true, .mark = 0x51};
+    assert_int_equal(ops->set_device(b, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 1);
+    assert_int_equal(fake_kernel.fwmark, 0x51);
+    look();
+    assert_false(ops->heed(b));
+    fake_kernel.fwmark = 7;
+    look();
+    assert_true(ops->heed(b));
+    device.fwmark.mark = 0;
+    assert_int_equal(ops->set_device(b, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 1);
+    assert_int_equal(fake_kernel.fwmark, 0);
+}
+
 #define ALONE(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin_up, end_test)
 
@@ -942,6 +967,7 @@ int main(void) {
         CASE(an_interface_that_was_deleted_is_made_anew),
         CASE(a_mark_that_was_wiped_is_put_back),
         CASE(another_port_or_key_is_noticed),
+        CASE(the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
