@@ -361,8 +361,12 @@ static int kernel_each_tenant(struct backend *b, backend_tenant_fn *fn, void *co
 
 static int kernel_each_counter(struct backend *b, backend_counter_fn *fn, void *context) {
     struct kernel *k = b->kernel;
+    struct link_state state = {0};
     pthread_mutex_lock(&k->mutex);
-    int rc = k->up ? isolate_each_counter(k->isolate, fn, context) : -ENOTCONN;
+    int rc = k->up && look_up(k->interface_name, &state) == 0 ? 0 : -ENOTCONN;
+    rc = rc ? rc : fn(context, "packets_received", state.packets_received);
+    rc = rc ? rc : fn(context, "packets_sent", state.packets_sent);
+    rc = rc ? rc : isolate_each_counter(k->isolate, fn, context);
     pthread_mutex_unlock(&k->mutex);
     return rc;
 }

@@ -139,6 +139,12 @@ static int take_state(const struct nlmsghdr *message, void *context) {
     if (is_u32(attributes.of[IFLA_MTU])) {
         state->mtu = mnl_attr_get_u32(attributes.of[IFLA_MTU]);
     }
+    if (attributes.of[IFLA_STATS64] &&
+        mnl_attr_get_payload_len(attributes.of[IFLA_STATS64]) >= offsetof(struct rtnl_link_stats64, rx_bytes)) {
+        const uint8_t *stats = mnl_attr_get_payload(attributes.of[IFLA_STATS64]); /* aligned to 4 bytes only */
+        memcpy(&state->packets_received, stats + offsetof(struct rtnl_link_stats64, rx_packets), sizeof(uint64_t));
+        memcpy(&state->packets_sent, stats + offsetof(struct rtnl_link_stats64, tx_packets), sizeof(uint64_t));
+    }
     return MNL_CB_OK;
 }
 

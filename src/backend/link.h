@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "model/prefix.h"
 
@@ -25,6 +26,7 @@ struct link_state {
     bool up; /* administratively */
     unsigned mtu;
     unsigned index;
+    uint64_t packets_received, packets_sent;
     char kind[LINK_KIND_SIZE];   /* "wireguard", "tun"; "" for a device of hardware */
     char alias[LINK_ALIAS_SIZE]; /* ip link show calls it so; "": none. What is longer is cut. */
 };

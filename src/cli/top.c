@@ -3,7 +3,7 @@
  * Only connected routers can be busy, so they are read page by page, as many as fit into a tick, and added up by
  * tenant. When all were seen the sums are compared with those of the round before; rates are the differences over the
  * time between two that differ, since the gateway brings its counters up to date every few seconds only. Packets a
- * second come from the engine's own counters and are of this second. */
+ * second come from the data plane's own counters and are of this second. */
 #include "cli/top.h"
 
 #include <inttypes.h>
@@ -52,7 +52,7 @@ struct top {
     size_t count, room;
     char cursor[128];
     uint64_t rounds;
-    int64_t packets_in, packets_out; /* the engine's counters a tick ago */
+    int64_t packets_in, packets_out; /* the data plane's counters a tick ago */
     uint64_t packets_at_ns;
     double in_pps, out_pps;
     bool rated; /* there are two ticks to compare */
@@ -147,6 +147,13 @@ static int sweep(struct cli *cli, struct top *top, bool all) {
     return 0;
 }
 
+/* Datagrams where the data plane counts them, as the engine does; the kernel knows the packets in them. */
+static int64_t counter(const json_t *answer, const char *datagrams, const char *packets) {
+    const json_t *counters = json_object_get(answer, "counters");
+    const json_t *found = json_object_get(counters, datagrams);
+    return json_integer_value(found ? found : json_object_get(counters, packets));
+}
+
 /* Packets a second since the last tick. */
 static int packets(struct cli *cli, struct top *top) {
     json_t *answer = client_json(cli, "GET", "/v1/counters", NULL);
@@ -154,7 +161,8 @@ static int packets(struct cli *cli, struct top *top) {
         return -1;
     }
     uint64_t now = clock_mono_ns();
-    int64_t in = field_number(answer, "counters.udp_received"), out = field_number(answer, "counters.udp_sent");
+    int64_t in = counter(answer, "udp_received", "packets_received");
+    int64_t out = counter(answer, "udp_sent", "packets_sent");
     if (top->packets_at_ns && in >= top->packets_in && out >= top->packets_out) {
         double seconds = (double)(now - top->packets_at_ns) / (double)NSEC_PER_SEC;
         top->in_pps = (double)(in - top->packets_in) / seconds;

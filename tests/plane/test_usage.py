@@ -1,7 +1,10 @@
 """What the API tells of traffic and sessions."""
 import datetime
+import re
 import signal
+import subprocess
 
+from harness.gateway import program
 from plane import wait_until
 
 
@@ -43,6 +46,18 @@ def test_large_segments_are_counted_by_their_size(plane):
     assert plane.carry("hub", "a1", 4 << 20) == 4 << 20
     grown = wait_until(lambda: (n := usage(plane, "acme")[1] - before) >= 4 << 20 and n, 8)
     assert grown < (4 << 20) * 1.3
+
+
+def test_top_shows_the_packets_of_this_moment(plane):
+    with plane.pings(per_second=20), subprocess.Popen(
+            [program(plane.gateway.build, "sallyport"), "--socket", str(plane.gateway.socket), "top"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as top:
+        try:
+            shown = (re.search(r"([\d,]+) packets/s in, ([\d,]+) out", line) for line in top.stdout)
+            rates = next([int(n.replace(",", "")) for n in found.groups()] for found in shown if found)
+        finally:
+            top.terminate()
+    assert min(rates) >= 20  # eight pings, twenty times a second, each with its answer
 
 
 def test_usage_goes_on_after_a_restart(plane):

@@ -83,7 +83,8 @@ void link_free(struct link *link) {
 
 int link_get(struct link *link, struct link_state *ret_state) {
     (void)link;
-    *ret_state = (struct link_state){.up = fake_host.up, .mtu = fake_host.mtu, .index = fake_host.index};
+    *ret_state = (struct link_state){
+        .up = fake_host.up, .mtu = fake_host.mtu, .index = fake_host.index, .packets_received = 5, .packets_sent = 7};
     memcpy(ret_state->kind, fake_host.kind, sizeof ret_state->kind);
     memcpy(ret_state->alias, fake_host.alias, sizeof ret_state->alias);
     return 0;

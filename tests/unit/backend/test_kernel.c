@@ -932,6 +932,25 @@ static void the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given(
     assert_int_equal(fake_kernel.fwmark, 0);
 }
 
+static int take_counter(void *context, const char *name, uint64_t value) {
+    uint64_t *found = context;
+    found[0] += strcmp(name, "packets_received") == 0 ? value : 0;
+    found[1] += strcmp(name, "packets_sent") == 0 ? value : 0;
+    found[2] += strcmp(name, "drop.prohibited") == 0 ? value : 0;
+    return 0;
+}
+
+static void its_counters_are_the_interfaces_and_the_programs(void **state) {
+    uint64_t found[3] = {0};
+    (void)state;
+    assert_int_equal(ops->each_counter(b, take_counter, found), 0);
+    assert_int_equal(found[0], 5);
+    assert_int_equal(found[1], 7);
+    assert_int_equal(found[2], 3);
+    fake_host.exists = false;
+    assert_int_equal(ops->each_counter(b, take_counter, found), -ENOTCONN);
+}
+
 #define ALONE(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin_up, end_test)
 
@@ -968,6 +987,7 @@ int main(void) {
         CASE(a_mark_that_was_wiped_is_put_back),
         CASE(another_port_or_key_is_noticed),
         CASE(the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given),
+        CASE(its_counters_are_the_interfaces_and_the_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
