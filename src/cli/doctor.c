@@ -37,6 +37,12 @@ static void check_gateway(struct doctor_report *r, const json_t *status) {
                 "every router takes one, also those of private tenants (its hub address)",
                 "widen pool in section [gateway] (it may grow), or remove tenants that are gone for good",
                 "%s addresses of the pool are free", field_count(left, text));
+    if (field_text(status, "gateway.warning")[0]) {
+        doctor_find(
+            r, DOCTOR_NOTE, "fleet",
+            "this gateway and what its database says, or the other gateways do, may come apart until it is mended",
+            "sallyport gateway list; docs/gateways.md tells what to do", "%s", field_text(status, "gateway.warning"));
+    }
     if (!field_text(status, "gateway.endpoint")[0]) {
         doctor_find(r, DOCTOR_BAD, "endpoint", "it is written into every router's configuration: the address they dial",
                     "set endpoint = NAME in section [gateway] of /etc/sallyport/sallyport.conf",

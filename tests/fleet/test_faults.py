@@ -1,4 +1,5 @@
 """Gateways that die, that are cut off, that should not be there; and a database that goes away."""
+import json
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from fleet import until
 from harness import load
 from harness.api import ApiError
 from harness.client import key_pair
+from harness.gateway import program
 from harness.postgresql import Server
 from harness.probe import ping
 
@@ -18,6 +20,13 @@ def refusal(member):
     with pytest.raises(RuntimeError) as caught:
         member.start()
     return str(caught.value)
+
+
+def doctor(member):
+    """What "sallyport doctor" finds on a gateway's host."""
+    said = member.namespace.run(program(member.build, "sallyport"), "--socket", str(member.socket), "doctor", "--json",
+                                check=False)
+    return json.loads(said)["findings"]
 
 
 def dump(fleet):
@@ -222,8 +231,10 @@ def test_what_a_gateway_says_while_it_is_cut_off(make_fleet):
         fleet.north.api.post("/tenants", {"name": "x"})
     assert caught.value.status == 503
     assert until(lambda: "has been away" in (fleet.north.status()["gateway"]["warning"] or ""), 10)
+    assert ["has been away" in item["what"] for item in doctor(fleet.north) if item["check"] == "fleet"] == [True]
     fleet.north.relay.heal()
     assert until(lambda: fleet.north.status()["gateway"]["warning"] is None, 20)
+    assert not [item for item in doctor(fleet.north) if item["check"] == "fleet"]
 
 
 def test_the_database_is_killed_under_all_of_them(make_fleet):
