@@ -10,8 +10,9 @@
 #include "backend/isolate.h"
 #include "backend/isolate_load.h"
 
-#define FIRST_ROOM 65536
-#define WALK_BATCH 4096 /* more than a bucket of the hash can ever hold */
+#define FIRST_ROOM 65536 /* addresses */
+#define GROWTH 4         /* times: to move them all costs some milliseconds for each ten thousand */
+#define WALK_BATCH 4096  /* more than a bucket of the hash can ever hold */
 
 static const uint32_t now; /* the place in hosts_now */
 
@@ -194,7 +195,8 @@ static int grow(struct isolate_hosts *hosts) {
     if (hosts->room >= ISOLATE_HOSTS_MAX) {
         return -ENOSPC;
     }
-    int larger = table_create(hosts->room * 2);
+    uint32_t room = hosts->room > ISOLATE_HOSTS_MAX / GROWTH ? ISOLATE_HOSTS_MAX : hosts->room * GROWTH;
+    int larger = table_create(room);
     if (larger < 0) {
         return larger;
     }
@@ -206,7 +208,7 @@ static int grow(struct isolate_hosts *hosts) {
     }
     close(hosts->fd);
     hosts->fd = larger;
-    hosts->room *= 2;
+    hosts->room = room;
     return 0;
 }
 

@@ -161,7 +161,7 @@ static int judge_v4(const char *program, const char *from, const char *to) {
 /* --- tests --- */
 
 static void tables_grow_and_are_taken_up(void **state) {
-    const uint32_t count = 150000; /* more than two tables of the first size */
+    const uint32_t count = 270000; /* more than the second table holds */
     struct isolate *isolate = opened();
     (void)state;
     for (uint32_t i = 1; i <= count; i++) {
