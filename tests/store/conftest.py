@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from harness import suite  # noqa: E402
-from harness.api import Api  # noqa: E402
+from harness.api import Api, ApiError  # noqa: E402
 from harness.gateway import Gateway, program  # noqa: E402
 from harness.netns import Namespace, short_name  # noqa: E402
 from harness.postgresql import Server  # noqa: E402
@@ -84,6 +84,27 @@ def wait_until(ready, seconds=10.0, what=None):
             return value
         assert time.monotonic() < until, f"not within {seconds} s: {what or ready}"
         time.sleep(0.02)
+
+
+def start_without_waiting(gateway):
+    """Until it answers at all."""
+    def answers():
+        try:
+            return gateway.api.raw("GET", "/health")
+        except OSError:
+            gateway.api.close()
+            return None
+    gateway.start(wait=False)
+    wait_until(lambda: gateway.socket.exists() and answers())
+
+
+def create(api, name):
+    """A tenant, or None while the database is away."""
+    try:
+        return api.post("/tenants", {"name": name})
+    except ApiError as error:
+        assert error.status == 503
+        return None
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import create, start_without_waiting, wait_until
 from harness.api import ApiError
 
 
@@ -60,20 +60,11 @@ def test_while_it_is_away_writes_wait_and_reads_are_stale(server, make_gateway):
     assert status == 200 and "Age" not in headers
 
 
-def create(api, name):
-    try:
-        return api.post("/tenants", {"name": name})
-    except ApiError as error:
-        assert error.status == 503
-        return None
-
-
 def test_it_may_be_away_at_the_start(server, make_gateway):
     url = server.database("fleet")
     server.stop()
     gateway = make_gateway(url, start=False)
-    gateway.start(wait=False)
-    wait_until(lambda: gateway.socket.exists() and answers(gateway))
+    start_without_waiting(gateway)
     problem, headers = refused(gateway.api, "POST", "/tenants", {"name": "early"})
     assert problem["type"].endswith(":store-away") and headers["Retry-After"]
     problem, _ = refused(gateway.api, "GET", "/tenants")
@@ -82,15 +73,6 @@ def test_it_may_be_away_at_the_start(server, make_gateway):
     server.start()
     gateway.wait_in_sync()
     assert gateway.api.post("/tenants", {"name": "late"})["name"] == "late"
-
-
-def answers(gateway):
-    try:
-        gateway.api.raw("GET", "/health")
-        return True
-    except OSError:
-        gateway.api.close()
-        return False
 
 
 def test_a_token_reads_on_from_memory(server, make_gateway):
@@ -288,8 +270,7 @@ def test_a_database_that_comes_late_and_is_not_ours_ends_the_gateway(server, mak
     first.end()
     server.stop()
     other = make_gateway(url, start=False)
-    other.start(wait=False)
-    wait_until(lambda: other.socket.exists() and answers(other))
+    start_without_waiting(other)
     server.start()
     assert other.process.wait(20) == 1
     assert "made with the gateway key" in other.log_tail()

@@ -6,37 +6,14 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import create, start_without_waiting, wait_until
 from cutter import Cutter
-from harness.api import ApiError
-
-
-def start_without_waiting(gateway):
-    """Until it answers at all."""
-    gateway.start(wait=False)
-    wait_until(lambda: gateway.socket.exists() and asks(gateway))
-
-
-def asks(gateway):
-    try:
-        return gateway.api.raw("GET", "/health")
-    except OSError:
-        gateway.api.close()
-        return None
 
 
 def refused(api, method, path, body=None):
     status, headers, content = api.raw(method, path, json.dumps(body).encode() if body is not None else None)
     assert status == 503 and headers["Retry-After"], (status, content)
     return json.loads(content)
-
-
-def create(api, name):
-    try:
-        return api.post("/tenants", {"name": name})
-    except ApiError as error:
-        assert error.status == 503
-        return None
 
 
 def test_a_standby_at_the_start_is_waited_for(server, make_gateway):
