@@ -8,12 +8,11 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
+#include "icmp.bpf.h"
 #include "packet.bpf.h"
 
-#define ICMP_HEADER 8
 #define V4_QUOTE_MAX (576 - IPV4_HEADER - ICMP_HEADER)  /* RFC 1812, 4.3.2.3 */
 #define V6_QUOTE_MAX (1280 - IPV6_HEADER - ICMP_HEADER) /* RFC 4443, 2.4 c */
-#define NEXT_ICMPV6 58
 #define ANSWER_TTL 64
 #define BLOCK 64 /* divides no quote: the last block is filled up with zeros, which add nothing to a sum */
 
@@ -49,18 +48,18 @@ static __always_inline __u16 fold(__s64 sum) {
  * packet whose first header is of none of these kinds might hide an ICMP error behind extensions. */
 static __always_inline bool answerable(struct __sk_buff *skb, const struct packet *p) {
     const __u8 *to = p->destination.address.bytes;
-    bool v6 = p->destination.address.family == 6;
+    bool v6 = packet_is_v6(p);
     if (p->fragment || (!v6 && (to[0] == 0 || to[0] == 127 || to[0] >= 224))) {
         return false;
     }
-    if (p->protocol != (v6 ? NEXT_ICMPV6 : IPPROTO_ICMP)) {
-        return !v6 || p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP;
+    if (p->protocol != icmp_of(v6)) {
+        return !v6 || packet_is_plain(p);
     }
     __u8 type;
     if (bpf_skb_load_bytes_relative(skb, p->header_size, &type, 1, BPF_HDR_START_NET) < 0) {
         return false;
     }
-    return v6 ? type >= 128 && type != 137 : !(type >= 3 && type <= 5) && type != 11 && type != 12;
+    return !icmp_is_error(v6, type);
 }
 
 /* One's complement sum of the first `size` bytes; negative if they cannot be read. */
@@ -136,7 +135,7 @@ static __always_inline bool has_address(const __u8 *bytes, __u32 size) {
 /* Turns the packet into the answer to it. Negative: the hub has no address of the family, or no memory; the packet may
  * be spoilt and must be dropped. */
 static __always_inline int answer_write(struct __sk_buff *skb, const struct packet *p, const struct isolate_hub *hub) {
-    bool v6 = p->source.address.family == 6;
+    bool v6 = packet_is_v6(p);
     __u32 most = v6 ? V6_QUOTE_MAX : V4_QUOTE_MAX;
     __u32 quoted = skb->len < most ? skb->len : most;
     if (v6 ? !has_address(hub->v6, sizeof hub->v6) : !has_address(hub->v4, sizeof hub->v4)) {

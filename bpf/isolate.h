@@ -121,7 +121,7 @@ struct isolate_hub {
 /* Names as the engine's, where the reason is the same. */
 #define ISOLATE_TALLIES(X)                                                                                             \
     X(BAD_INNER, "drop.bad_inner")   /* no IP packet */                                                                \
-    X(BAD_SOURCE, "drop.bad_source") /* from an address that is no router's */                                         \
+    X(BAD_SOURCE, "drop.bad_source") /* source, or what an ICMP error is about, not the router's */                    \
     X(PROHIBITED, "drop.prohibited") /* to, or from, where the tenant may not reach */                                 \
     X(NO_ROUTE, "drop.no_route")     /* to an address that is no router's */                                           \
     X(OVER_LIMIT, "drop.over_limit") /* policed */                                                                     \

@@ -6,14 +6,17 @@
                            |
                     hub: wgt 10.0.0.1/8, with the programs and the fence
 """
+import socket
 import subprocess
 
 import pytest
 
 import lab
+import packets
 from scene import A, B, INTERFACE, Gate
 
 PORT = 51820
+IP_MTU = 14
 ROUTERS = {"a1": ("10.1.0.1", A, "fd00::1:1"), "a2": ("10.1.0.2", A, "fd00::1:2"), "b1": ("10.2.0.1", B, "fd00::2:1")}
 
 
@@ -120,6 +123,27 @@ def test_a_stream_is_counted_as_on_the_wire(tunnels):
 def test_fragments_arrive(tunnels):
     assert tunnels.routers["a1"].run("ping", "-c", 1, "-s", 4000, "-W", 5, "10.1.0.2", check=False).returncode == 0
     assert tunnels.routers["a1"].run("ping", "-c", 1, "-s", 4000, "-W", 1, "10.2.0.1", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("target", ["10.1.0.1", "192.168.1.9", "fd00::2:1"])
+def test_the_hub_hears_that_a_routers_port_is_closed(tunnels, target):
+    with tunnels.hub.udp("fd00::1" if ":" in target else "10.0.0.1") as flow:
+        flow.connect((target, 7))
+        flow.send(b"is anybody there?")
+        with pytest.raises(ConnectionRefusedError):
+            flow.recv(1)
+
+
+def test_the_hub_hears_that_a_path_behind_a_router_is_narrow(tunnels):
+    a2 = tunnels.routers["a2"]
+    a2.sysctl("net.ipv4.ip_forward", 1)
+    a2.ip("link add narrow type veth peer name far", "link set narrow mtu 1300 up", "route add 192.168.1.128/25 dev narrow")
+    with tunnels.hub.udp("10.0.0.1") as flow:
+        flow.setsockopt(socket.IPPROTO_IP, packets.IP_MTU_DISCOVER, packets.IP_PMTUDISC_DO)
+        flow.connect(("192.168.1.200", 7))
+        assert flow.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1420
+        flow.send(bytes(1350))
+        lab.wait_until(lambda: flow.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1300)
 
 
 def test_nothing_comes_in_without_the_program_and_sessions_live_on(tunnels):
