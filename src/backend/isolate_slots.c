@@ -180,13 +180,15 @@ static int chunk_add(struct isolate_slots *slots) {
         return -ENOENT;
     }
     struct isolate_chunk *chunks = reallocarray(slots->chunks, number + 1, sizeof *chunks);
-    slots->chunks = chunks ? chunks : slots->chunks;
-    size_t most = (size_t)(number + 1) * ISOLATE_CHUNK_SLOTS;
-    uint32_t *free_slots = reallocarray(slots->free, most, sizeof *free_slots);
-    slots->free = free_slots ? free_slots : slots->free;
-    if (!chunks || !free_slots) {
+    if (!chunks) {
         return -ENOMEM;
     }
+    slots->chunks = chunks;
+    uint32_t *free_slots = reallocarray(slots->free, (size_t)(number + 1) * ISOLATE_CHUNK_SLOTS, sizeof *free_slots);
+    if (!free_slots) {
+        return -ENOMEM;
+    }
+    slots->free = free_slots;
     int error = chunk_open(slots->load, number, &chunks[number]);
     if (error) {
         return error;

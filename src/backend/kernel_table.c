@@ -73,7 +73,7 @@ static int grow(struct kernel_table *table) {
         free(more.slots);
         return -1;
     }
-    if (table->used) {
+    if (table->entries) {
         memcpy(more.entries, table->entries, table->used * table->entry_size);
     }
     size_t at = 0;
@@ -85,7 +85,9 @@ static int grow(struct kernel_table *table) {
     }
     free(table->entries);
     free(table->slots);
-    *table = more;
+    table->room = more.room;
+    table->entries = more.entries;
+    table->slots = more.slots;
     return 0;
 }
 

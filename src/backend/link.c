@@ -186,7 +186,7 @@ int link_set_alias(struct link *link, const char *alias) {
 int link_create(const char *interface_name, const char *kind) {
     struct link *l = NULL;
     int rc = open_for(NULL, &l);
-    if (rc < 0) {
+    if (!l) {
         return rc;
     }
     struct nlmsghdr *message = begin_link(l, RTM_NEWLINK, 0, 0);
@@ -203,7 +203,7 @@ int link_create(const char *interface_name, const char *kind) {
 int link_delete(const char *interface_name) {
     struct link *l = NULL;
     int rc = open_for(interface_name, &l);
-    if (rc == 0) {
+    if (l) {
         rc = exchange(l, begin_link(l, RTM_DELLINK, 0, 0), NULL, NULL);
     }
     link_free(l);

@@ -92,8 +92,8 @@ struct worker {
     bool asked; /* the last round passed on something of the host's, which may be answered soon */
     struct busypoll poll;
     uint32_t mtu;
-    TAILQ_HEAD(, waiting) waiting; /* packets of all its peers, oldest first */
-    size_t waiting_size;           /* bytes */
+    TAILQ_HEAD(waiting_list, waiting) waiting; /* packets of all its peers, oldest first */
+    size_t waiting_size;                       /* bytes */
     struct udp_sockets sockets;
     struct udp_reader *reader;
     struct transmit *transmit;

@@ -364,7 +364,7 @@ static int check_key(struct service *s, const struct adoption *a, struct problem
 
 int service_adopt(struct service *s, const struct caller *c, struct adoption *a, struct problem *ret_problem) {
     struct router_made made = {0};
-    struct tenant_row tenant;
+    struct tenant_row tenant = {0};
     struct write w;
     int r = access_admin(c, NULL, ret_problem);
     r = r < 0 ? r : check_key(s, a, ret_problem);
