@@ -218,8 +218,8 @@ class Plane:
                 sender.kill()
                 sender.wait()
 
-    def flood(self, source, target, seconds=1.0, size=1000, pause=0.0005):
-        """Sends UDP for a while to somebody's IPv4 address; (sent, arrived, seconds)."""
+    def flood(self, source, target, seconds=1.0, size=1000, pause=0.0005, least=0):
+        """Sends UDP to somebody's IPv4 address, for a while and at least so many; (sent, arrived, seconds)."""
         address = self.addresses(target)[0]
         with self.where(target).socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, \
                 self.where(source).socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -227,7 +227,7 @@ class Plane:
             receiver.bind((address, 0))
             sender.connect(receiver.getsockname())
             sent, began = 0, time.monotonic()
-            while (took := time.monotonic() - began) < seconds:
+            while (took := time.monotonic() - began) < seconds or sent < least:
                 with contextlib.suppress(OSError):  # an ICMP refusal of an earlier one
                     sender.send(bytes(size - 28))
                 sent += 1
