@@ -173,15 +173,12 @@ int engine_attend(struct engine *engine) {
 
 /* --- life --- */
 
-/* Those this process may use. */
-static unsigned count_cpus(void) {
-    cpu_set_t cpus;
-    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
-}
-
 static unsigned count_workers(unsigned wanted) {
-    unsigned count = wanted ? wanted : count_cpus();
-    return count < ENGINE_WORKERS_MAX ? count : ENGINE_WORKERS_MAX;
+    if (wanted == 0) {
+        cpu_set_t cpus;
+        wanted = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    }
+    return wanted < ENGINE_WORKERS_MAX ? wanted : ENGINE_WORKERS_MAX;
 }
 
 static int create_workers(struct engine *engine, const struct engine_options *options) {
@@ -192,7 +189,6 @@ static int create_workers(struct engine *engine, const struct engine_options *op
         .tun = engine->tun,
         .clock_rate = options->clock_rate ? options->clock_rate : 1,
         .mtu = engine->mtu,
-        .busy_polls = !options->no_busy_poll && count_cpus() > 1, /* a single CPU is needed by whoever is to answer */
         .workers = engine->workers,
     };
     for (unsigned i = 0; i < engine->count; i++) {

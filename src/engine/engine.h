@@ -29,7 +29,6 @@ struct engine_options {
     unsigned mtu;        /* of a TUN made here; 0: 1420 */
     bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
     bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
-    bool no_busy_poll;   /* sleep at once (busypoll.h) */
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
 

@@ -41,7 +41,6 @@ static const char usage[] =
     "      --mtu N        MTU of an interface made here; default: 1420\n"
     "      --no-gso       do not let the kernel segment and coalesce UDP\n"
     "      --no-tso       do not take or give segments larger than the MTU through the TUN\n"
-    "      --no-busy-poll sleep at once when there is nothing to do, also if an answer is likely to come soon\n"
     "      --log-level L  error, warning, info or debug; default: info\n"
     "      --version      print the version\n"
     "      --help         print this\n"
@@ -63,7 +62,6 @@ enum option_code {
     OPTION_MTU,
     OPTION_NO_GSO,
     OPTION_NO_TSO,
-    OPTION_NO_BUSY_POLL,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
     OPTION_HELP,
@@ -76,7 +74,6 @@ static const struct option long_options[] = {
     {"mtu", required_argument, NULL, OPTION_MTU},
     {"no-gso", no_argument, NULL, OPTION_NO_GSO},
     {"no-tso", no_argument, NULL, OPTION_NO_TSO},
-    {"no-busy-poll", no_argument, NULL, OPTION_NO_BUSY_POLL},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -121,9 +118,6 @@ static int take_option(int code, const char *value, struct arguments *a) {
         break;
     case OPTION_NO_TSO:
         a->options.no_tso = true;
-        break;
-    case OPTION_NO_BUSY_POLL:
-        a->options.no_busy_poll = true;
         break;
     case OPTION_LOG_LEVEL:
         rc = log_level_parse(value, &a->log_level);

@@ -94,43 +94,14 @@ static int wait_ms(struct worker *worker, bool more_work) {
     return ms < WAIT_MS_MAX ? (int)ms : WAIT_MS_MAX;
 }
 
-/* Looks again and again for a moment, if that is likely to find something (busypoll.h). */
-static int wait_awake(struct worker *worker, uint64_t began_ns, struct epoll_event events[SOURCE_COUNT]) {
-    if (!busypoll_begin(&worker->poll, began_ns)) {
-        return 0;
-    }
-    uint64_t awake_ns;
-    int count;
-    do {
-        count = epoll_wait(worker->epoll_fd, events, SOURCE_COUNT, 0);
-        awake_ns = clock_mono_ns() - began_ns;
-    } while (count == 0 && awake_ns < BUSYPOLL_NS && !atomic_load(&worker->posted) && !handover_pending(worker));
-    busypoll_end(&worker->poll, awake_ns);
-    return count;
-}
-
-static int wait_asleep(struct worker *worker, bool more_work, struct epoll_event events[SOURCE_COUNT]) {
+/* What is ready, as a set of 1 << enum source. */
+static unsigned wait_ready(struct worker *worker, bool more_work) {
+    struct epoll_event events[SOURCE_COUNT];
     /* Producers push first and exchange `sleeping` after; here it is the other way round. Whoever exchanges second sees
      * what the first did before: either they wake us, or handover_pending() sees their parcel. */
     atomic_exchange(&worker->sleeping, true);
     int count = epoll_wait(worker->epoll_fd, events, SOURCE_COUNT, wait_ms(worker, more_work));
     atomic_store(&worker->sleeping, false);
-    return count;
-}
-
-/* What is ready, as a set of 1 << enum source. Reads the clock, too. */
-static unsigned wait_ready(struct worker *worker, bool more_work) {
-    struct epoll_event events[SOURCE_COUNT];
-    bool expects = worker->asked && !more_work;
-    uint64_t began_ns = expects ? clock_mono_ns() : 0;
-    int count = expects ? wait_awake(worker, began_ns, events) : 0;
-    if (count == 0) {
-        count = wait_asleep(worker, more_work, events);
-    }
-    read_clock(worker);
-    if (expects) {
-        busypoll_learn(&worker->poll, count > 0 ? worker->mono_ns - began_ns : UINT64_MAX);
-    }
     unsigned ready = 0;
     for (int i = 0; i < count; i++) {
         ready |= 1U << events[i].data.u32;
@@ -207,7 +178,9 @@ static bool round_once(struct worker *worker, unsigned ready) {
     if (ready & 1U << SOURCE_V6) {
         receive_some(worker, worker->sockets.v6);
     }
-    worker->asked = ready & 1U << SOURCE_TUN && host_round(worker) > 0 && worker->setup.busy_polls;
+    if (ready & 1U << SOURCE_TUN) {
+        host_round(worker);
+    }
     more |= handover_work(worker);
     more |= handshake_work(worker);
     more |= wheel_advance(&worker->wheel, worker->now_ns, WHEEL_ROUND, fire, worker) == WHEEL_ROUND;
@@ -223,6 +196,7 @@ static void *run(void *argument) {
     bool more = false;
     while (!worker->stopping) {
         unsigned ready = wait_ready(worker, more);
+        read_clock(worker);
         more = round_once(worker, ready);
         run_call(worker);
     }

@@ -20,7 +20,6 @@
 #include <sys/queue.h>
 
 #include "engine/bucket.h"
-#include "engine/busypoll.h"
 #include "engine/engine.h"
 #include "engine/peer.h"
 #include "engine/session_index.h"
@@ -53,7 +52,6 @@ struct worker_setup {
     const struct tun *tun; /* NULL in tests, which set tun_fd */
     uint64_t clock_rate;   /* at least 1 */
     uint32_t mtu;
-    bool busy_polls; /* busypoll.h */
     struct worker *const *workers;
 };
 
@@ -89,8 +87,6 @@ struct worker {
     unsigned interface; /* index of the TUN; 0: none here */
     bool up;
     bool stopping;
-    bool asked; /* the last round passed on something of the host's, which may be answered soon */
-    struct busypoll poll;
     uint32_t mtu;
     TAILQ_HEAD(waiting_list, waiting) waiting; /* packets of all its peers, oldest first */
     size_t waiting_size;                       /* bytes */
