@@ -101,8 +101,7 @@ def test_sessions_survive_adoption(world, tmp_path, kind):
         time.sleep(3)
         # the very same sessions: nobody shook hands anew
         assert server.wg("show", server.interface, "latest-handshakes") == handshakes
-        # and hardly a ping was lost: at most the one of each that is on its way while the programs take their places, which
-        # lasts milliseconds here
+        # and hardly a ping was lost: one of each was, once in some fifteen runs, for a reason not found yet
         assert pings.mark() <= len(targets), pings.lost_by_address
         names = run_in(host, "router", "list", "Acme", "--names", socket=gateway.socket).stdout.split()
         assert sorted(names) == sorted(PAIRS)
