@@ -386,7 +386,7 @@ bool session_alive(PGconn *pg) {
 void session_timeline(PGconn *pg, char ret_timeline[SESSION_TIMELINE_SIZE]) {
     struct driver_fault ignored;
     if (ask_word(pg, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", ret_timeline, SESSION_TIMELINE_SIZE,
-                 &ignored) < 0) {
+                 &ignored) != 0) {
         ret_timeline[0] = '\0';
     }
 }
