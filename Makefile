@@ -11,8 +11,7 @@ deps:
 
 $(BUILD)/build.ninja: meson.build meson_options.txt
 	@scripts/deps build
-	@test -f $@ && touch $@ || meson setup --buildtype=release -Dprefix=$(PREFIX) $(BUILD) >$(or $(TMPDIR),/tmp)/sallyport-setup.log \
-	  || { cat $(or $(TMPDIR),/tmp)/sallyport-setup.log; exit 1; }
+	@test -f $@ || said=$$(meson setup --buildtype=release -Dprefix=$(PREFIX) $(BUILD)) || { echo "$$said"; exit 1; }
 
 # The main job before your eyes: tenants, stock WireGuard clients, isolation, 100,000 more tenants. Under a minute once built.
 demo: all
