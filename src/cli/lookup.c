@@ -7,10 +7,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/field.h"
-#include "cli/print.h"
-#include "cli/table.h"
-
-#define PAGE_MOST 1000
+#include "cli/list.h"
 
 /* The UUID in canonical form if `text` is one. */
 static bool as_uuid(const char *text, char ret_id[UUID_TEXT_SIZE]) {
@@ -125,36 +122,6 @@ int lookup_token(struct cli *cli, const char *text, char ret_id[UUID_TEXT_SIZE])
     return count == 1 ? 0 : -1;
 }
 
-int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn *fn, void *context) {
-    char *cursor = NULL;
-    for (size_t seen = 0;;) {
-        struct buf page = {0};
-        char limit[24];
-        size_t wanted = most && most - seen < PAGE_MOST ? most - seen : PAGE_MOST;
-        snprintf(limit, sizeof limit, "%zu", wanted);
-        buf_text(&page, path);
-        client_query(&page, "limit", limit);
-        client_query(&page, "cursor", cursor);
-        free(cursor);
-        json_t *answer = page.failed ? NULL : client_json(cli, "GET", page.data, NULL);
-        buf_free(&page);
-        if (!answer) {
-            return -1;
-        }
-        const json_t *items = json_object_get(answer, "items");
-        const char *next = field_text(answer, "next_cursor");
-        seen += json_array_size(items);
-        bool last = !next[0] || (most && seen >= most);
-        cursor = last ? NULL : strdup(next);
-        bool more = fn(context, items, last) && cursor;
-        json_decref(answer);
-        if (!more) {
-            free(cursor);
-            return 0;
-        }
-    }
-}
-
 #define NAMES_ONE_BY_ONE 100
 
 struct lookup_names {
@@ -226,48 +193,6 @@ void lookup_tenant_names_ahead(struct cli *cli, const json_t *items) {
         before = id;
     }
     if (unknown > NAMES_ONE_BY_ONE) {
-        lookup_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
+        list_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
     }
-}
-
-static bool collect(void *context, const json_t *items, bool last) {
-    (void)last;
-    json_t *all = context;
-    size_t i;
-    json_t *item;
-    json_array_foreach((json_t *)items, i, item) {
-        json_array_append(all, item);
-    }
-    return true;
-}
-
-int lookup_print_json(struct cli *cli, const char *path, size_t most) {
-    json_t *all = json_array();
-    int error = lookup_pages(cli, path, most, collect, all);
-    if (error == 0) {
-        json_t *list = json_pack("{s:O, s:n}", "items", all, "next_cursor");
-        print_json(list);
-        json_decref(list);
-    }
-    json_decref(all);
-    return error;
-}
-
-static bool names_page(void *context, const json_t *items, bool last) {
-    struct buf out = {0};
-    size_t i;
-    const json_t *item;
-    (void)context;
-    (void)last;
-    json_array_foreach(items, i, item) {
-        table_clean(&out, field_text(item, "name"));
-        buf_text(&out, "\n");
-    }
-    print_buf(&out);
-    buf_free(&out);
-    return true;
-}
-
-int lookup_print_names(struct cli *cli, const char *path, size_t most) {
-    return lookup_pages(cli, path, most, names_page, NULL);
 }

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stddef.h>
 
 #include "model/uuid.h"
 
@@ -20,13 +18,3 @@ const char *lookup_tenant_name(struct cli *cli, const char *id);
 void lookup_tenant_names_ahead(struct cli *cli, const json_t *items);
 struct lookup_names;
 void lookup_names_free(struct lookup_names *names); /* accepts NULL */
-
-/* A page of a list; `last` is true for the final one. Return false to stop early. */
-typedef bool lookup_page_fn(void *context, const json_t *items, bool last);
-/* Walks a list page by page. `path` may have a query already; `most` items at most (0: all). 0, or -1 after an error.
- */
-int lookup_pages(struct cli *cli, const char *path, size_t most, lookup_page_fn *fn, void *context);
-/* Prints a whole list as one JSON object {"items": [...], "next_cursor": null}. */
-int lookup_print_json(struct cli *cli, const char *path, size_t most);
-/* Prints the names of a list, one a line. */
-int lookup_print_names(struct cli *cli, const char *path, size_t most);

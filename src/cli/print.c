@@ -8,12 +8,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
 #include "cli/table.h"
 
 void print_json(const json_t *json) {
     json_dumpf(json, stdout, JSON_INDENT(2));
     fputc('\n', stdout);
+}
+
+enum cli_exit print_answer(struct cli *cli, json_t *answer, void (*show)(struct cli *cli, const json_t *answer)) {
+    if (!answer) {
+        return CLI_REFUSED;
+    }
+    if (cli->json) {
+        print_json(answer);
+    } else if (show) {
+        show(cli, answer);
+    }
+    json_decref(answer);
+    return CLI_DONE;
 }
 
 void print_buf(struct buf *text) {

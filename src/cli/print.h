@@ -3,12 +3,15 @@
 
 #include <jansson.h>
 
-#include "base/buf.h"
+#include "cli/cli.h"
 
 struct table;
 
 /* Indented, keys in the API's order, and a newline. */
 void print_json(const json_t *json);
+/* Prints what the API answered and drops it: as JSON if that was asked for, else by `show` (NULL: nothing). NULL, an
+ * answer that did not come, is CLI_REFUSED. */
+enum cli_exit print_answer(struct cli *cli, json_t *answer, void (*show)(struct cli *cli, const json_t *answer));
 /* Writes and forgets the buffer's content. */
 void print_buf(struct buf *text);
 /* Writes the rows that the table holds so far. */

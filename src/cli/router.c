@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cli/client.h"
 #include "cli/field.h"
+#include "cli/list.h"
 #include "cli/lookup.h"
 #include "cli/print.h"
 #include "cli/table.h"
@@ -53,19 +54,6 @@ static void router_print(struct cli *cli, const json_t *r) {
     SHOW("created", "%s", field_text(r, "created_at"));
 #undef SHOW
     print_pairs(pairs, n);
-}
-
-static enum cli_exit answer_print(struct cli *cli, json_t *router) {
-    if (!router) {
-        return CLI_REFUSED;
-    }
-    if (cli->json) {
-        print_json(router);
-    } else {
-        router_print(cli, router);
-    }
-    json_decref(router);
-    return CLI_DONE;
 }
 
 /* Reads a key from a file or, for "-", from standard input: never from the command line, which other users can see. */
@@ -273,7 +261,7 @@ static enum cli_exit set(struct cli *cli) {
         cli_error("nothing to change: give --name or --lan");
         done = CLI_USAGE;
     } else if (lookup_router(cli, cli->arguments[0], id) == 0) {
-        done = answer_print(cli, client_json(cli, "PATCH", router_path(path, id, NULL), body));
+        done = print_answer(cli, client_json(cli, "PATCH", router_path(path, id, NULL), body), router_print);
     }
     json_decref(body);
     return done;
@@ -308,34 +296,18 @@ static enum cli_exit config(struct cli *cli) {
     return error < 0 ? CLI_REFUSED : CLI_DONE;
 }
 
-struct listing {
-    struct cli *cli;
-    struct table *table;
-};
-
-static bool list_page(void *context, const json_t *items, bool last) {
-    const struct listing *listing = context;
-    struct table *table = listing->table;
-    int64_t now = clock_wall_us();
-    size_t i;
-    const json_t *r;
-    (void)last;
-    lookup_tenant_names_ahead(listing->cli, items);
-    json_array_foreach(items, i, r) {
-        char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
-        table_cell(table, lookup_tenant_name(listing->cli, field_text(r, "tenant_id")));
-        table_cell(table, field_text(r, "name"));
-        table_cell(table, field_text(r, "address"));
-        table_cell(table, field_text(r, "hub_address"));
-        table_cell(table, field_flag(r, "connected") ? "connected" : field_text(r, "status"));
-        table_cell(table, field_ago(field_text(r, "last_handshake_at"), now, ago));
-        table_cell(table, field_text(r, "endpoint"));
-        table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_received"), received));
-        table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_sent"), sent));
-        table_cell(table, field_text(r, "id"));
-    }
-    print_table(table);
-    return true;
+static void router_row(struct cli *cli, struct table *table, const json_t *r, int64_t now_us) {
+    char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], ago[FIELD_TEXT_SIZE];
+    table_cell(table, lookup_tenant_name(cli, field_text(r, "tenant_id")));
+    table_cell(table, field_text(r, "name"));
+    table_cell(table, field_text(r, "address"));
+    table_cell(table, field_text(r, "hub_address"));
+    table_cell(table, field_flag(r, "connected") ? "connected" : field_text(r, "status"));
+    table_cell(table, field_ago(field_text(r, "last_handshake_at"), now_us, ago));
+    table_cell(table, field_text(r, "endpoint"));
+    table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_received"), received));
+    table_cell(table, field_bytes((uint64_t)field_number(r, "bytes_sent"), sent));
+    table_cell(table, field_text(r, "id"));
 }
 
 static enum cli_exit list(struct cli *cli) {
@@ -343,12 +315,6 @@ static enum cli_exit list(struct cli *cli) {
                                           "ENDPOINT", ">RECEIVED", ">SENT",   "ID",          NULL};
     struct buf path = {0};
     char tenant_id[UUID_TEXT_SIZE];
-    uint64_t most = 0;
-    const char *limit = cli_value(cli, "limit");
-    if (limit && (field_scaled_parse(limit, &most) < 0 || most == 0)) {
-        cli_error("--limit takes a number from 1, not \"%s\"", limit);
-        return CLI_USAGE;
-    }
     if (cli->argument_count && lookup_tenant(cli, cli->arguments[0], tenant_id) < 0) {
         return CLI_REFUSED;
     }
@@ -361,20 +327,9 @@ static enum cli_exit list(struct cli *cli) {
     client_query(&path, "public_key", cli_value(cli, "public-key"));
     const char *connected = cli_value(cli, "connected");
     client_query(&path, "connected", !connected ? NULL : strcmp(connected, "yes") == 0 ? "true" : "false");
-    int error = -1;
-    if (path.failed) {
-        cli_error("out of memory");
-    } else if (cli->json) {
-        error = lookup_print_json(cli, path.data, (size_t)most);
-    } else if (cli_flag(cli, "names")) {
-        error = lookup_print_names(cli, path.data, (size_t)most);
-    } else {
-        struct listing listing = {cli, table_make(headers)};
-        error = lookup_pages(cli, path.data, (size_t)most, list_page, &listing);
-        table_free(listing.table);
-    }
+    enum cli_exit done = list_print(cli, &path, headers, router_row);
     buf_free(&path);
-    return error < 0 ? CLI_REFUSED : CLI_DONE;
+    return done;
 }
 
 static enum cli_exit call(struct cli *cli, const char *method, const char *verb) {
@@ -382,7 +337,7 @@ static enum cli_exit call(struct cli *cli, const char *method, const char *verb)
     if (lookup_router(cli, cli->arguments[0], id) < 0) {
         return CLI_REFUSED;
     }
-    return answer_print(cli, client_json(cli, method, router_path(path, id, verb), NULL));
+    return print_answer(cli, client_json(cli, method, router_path(path, id, verb), NULL), router_print);
 }
 
 static enum cli_exit show(struct cli *cli) {
@@ -403,12 +358,7 @@ static enum cli_exit remove_(struct cli *cli) {
         !cli_confirm(cli, "Remove router \"%s\" for good?", cli->arguments[0])) {
         return CLI_REFUSED;
     }
-    json_t *answer = client_json(cli, "DELETE", router_path(path, id, NULL), NULL);
-    if (answer && cli->json) {
-        print_json(answer);
-    }
-    json_decref(answer);
-    return answer ? CLI_DONE : CLI_REFUSED;
+    return print_answer(cli, client_json(cli, "DELETE", router_path(path, id, NULL), NULL), NULL);
 }
 
 #define END                                                                                                            \

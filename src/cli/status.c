@@ -37,13 +37,14 @@ static void offloads_format(const json_t *status, char *ret_text, size_t size) {
     }
 }
 
-static void status_print(const json_t *s) {
+static void status_print(struct cli *cli, const json_t *s) {
     char a[FIELD_TEXT_SIZE], b[FIELD_TEXT_SIZE], c[FIELD_TEXT_SIZE];
     struct print_pair lines[LINES_MAX] = {0};
     size_t n = 0;
     bool up = field_flag(s, "backend.up");
     const char *state = field_text(s, "reconcile.state");
     const char *hub6 = field_text(s, "gateway.hub_address6");
+    (void)cli;
 #define SHOW(label, ...) (lines[n].name = label, snprintf(lines[n].value, sizeof lines[n].value, __VA_ARGS__), n++)
     SHOW("gateway", "%s, UDP port %" PRId64, field_text(s, "gateway.endpoint"), field_number(s, "gateway.port"));
     if (field_text(s, "gateway.warning")[0]) {
@@ -86,17 +87,7 @@ static void status_print(const json_t *s) {
 }
 
 static enum cli_exit status(struct cli *cli) {
-    json_t *answer = client_json(cli, "GET", "/v1/status", NULL);
-    if (!answer) {
-        return CLI_REFUSED;
-    }
-    if (cli->json) {
-        print_json(answer);
-    } else {
-        status_print(answer);
-    }
-    json_decref(answer);
-    return CLI_DONE;
+    return print_answer(cli, client_json(cli, "GET", "/v1/status", NULL), status_print);
 }
 
 const struct cli_command status_commands[] = {

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "cli/client.h"
 #include "cli/field.h"
+#include "cli/list.h"
 #include "cli/lookup.h"
 #include "cli/print.h"
 #include "cli/table.h"
@@ -67,11 +67,12 @@ static void limit_show(struct print_pair *pair, const char *name, const json_t *
     }
 }
 
-static void tenant_print(const json_t *t) {
+static void tenant_print(struct cli *cli, const json_t *t) {
     char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE], count[FIELD_TEXT_SIZE], connected[FIELD_TEXT_SIZE];
     bool private = strcmp(field_text(t, "addressing"), "private") == 0;
     struct print_pair pairs[9] = {0};
     size_t n = 0;
+    (void)cli;
 #define SHOW(label, ...) (pairs[n].name = label, snprintf(pairs[n].value, sizeof pairs[n].value, __VA_ARGS__), n++)
     SHOW("tenant", "%s", field_text(t, "name"));
     SHOW("id", "%s", field_text(t, "id"));
@@ -89,19 +90,6 @@ static void tenant_print(const json_t *t) {
     print_pairs(pairs, n);
 }
 
-static enum cli_exit answer_print(const struct cli *cli, json_t *tenant) {
-    if (!tenant) {
-        return CLI_REFUSED;
-    }
-    if (cli->json) {
-        print_json(tenant);
-    } else {
-        tenant_print(tenant);
-    }
-    json_decref(tenant);
-    return CLI_DONE;
-}
-
 static enum cli_exit add(struct cli *cli) {
     json_t *body = json_pack("{s:s}", "name", cli->arguments[0]);
     enum cli_exit done = CLI_USAGE;
@@ -116,7 +104,7 @@ static enum cli_exit add(struct cli *cli) {
         json_object_set_new(body, "egress", json_true());
     }
     if (limits_read(cli, body) == 0) {
-        done = answer_print(cli, client_json(cli, "POST", "/v1/tenants", body));
+        done = print_answer(cli, client_json(cli, "POST", "/v1/tenants", body), tenant_print);
     }
     json_decref(body);
     return done;
@@ -137,63 +125,40 @@ static enum cli_exit set(struct cli *cli) {
         } else if (lookup_tenant(cli, cli->arguments[0], id) < 0) {
             done = CLI_REFUSED;
         } else {
-            done = answer_print(cli, client_json(cli, "PATCH", tenant_path(path, id, NULL), body));
+            done = print_answer(cli, client_json(cli, "PATCH", tenant_path(path, id, NULL), body), tenant_print);
         }
     }
     json_decref(body);
     return done;
 }
 
-static bool list_page(void *context, const json_t *items, bool last) {
-    struct table *table = context;
-    size_t i;
-    const json_t *t;
-    (void)last;
-    json_array_foreach(items, i, t) {
-        char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE];
-        table_cell(table, field_text(t, "name"));
-        table_cell(table, field_text(t, "addressing"));
-        table_cell(table, field_text(t, "subnet"));
-        table_cell(table, field_text(t, "status"));
-        table_cellf(table, "%" PRId64, field_number(t, "routers"));
-        table_cellf(table, "%" PRId64, field_number(t, "connected_routers"));
-        table_cell(table, field_bytes((uint64_t)field_number(t, "bytes_received"), received));
-        table_cell(table, field_bytes((uint64_t)field_number(t, "bytes_sent"), sent));
-        table_cell(table, field_text(t, "id"));
-    }
-    print_table(table);
-    return true;
+static void tenant_row(struct cli *cli, struct table *table, const json_t *t, int64_t now_us) {
+    char received[FIELD_TEXT_SIZE], sent[FIELD_TEXT_SIZE];
+    (void)cli;
+    (void)now_us;
+    table_cell(table, field_text(t, "name"));
+    table_cell(table, field_text(t, "addressing"));
+    table_cell(table, field_text(t, "subnet"));
+    table_cell(table, field_text(t, "status"));
+    table_cellf(table, "%" PRId64, field_number(t, "routers"));
+    table_cellf(table, "%" PRId64, field_number(t, "connected_routers"));
+    table_cell(table, field_bytes((uint64_t)field_number(t, "bytes_received"), received));
+    table_cell(table, field_bytes((uint64_t)field_number(t, "bytes_sent"), sent));
+    table_cell(table, field_text(t, "id"));
 }
 
 static enum cli_exit list(struct cli *cli) {
     static const char *const headers[] = {"NAME",       "ADDRESSING", "SUBNET", "STATUS", ">ROUTERS",
                                           ">CONNECTED", ">RECEIVED",  ">SENT",  "ID",     NULL};
     struct buf path = {0};
-    uint64_t most = 0;
-    const char *limit = cli_value(cli, "limit");
-    if (limit && (field_scaled_parse(limit, &most) < 0 || most == 0)) {
-        cli_error("--limit takes a number from 1, not \"%s\"", limit);
-        return CLI_USAGE;
-    }
     buf_text(&path, "/v1/tenants");
     client_query(&path, "name", cli_value(cli, "name"));
     client_query(&path, "q", cli_value(cli, "search"));
     client_query(&path, "addressing", cli_value(cli, "addressing"));
     client_query(&path, "status", cli_value(cli, "status"));
-    int error = -1;
-    if (path.failed) {
-        cli_error("out of memory");
-    } else if (cli->json) {
-        error = lookup_print_json(cli, path.data, (size_t)most);
-    } else if (cli_flag(cli, "names")) {
-        error = lookup_print_names(cli, path.data, (size_t)most);
-    } else {
-        struct table *table = table_make(headers);
-        error = lookup_pages(cli, path.data, (size_t)most, list_page, table);
-        table_free(table);
-    }
+    enum cli_exit done = list_print(cli, &path, headers, tenant_row);
     buf_free(&path);
-    return error < 0 ? CLI_REFUSED : CLI_DONE;
+    return done;
 }
 
 static enum cli_exit call(struct cli *cli, const char *method, const char *verb) {
@@ -201,7 +166,7 @@ static enum cli_exit call(struct cli *cli, const char *method, const char *verb)
     if (lookup_tenant(cli, cli->arguments[0], id) < 0) {
         return CLI_REFUSED;
     }
-    return answer_print(cli, client_json(cli, method, tenant_path(path, id, verb), NULL));
+    return print_answer(cli, client_json(cli, method, tenant_path(path, id, verb), NULL), tenant_print);
 }
 
 static enum cli_exit show(struct cli *cli) {
@@ -228,15 +193,7 @@ static enum cli_exit remove_(struct cli *cli) {
     bool sure = cli_confirm(cli, "Remove tenant \"%s\" and its %" PRId64 " routers for good?",
                             field_text(tenant, "name"), field_number(tenant, "routers"));
     json_decref(tenant);
-    json_t *answer = sure ? client_json(cli, "DELETE", path, NULL) : NULL;
-    if (!answer) {
-        return CLI_REFUSED;
-    }
-    if (cli->json) {
-        print_json(answer);
-    }
-    json_decref(answer);
-    return CLI_DONE;
+    return print_answer(cli, sure ? client_json(cli, "DELETE", path, NULL) : NULL, NULL);
 }
 
 #define LIMIT_OPTIONS                                                                                                  \

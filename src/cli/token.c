@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "cli/client.h"
 #include "cli/field.h"
+#include "cli/list.h"
 #include "cli/lookup.h"
 #include "cli/print.h"
 #include "cli/table.h"
@@ -78,36 +79,22 @@ static enum cli_exit add(struct cli *cli) {
     return error < 0 ? CLI_REFUSED : CLI_DONE;
 }
 
+static void token_row(struct cli *cli, struct table *table, const json_t *token, int64_t now_us) {
+    char created[FIELD_TEXT_SIZE], used[FIELD_TEXT_SIZE];
+    const char *expires = field_text(token, "expires_at");
+    (void)cli;
+    table_cell(table, field_text(token, "name"));
+    table_cell(table, field_text(token, "scope"));
+    table_cell(table, field_text(token, "tenant_id"));
+    table_cell(table, field_ago(field_text(token, "created_at"), now_us, created));
+    table_cell(table, field_ago(field_text(token, "last_used_at"), now_us, used));
+    table_cell(table, expires[0] ? expires : "never");
+    table_cell(table, field_text(token, "id"));
+}
+
 static enum cli_exit list(struct cli *cli) {
     static const char *const headers[] = {"NAME", "SCOPE", "TENANT", "CREATED", "LAST USED", "EXPIRES", "ID", NULL};
-    json_t *answer = client_json(cli, "GET", "/v1/tokens", NULL);
-    if (!answer) {
-        return CLI_REFUSED;
-    }
-    if (cli->json) {
-        print_json(answer);
-        json_decref(answer);
-        return CLI_DONE;
-    }
-    struct table *table = table_make(headers);
-    int64_t now = clock_wall_us();
-    size_t i;
-    const json_t *token;
-    json_array_foreach(json_object_get(answer, "items"), i, token) {
-        char created[FIELD_TEXT_SIZE], used[FIELD_TEXT_SIZE];
-        const char *expires = field_text(token, "expires_at");
-        table_cell(table, field_text(token, "name"));
-        table_cell(table, field_text(token, "scope"));
-        table_cell(table, field_text(token, "tenant_id"));
-        table_cell(table, field_ago(field_text(token, "created_at"), now, created));
-        table_cell(table, field_ago(field_text(token, "last_used_at"), now, used));
-        table_cell(table, expires[0] ? expires : "never");
-        table_cell(table, field_text(token, "id"));
-    }
-    print_table(table);
-    table_free(table);
-    json_decref(answer);
-    return CLI_DONE;
+    return list_print_whole(cli, "/v1/tokens", headers, token_row);
 }
 
 static enum cli_exit revoke(struct cli *cli) {
@@ -116,12 +103,7 @@ static enum cli_exit revoke(struct cli *cli) {
         return CLI_REFUSED;
     }
     snprintf(path, sizeof path, "/v1/tokens/%s", id);
-    json_t *answer = client_json(cli, "DELETE", path, NULL);
-    if (answer && cli->json) {
-        print_json(answer);
-    }
-    json_decref(answer);
-    return answer ? CLI_DONE : CLI_REFUSED;
+    return print_answer(cli, client_json(cli, "DELETE", path, NULL), NULL);
 }
 
 static const struct cli_option add_options[] = {
