@@ -3,10 +3,10 @@
  * a peer is whole when another key comes, or the end. */
 #include <errno.h>
 #include <sodium.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "backend/wireguard_socket.h"
+#include "base/array.h"
 
 struct reading {
     struct wireguard *w;
@@ -29,15 +29,11 @@ static void end_peer(struct reading *r) {
 
 static int add_allowed(struct reading *r, const struct prefix *prefix) {
     struct wireguard *w = r->w;
-    if (r->peer.allowed_count == w->allowed_room) {
-        size_t room = w->allowed_room ? w->allowed_room * 2 : 64;
-        struct prefix *more = reallocarray(w->allowed, room, sizeof *more);
-        if (!more) {
-            return -ENOMEM;
-        }
-        w->allowed = more;
-        w->allowed_room = room;
+    struct prefix *more = array_grow(w->allowed, &w->allowed_room, r->peer.allowed_count + 1, sizeof *more);
+    if (!more) {
+        return -ENOMEM;
     }
+    w->allowed = more;
     w->allowed[r->peer.allowed_count++] = *prefix;
     return 0;
 }

@@ -7,6 +7,8 @@
 #include <wchar.h>
 #include <wctype.h>
 
+#include "base/array.h"
+
 #define GAP 2
 
 struct table {
@@ -110,16 +112,12 @@ void table_cell(struct table *t, const char *text) {
     if (!t) {
         return;
     }
-    if (t->count == t->room) {
-        size_t room = t->room ? t->room * 2 : 256;
-        char **cells = reallocarray(t->cells, room, sizeof *cells);
-        if (!cells) {
-            t->failed = true;
-            return;
-        }
-        t->cells = cells;
-        t->room = room;
+    char **cells = array_grow(t->cells, &t->room, t->count + 1, sizeof(char *));
+    if (!cells) {
+        t->failed = true;
+        return;
     }
+    t->cells = cells;
     table_clean(&clean, text);
     t->cells[t->count] = strdup(clean.data ? clean.data : "");
     t->failed = t->failed || clean.failed || !t->cells[t->count];

@@ -16,6 +16,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "cli/client.h"
 #include "cli/field.h"
@@ -70,15 +71,11 @@ static struct sighting *sighting_of(struct top *top, const char *id) {
     if (at) {
         return &top->all[json_integer_value(at)];
     }
-    if (top->count == top->room) {
-        size_t room = top->room ? top->room * 2 : 1024;
-        struct sighting *all = reallocarray(top->all, room, sizeof *all);
-        if (!all) {
-            return NULL;
-        }
-        top->all = all;
-        top->room = room;
+    struct sighting *all = array_grow(top->all, &top->room, top->count + 1, sizeof *all);
+    if (!all) {
+        return NULL;
     }
+    top->all = all;
     json_object_set_new(top->index, id, json_integer((json_int_t)top->count));
     struct sighting *s = &top->all[top->count++];
     *s = (struct sighting){0};

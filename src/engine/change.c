@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "engine/directory.h"
 #include "engine/peer.h"
 #include "engine/space.h"
@@ -12,25 +13,6 @@
 #include "engine/worker.h"
 
 /* --- batches --- */
-
-static int reserve(void *list, size_t *room, size_t count, size_t size) {
-    if (count <= *room) {
-        return 0;
-    }
-    size_t more = *room ? *room * 2 : 64;
-    if (more < count) {
-        more = count;
-    }
-    void *old;
-    memcpy(&old, list, sizeof old);
-    void *grown = reallocarray(old, more, size);
-    if (!grown) {
-        return -ENOMEM;
-    }
-    memcpy(list, &grown, sizeof grown);
-    *room = more;
-    return 0; /* cppcheck-suppress memleak ; the list owns it, by way of memcpy() */
-}
 
 void change_batch_clear(struct change_batch *batch) {
     if (batch->count > 0) {
@@ -67,11 +49,12 @@ int change_batch_add(struct change_batch *batch, const struct change *change, co
     if (batch->count == batch->room) {
         return -ENOMEM;
     }
-    int error =
-        reserve(&batch->allowed, &batch->allowed_room, batch->allowed_count + allowed_count, sizeof *batch->allowed);
-    if (error) {
-        return error;
+    struct engine_allowed_ip *all =
+        array_grow(batch->allowed, &batch->allowed_room, batch->allowed_count + allowed_count, sizeof *all);
+    if (!all) {
+        return -ENOMEM;
     }
+    batch->allowed = all;
     if (allowed_count > 0) {
         memcpy(batch->allowed + batch->allowed_count, allowed, allowed_count * sizeof *allowed);
     }
@@ -86,9 +69,22 @@ int change_batch_add(struct change_batch *batch, const struct change *change, co
 
 /* Room for all that one change can bring about, so that nothing fails half-way. */
 static int make_room(struct change_batch *batch, size_t edits) {
-    int error = reserve(&batch->edits, &batch->edit_room, batch->edit_count + edits, sizeof *batch->edits);
-    error = error ? error : reserve(&batch->freed, &batch->freed_room, batch->freed_count + 1, sizeof *batch->freed);
-    return error ? error : reserve(&batch->unmade, &batch->unmade_room, batch->unmade_count + 1, sizeof *batch->unmade);
+    struct change_edit *all = array_grow(batch->edits, &batch->edit_room, batch->edit_count + edits, sizeof *all);
+    if (!all) {
+        return -ENOMEM;
+    }
+    batch->edits = all;
+    uint32_t *freed = array_grow(batch->freed, &batch->freed_room, batch->freed_count + 1, sizeof *freed);
+    if (!freed) {
+        return -ENOMEM;
+    }
+    batch->freed = freed;
+    struct key *unmade = array_grow(batch->unmade, &batch->unmade_room, batch->unmade_count + 1, sizeof *unmade);
+    if (!unmade) {
+        return -ENOMEM;
+    }
+    batch->unmade = unmade;
+    return 0;
 }
 
 static void edit(struct worker *worker, struct change_batch *batch, const struct change *change,

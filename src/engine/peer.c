@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "engine/directory.h"
 #include "engine/space.h"
 #include "engine/table.h"
 #include "engine/worker.h"
-
-#define FIRST_ROOM 64
 
 /* --- the table --- */
 
@@ -33,20 +32,13 @@ struct peer *peer_at(const struct worker *worker, uint32_t slot) {
 }
 
 static int make_room(struct worker *worker, uint32_t slot) {
-    uint32_t room = worker->peer_room ? worker->peer_room : FIRST_ROOM;
-    while (room <= slot) {
-        room *= 2;
-    }
-    if (room == worker->peer_room) {
-        return 0;
-    }
-    struct peer **peers = reallocarray(worker->peers, room, sizeof *peers);
+    size_t room = worker->peer_room;
+    struct peer **peers = array_grow(worker->peers, &room, (size_t)slot + 1, sizeof(struct peer *));
     if (!peers) {
         return -ENOMEM;
     }
-    memset(peers + worker->peer_room, 0, (room - worker->peer_room) * sizeof(struct peer *));
     worker->peers = peers;
-    worker->peer_room = room;
+    worker->peer_room = (uint32_t)room;
     return 0;
 }
 

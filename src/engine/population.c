@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "engine/control.h"
 #include "engine/peer.h"
@@ -13,7 +14,6 @@
 
 #define SLOTS_FIRST 1
 #define SLOTS_END DIRECTORY_SLOT_MASK
-#define FIRST_ROOM 64
 #define REKEY_ATTEMPTS 3
 
 /* --- slots --- */
@@ -29,15 +29,11 @@ uint32_t control_take_slot(struct control_slots *slots) {
 }
 
 void control_give_slot(struct control_slots *slots, uint32_t slot) {
-    if (slots->freed_count == slots->freed_room) {
-        size_t room = slots->freed_room ? slots->freed_room * 2 : FIRST_ROOM;
-        uint32_t *freed = reallocarray(slots->freed, room, sizeof *freed);
-        if (!freed) {
-            return;
-        }
-        slots->freed = freed;
-        slots->freed_room = room;
+    uint32_t *freed = array_grow(slots->freed, &slots->freed_room, slots->freed_count + 1, sizeof *freed);
+    if (!freed) {
+        return;
     }
+    slots->freed = freed;
     slots->freed[slots->freed_count++] = slot;
 }
 
@@ -75,15 +71,11 @@ struct losses {
 };
 
 static int note_loss(struct losses *losses, const struct prefix *prefix, uint32_t id) {
-    if (losses->count == losses->room) {
-        size_t room = losses->room ? losses->room * 2 : FIRST_ROOM;
-        struct loss *list = reallocarray(losses->list, room, sizeof *list);
-        if (!list) {
-            return -ENOMEM;
-        }
-        losses->list = list;
-        losses->room = room;
+    struct loss *list = array_grow(losses->list, &losses->room, losses->count + 1, sizeof *list);
+    if (!list) {
+        return -ENOMEM;
     }
+    losses->list = list;
     losses->list[losses->count++] = (struct loss){.prefix = *prefix, .id = id};
     return 0;
 }
@@ -262,17 +254,12 @@ static unsigned least_loaded(const struct engine *engine) {
 }
 
 static int make_tenant_room(struct engine *engine, uint32_t place) {
-    if (place < engine->tenant_room) {
-        return 0;
-    }
-    size_t room = engine->tenant_room ? engine->tenant_room * 2 : FIRST_ROOM;
-    struct control_tenant *tenants = reallocarray(engine->tenants, room, sizeof *tenants);
+    struct control_tenant *tenants =
+        array_grow(engine->tenants, &engine->tenant_room, (size_t)place + 1, sizeof *tenants);
     if (!tenants) {
         return -ENOMEM;
     }
-    memset(tenants + engine->tenant_room, 0, (room - engine->tenant_room) * sizeof *tenants);
     engine->tenants = tenants;
-    engine->tenant_room = room;
     return 0;
 }
 

@@ -2,11 +2,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/array.h"
 #include "engine/worker.h"
 
-#define FIRST_ROOM 64
 #define BURST_MS 200                           /* of the limits: what a tenant may send at once after silence */
 #define BURST_BITS_LEAST (UINT64_C(8) * 65535) /* one segment of the largest size */
 #define BURST_PACKETS_LEAST 64
@@ -16,20 +15,13 @@ struct space *space_at(const struct worker *worker, uint32_t slot) {
 }
 
 static int make_room(struct worker *worker, uint32_t slot) {
-    uint32_t room = worker->space_room ? worker->space_room : FIRST_ROOM;
-    while (room <= slot) {
-        room *= 2;
-    }
-    if (room == worker->space_room) {
-        return 0;
-    }
-    struct space **spaces = reallocarray(worker->spaces, room, sizeof *spaces);
+    size_t room = worker->space_room;
+    struct space **spaces = array_grow(worker->spaces, &room, (size_t)slot + 1, sizeof(struct space *));
     if (!spaces) {
         return -ENOMEM;
     }
-    memset(spaces + worker->space_room, 0, (room - worker->space_room) * sizeof(struct space *));
     worker->spaces = spaces;
-    worker->space_room = room;
+    worker->space_room = (uint32_t)room;
     return 0;
 }
 
