@@ -24,7 +24,8 @@
 
 #define INNER_SIZE 128
 #define DISCARD_PORT 9
-#define SOCKETS 16 /* to send from: nothing of it is to be put together on the way */
+#define SOCKETS 16
+#define RUN 50 /* datagrams that the sender gives its kernel at once: one by one would not keep a core busy */
 #define PATIENCE_MS 5000
 
 struct outer {
@@ -164,27 +165,31 @@ static void fill(struct outer *outer) {
 
 static int send_all(const char *address, uint16_t port, double seconds) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct outer outer;
-    struct iovec part = {.iov_base = &outer, .iov_len = sizeof outer};
-    struct mmsghdr messages[UDP_BATCH];
+    static struct outer outers[RUN];
+    struct iovec part = {.iov_base = outers, .iov_len = sizeof outers};
+    struct msghdr message = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1};
+    int segment = sizeof outers[0];
     int sockets[SOCKETS];
     if (inet_pton(AF_INET, address, &to.sin_addr) != 1) {
         return fail(address, -EINVAL);
     }
-    fill(&outer);
-    for (size_t i = 0; i < UDP_BATCH; i++) {
-        messages[i].msg_hdr =
-            (struct msghdr){.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &part, .msg_iovlen = 1};
+    for (size_t i = 0; i < RUN; i++) {
+        fill(&outers[i]);
     }
     for (size_t i = 0; i < SOCKETS; i++) {
         sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (sockets[i] < 0) {
             return fail("socket", -errno);
         }
+        if (setsockopt(sockets[i], SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) < 0) {
+            return fail("UDP_SEGMENT", -errno);
+        }
     }
     uint64_t until = clock_mono_ns() + (uint64_t)(seconds * (double)NSEC_PER_SEC);
     for (size_t i = 0; clock_mono_ns() < until; i++) {
-        sendmmsg(sockets[i % SOCKETS], messages, UDP_BATCH, 0);
+        if (sendmsg(sockets[i % SOCKETS], &message, 0) < 0) {
+            return fail("sendmsg", -errno);
+        }
     }
     return 0; /* the sockets end with the process */
 }

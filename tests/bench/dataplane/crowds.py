@@ -62,12 +62,13 @@ class SmallPackets:
 
 class BareLoop:
     """The engine's own reading, opening and writing with nothing in between (bare.c): what the kernel and the AEAD
-    leave of a core."""
+    leave of a core. The sender's packets come as the swarm's do: the receiver is never short of them."""
 
     def __init__(self, lab, program):
         self.program, self.name = str(program), short_name("spb")
         self.namespace, self.far = lab.namespace("bare"), lab.namespace("far")
-        _, self.address, _ = lab.join(self.namespace, self.far)
+        name, self.address, _ = lab.join(self.namespace, self.far)
+        self.far.ip("link", "set", "dev", name, "gso_max_segs", "1")
 
     def command(self, namespace, cpus, *arguments):
         pinned = ("taskset", "-c", ",".join(map(str, cpus)), self.program)
