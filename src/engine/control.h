@@ -18,6 +18,7 @@
 #include "engine/tun.h"
 #include "engine/udp.h"
 #include "engine/worker.h"
+#include "engine/xdp.h"
 
 /* Where a tenant lives. */
 struct control_tenant {
@@ -62,6 +63,10 @@ struct engine {
     unsigned interface; /* index of the TUN, as the workers know it */
     bool no_gso, no_tso;
     bool gso, gro; /* in use */
+    struct xdp *xdp; /* NULL: not asked for, or not to be had */
+    bool wants_xdp;
+    int xdp_error;
+    char xdp_failed[ENGINE_INTERFACE_NAME_SIZE];
     struct udp_sockets sockets[ENGINE_WORKERS_MAX];
 
     struct table tenant_table; /* uuid -> place in `tenants` */

@@ -63,6 +63,9 @@ static int open_sockets(struct engine *engine, uint16_t port) {
     }
     probe_offloads(engine, sockets);
     use_sockets(engine, sockets);
+    if (engine->xdp) {
+        xdp_set_port(engine->xdp, bound);
+    }
     engine->bound_port = bound;
     engine->listen_port = bound; /* a port that the kernel chose is kept from then on, as Linux does */
     return 0;
@@ -72,6 +75,9 @@ static void close_sockets(struct engine *engine) {
     struct udp_sockets none[ENGINE_WORKERS_MAX];
     for (unsigned i = 0; i < engine->count; i++) {
         none[i] = (struct udp_sockets){.v4 = -1, .v6 = -1};
+    }
+    if (engine->xdp) {
+        xdp_set_port(engine->xdp, 0);
     }
     use_sockets(engine, none);
 }
@@ -181,6 +187,25 @@ static unsigned count_workers(unsigned wanted) {
     return wanted < ENGINE_WORKERS_MAX ? wanted : ENGINE_WORKERS_MAX;
 }
 
+/* What cannot be had is not missed: all goes the kernel's way, and engine_get_device() tells why. */
+static void open_xdp(struct engine *engine, const char *interfaces) {
+    engine->wants_xdp = interfaces != NULL;
+    if (!interfaces) {
+        return;
+    }
+    engine->xdp_error = xdp_open(interfaces, engine->count, &engine->xdp, engine->xdp_failed);
+    for (unsigned i = 0; i < engine->count && engine->xdp && !engine->xdp_error; i++) {
+        engine->xdp_error = worker_set_xdp(engine->workers[i], engine->xdp);
+    }
+    if (engine->xdp_error) {
+        for (unsigned i = 0; i < engine->count; i++) {
+            worker_set_xdp(engine->workers[i], NULL);
+        }
+        xdp_close(engine->xdp);
+        engine->xdp = NULL;
+    }
+}
+
 static int create_workers(struct engine *engine, const struct engine_options *options) {
     const struct worker_setup setup = {
         .count = engine->count,
@@ -197,6 +222,7 @@ static int create_workers(struct engine *engine, const struct engine_options *op
             return error;
         }
     }
+    open_xdp(engine, options->xdp);
     for (unsigned i = 0; i < engine->count; i++) {
         int error = worker_start(engine->workers[i]);
         if (error) {
@@ -266,6 +292,7 @@ void engine_free(struct engine *engine) {
     for (unsigned i = 0; i < engine->count; i++) {
         worker_free(engine->workers[i]);
     }
+    xdp_close(engine->xdp);
     udp_close(engine->sockets, engine->count);
     tun_close(engine->tun);
     control_free_population(engine);
@@ -390,6 +417,8 @@ static void get_offloads(struct engine *engine, enum engine_offload_state *ret_s
     }
     ret_states[ENGINE_OFFLOAD_GSO] = offload_state(udp, !engine->up || engine->gso, !engine->up || doing.gso);
     ret_states[ENGINE_OFFLOAD_GRO] = offload_state(udp, !engine->up || engine->gro, true);
+    ret_states[ENGINE_OFFLOAD_XDP] =
+        offload_state(engine->wants_xdp, engine->xdp, engine->xdp && xdp_is_attached(engine->xdp));
     ret_states[ENGINE_OFFLOAD_TSO] = offload_state(tun, header, true);
     ret_states[ENGINE_OFFLOAD_USO] = offload_state(tun, uso, true);
     ret_states[ENGINE_OFFLOAD_JOIN_TCP] = offload_state(tun, header, doing.tcp);
@@ -407,7 +436,9 @@ void engine_get_device(struct engine *engine, struct engine_device *ret_device) 
         .crypto = engine->aead->name,
         .peers = directory_key_count(engine->directory),
         .tenants = engine->tenant_count,
+        .xdp_error = engine->xdp_error,
     };
+    memcpy(ret_device->xdp_failed, engine->xdp_failed, sizeof ret_device->xdp_failed);
     memcpy(ret_device->hub, engine->hub, engine->hub_count * sizeof *engine->hub);
     get_offloads(engine, ret_device->offloads);
 }

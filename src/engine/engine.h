@@ -29,6 +29,7 @@ struct engine_options {
     unsigned mtu;        /* of a TUN made here; 0: 1420 */
     bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
     bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
+    const char *xdp;     /* interfaces, separated by commas, of whose queues to read data messages; NULL: none */
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
 
@@ -59,6 +60,7 @@ int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t 
 #define ENGINE_OFFLOADS(X)                                                                                             \
     X(GSO, "gso")           /* to routers: a run of datagrams in one write (UDP_SEGMENT) */                            \
     X(GRO, "gro")           /* from routers: a run of datagrams in one read (UDP_GRO) */                               \
+    X(XDP, "xdp")           /* from routers: data messages around the kernel's IP and UDP (AF_XDP) */                  \
     X(TSO, "tso")           /* from the host: TCP larger than the MTU */                                               \
     X(USO, "uso")           /* from the host: UDP larger than the MTU (Linux 6.2) */                                   \
     X(JOIN_TCP, "join_tcp") /* to the host: TCP segments in one write */                                               \
@@ -88,6 +90,8 @@ struct engine_device {
     unsigned workers;
     const char *crypto;
     enum engine_offload_state offloads[ENGINE_OFFLOAD_COUNT];
+    int xdp_error;                               /* why `options.xdp` could not be followed; 0: it could */
+    char xdp_failed[ENGINE_INTERFACE_NAME_SIZE]; /* the interface that this is about */
     uint64_t peers;
     uint64_t tenants;
 };
@@ -213,7 +217,8 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
     X(UNTRANSLATABLE, "untranslatable")         /* 1:1 translation cannot be done on it */                             \
     X(RING_FULL, "ring_full")                   /* another worker is too far behind */                                 \
     X(TUN_FULL, "tun_full")                     /* the kernel did not take it */                                       \
-    X(UDP_FULL, "udp_full")
+    X(UDP_FULL, "udp_full")                                                                                            \
+    X(XDP_FULL, "xdp_full") /* came the short way, and the worker was behind */
 
 enum engine_drop {
 #define X(id, name) ENGINE_DROP_##id,
@@ -227,6 +232,7 @@ enum engine_drop {
     X(udp_received)           /* datagrams */                                                                          \
     X(udp_sent)               /* datagrams */                                                                          \
     X(udp_reads)              /* system calls, also those that found nothing */                                        \
+    X(xdp_received)           /* of the datagrams received, those that came the short way: without a call */           \
     X(udp_writes)             /* system calls */                                                                       \
     X(tun_received)           /* packets from the host; a large one counts once */                                     \
     X(tun_sent)               /* packets to the host, before they are joined */                                        \

@@ -39,6 +39,8 @@ static const char usage[] =
     "      --workers N    worker threads; default: one for each CPU, at most 64\n"
     "      --crypto NAME  auto, ipsec-mb or sodium; default: auto, the fastest this CPU has\n"
     "      --mtu N        MTU of an interface made here; default: 1420\n"
+    "      --xdp IFACE,...    take data messages from the queues of these network interfaces, around the kernel's UDP\n"
+    "                         (docs/sallyport-wg.md says what that costs)\n"
     "      --no-gso       do not let the kernel segment and coalesce UDP\n"
     "      --no-tso       do not take or give segments larger than the MTU through the TUN\n"
     "      --log-level L  error, warning, info or debug; default: info\n"
@@ -60,6 +62,7 @@ enum option_code {
     OPTION_WORKERS = 256,
     OPTION_CRYPTO,
     OPTION_MTU,
+    OPTION_XDP,
     OPTION_NO_GSO,
     OPTION_NO_TSO,
     OPTION_LOG_LEVEL,
@@ -72,6 +75,7 @@ static const struct option long_options[] = {
     {"workers", required_argument, NULL, OPTION_WORKERS},
     {"crypto", required_argument, NULL, OPTION_CRYPTO},
     {"mtu", required_argument, NULL, OPTION_MTU},
+    {"xdp", required_argument, NULL, OPTION_XDP},
     {"no-gso", no_argument, NULL, OPTION_NO_GSO},
     {"no-tso", no_argument, NULL, OPTION_NO_TSO},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
@@ -112,6 +116,9 @@ static int take_option(int code, const char *value, struct arguments *a) {
     case OPTION_MTU:
         rc = number("--mtu", value, MTU_MIN, MTU_MAX, &n);
         a->options.mtu = (unsigned)n;
+        break;
+    case OPTION_XDP:
+        a->options.xdp = value;
         break;
     case OPTION_NO_GSO:
         a->options.no_gso = true;
@@ -250,6 +257,37 @@ static void explain_engine(const char *interface_name, int error) {
     }
 }
 
+/* Nothing stops for it: a gateway without the short way is slower, one that does not start is none. */
+static void explain_xdp(const char *interface_name, const struct engine_device *device) {
+    const char *failed = device->xdp_failed;
+    switch (-device->xdp_error) {
+    case 0:
+        return;
+    case ENODEV:
+        log_warning("%s: --xdp: there is no interface '%s'; all goes the kernel's way", interface_name, failed);
+        return;
+    case EINVAL:
+        log_warning("%s: --xdp: the list is empty, too long, or names something twice or that cannot do it ('%s'); "
+                    "all goes the kernel's way",
+                    interface_name, failed);
+        return;
+    case EBUSY:
+    case EEXIST:
+        log_warning("%s: --xdp: another XDP program is on %s (see 'ip link show %s'); all goes the kernel's way",
+                    interface_name, failed, failed);
+        return;
+    case EPERM:
+    case EACCES:
+        log_warning(
+            "%s: --xdp: not allowed on %s: it takes root, or CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF, and locked "
+            "memory (ulimit -l); all goes the kernel's way",
+            interface_name, failed);
+        return;
+    }
+    log_warning("%s: --xdp: %s or this kernel does not do it: %s; all goes the kernel's way", interface_name, failed,
+                strerror(-device->xdp_error));
+}
+
 /* Which offloads are on, and which are off and why, as last told. */
 struct offloads_told {
     char on[UAPI_OFFLOADS_SIZE], off[UAPI_OFFLOADS_SIZE];
@@ -342,6 +380,7 @@ static int run(const struct arguments *a, int ready_fd) {
     engine_get_device(engine, &device);
     log_info("%s: sallyport-wg %s ready on %s; %u workers, crypto %s", name, SALLYPORT_VERSION, socket.path,
              device.workers, device.crypto);
+    explain_xdp(name, &device);
     sodium_memzero(&device, sizeof device);
     struct offloads_told offloads = {0};
     log_offloads(name, engine, &offloads);

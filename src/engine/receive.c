@@ -10,6 +10,7 @@
 #include "engine/steer.h"
 #include "engine/transmit.h"
 #include "engine/worker.h"
+#include "engine/xdp.h"
 
 _Static_assert(sizeof(struct message_data) >= COALESCE_HEADROOM, "room in front of a packet for the host");
 
@@ -221,6 +222,21 @@ size_t receive_round(struct worker *worker, int fd) {
     for (size_t i = 0; i < count; i++) {
         size_t runs = received[i].segment ? (received[i].size + received[i].segment - 1) / received[i].segment : 0;
         worker->counters.udp_received += runs ? runs : 1;
+    }
+    if (count > 0) {
+        receive_batch(worker, received, count);
+    }
+    return count;
+}
+
+size_t receive_queue(struct worker *worker, struct xdp_queue *queue) {
+    struct udp_received received[UDP_BATCH];
+    size_t bad;
+    size_t count = xdp_read(queue, received, &bad);
+    worker->counters.udp_received += count + bad;
+    worker->counters.xdp_received += count + bad;
+    if (bad > 0) {
+        worker_drop(worker, ENGINE_DROP_MALFORMED, bad);
     }
     if (count > 0) {
         receive_batch(worker, received, count);

@@ -19,6 +19,7 @@
 #include "engine/transmit.h"
 #include "engine/trie.h"
 #include "engine/tun.h"
+#include "engine/xdp.h"
 
 #define WHEEL_ROUND 64 /* timers a round */
 #define HANDSHAKES_PER_S                                                                                               \
@@ -32,6 +33,7 @@ enum source {
     SOURCE_TUN,
     SOURCE_V4,
     SOURCE_V6,
+    SOURCE_XDP,
     SOURCE_COUNT,
 };
 
@@ -76,6 +78,15 @@ void worker_set_sockets(struct worker *worker, const struct udp_sockets *sockets
     if (sockets->v6 >= 0) {
         watch(worker, sockets->v6, SOURCE_V6);
     }
+}
+
+int worker_set_xdp(struct worker *worker, const struct xdp *xdp) {
+    worker->queues = xdp ? xdp_first(xdp, worker->number) : NULL;
+    int error = 0;
+    for (struct xdp_queue *queue = worker->queues; queue && !error; queue = xdp_next(queue)) {
+        error = watch(worker, xdp_queue_fd(queue), SOURCE_XDP);
+    }
+    return error;
 }
 
 static int wait_ms(struct worker *worker, bool more_work) {
@@ -165,6 +176,13 @@ static void receive_some(struct worker *worker, int fd) {
     } while (count == UDP_BATCH && handshakes_crowded(worker) && ++reads < READS_CROWDED);
 }
 
+static void receive_xdp(struct worker *worker) {
+    for (struct xdp_queue *queue = worker->queues; queue; queue = xdp_next(queue)) {
+        receive_queue(worker, queue);
+        transmit_flush(worker);
+    }
+}
+
 /* A bounded piece of everything that is ready; then what came of it leaves. True if something is left over. */
 static bool round_once(struct worker *worker, unsigned ready) {
     bool more = false;
@@ -177,6 +195,9 @@ static bool round_once(struct worker *worker, unsigned ready) {
     }
     if (ready & 1U << SOURCE_V6) {
         receive_some(worker, worker->sockets.v6);
+    }
+    if (ready & 1U << SOURCE_XDP) {
+        receive_xdp(worker);
     }
     if (ready & 1U << SOURCE_TUN) {
         host_round(worker);

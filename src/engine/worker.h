@@ -41,6 +41,8 @@ struct space;
 struct transmit;
 struct trie_pool;
 struct tun;
+struct xdp;
+struct xdp_queue;
 
 typedef void worker_fn(struct worker *worker, void *argument);
 
@@ -92,6 +94,7 @@ struct worker {
     size_t waiting_size;                       /* bytes */
     struct udp_sockets sockets;
     struct udp_reader *reader;
+    struct xdp_queue *queues; /* the first of its own; NULL: all comes by the sockets */
     struct transmit *transmit;
     struct host *host;
     struct handshakes *handshakes;
@@ -137,5 +140,7 @@ uint64_t worker_jitter(struct worker *worker);
 extern const struct noise_random worker_random;
 /* Takes over sockets (closing is the control thread's), or none when the interface goes down. */
 void worker_set_sockets(struct worker *worker, const struct udp_sockets *sockets);
+/* Control thread, before it is started. Reads this worker's queues of it from then on; NULL: none. 0, or -errno. */
+int worker_set_xdp(struct worker *worker, const struct xdp *xdp);
 /* Something was pushed into the ring of this worker. */
 void worker_wake_later(struct worker *worker, unsigned other);
