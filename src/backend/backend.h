@@ -18,6 +18,7 @@ struct backend_config {
     const char *interface_name; /* "wg0" */
     const char *engine_path;    /* sallyport-wg to start when none answers; NULL: never start one */
     unsigned engine_workers;    /* 0: automatic */
+    const char *engine_xdp;     /* interfaces whose queues it reads itself, separated by commas; NULL: none */
     const char *engine_log;     /* file the engine's stderr is appended to; NULL: inherit */
 };
 

@@ -27,6 +27,7 @@ struct backend {
     char interface_name[16];
     char *engine_path; /* owned; NULL: never start one */
     char *engine_log;  /* owned */
+    char *engine_xdp;  /* owned */
     unsigned engine_workers;
     uint64_t generation; /* of the process that revive() accepted; 0: none */
     struct uapi_client client;
@@ -171,6 +172,7 @@ static int start_engine(struct backend *b, struct problem *problem) {
         .interface_name = b->interface_name,
         .engine_path = b->engine_path,
         .engine_workers = b->engine_workers,
+        .engine_xdp = b->engine_xdp,
         .engine_log = b->engine_log,
     };
     int rc = process_start_engine(&config, fault, sizeof fault);
@@ -210,6 +212,7 @@ static void engine_close(struct backend *b) {
     uapi_client_close(&b->client);
     free(b->engine_path);
     free(b->engine_log);
+    free(b->engine_xdp);
     free(b);
 }
 
@@ -232,7 +235,9 @@ static int engine_open(const struct backend_config *config, struct backend **ret
     b->engine_workers = config->engine_workers;
     b->engine_path = config->engine_path ? strdup(config->engine_path) : NULL;
     b->engine_log = config->engine_log ? strdup(config->engine_log) : NULL;
-    if ((config->engine_path && !b->engine_path) || (config->engine_log && !b->engine_log)) {
+    b->engine_xdp = config->engine_xdp ? strdup(config->engine_xdp) : NULL;
+    if ((config->engine_path && !b->engine_path) || (config->engine_log && !b->engine_log) ||
+        (config->engine_xdp && !b->engine_xdp)) {
         goto fail;
     }
     rc = engine_revive(b, ret_problem);

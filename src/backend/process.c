@@ -121,7 +121,7 @@ static void last_line(int log_fd, off_t from, char *line, size_t line_size) {
 
 int process_start_engine(const struct backend_config *config, char *fault, size_t fault_size) {
     char workers[16];
-    char *arguments[6];
+    char *arguments[8];
     size_t count = 0;
     pid_t pid;
     int status;
@@ -132,6 +132,10 @@ int process_start_engine(const struct backend_config *config, char *fault, size_
         snprintf(workers, sizeof workers, "%u", config->engine_workers);
         arguments[count++] = (char *)(uintptr_t) "--workers";
         arguments[count++] = workers;
+    }
+    if (config->engine_xdp) {
+        arguments[count++] = (char *)(uintptr_t) "--xdp";
+        arguments[count++] = (char *)(uintptr_t)config->engine_xdp;
     }
     arguments[count++] = (char *)(uintptr_t) "--";
     arguments[count++] = (char *)(uintptr_t)config->interface_name;

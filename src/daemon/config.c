@@ -204,6 +204,7 @@ static const struct row rows[] = {
     {"backend", "kind", read_backend, AT(backend)},
     {"backend", "engine_path", read_text, TEXT(engine_path)},
     {"backend", "workers", read_number, AT(workers), .most = 64},
+    {"backend", "xdp", read_text, TEXT(xdp)},
     {"store", "url", read_store, TEXT(store_url)},
     {"api", "socket", read_text, TEXT(socket)},
     {"api", "socket_group", read_text, TEXT(socket_group)},

@@ -44,6 +44,7 @@ struct config {
     enum config_backend backend;
     char engine_path[CONFIG_TEXT_SIZE];
     uint32_t workers;
+    char xdp[CONFIG_TEXT_SIZE]; /* interfaces; "": none */
     /* [store] */
     char store_url[CONFIG_TEXT_SIZE];
     /* [api] */

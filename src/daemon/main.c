@@ -305,6 +305,7 @@ static int service_start(struct gateway *g, struct problem *problem) {
         .backend_config = {.interface_name = c->interface_name,
                            .engine_path = g->engine_path[0] ? g->engine_path : NULL,
                            .engine_workers = c->workers,
+                           .engine_xdp = c->xdp[0] ? c->xdp : NULL,
                            .engine_log = g->engine_log[0] ? g->engine_log : NULL},
         .reconcile_s = c->reconcile_seconds,
         .usage_s = c->usage_seconds,

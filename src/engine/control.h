@@ -62,7 +62,7 @@ struct engine {
     uint32_t mtu;
     unsigned interface; /* index of the TUN, as the workers know it */
     bool no_gso, no_tso;
-    bool gso, gro; /* in use */
+    bool gso, gro;   /* in use */
     struct xdp *xdp; /* NULL: not asked for, or not to be had */
     bool wants_xdp;
     int xdp_error;

@@ -139,42 +139,65 @@ void handover_caller(struct worker *worker, unsigned owner, const struct noise_c
     }
 }
 
-static void take_in(struct worker *worker, struct parcel *parcel) {
+/* Datagrams of one ring that are opened together, as if the worker's own socket had brought them. */
+struct pile {
+    struct parcel *parcels[PARCELS_ROUND];
+    struct udp_received received[PARCELS_ROUND];
+    size_t count;
+};
+
+static void pile_add(struct pile *pile, struct parcel *parcel) {
+    pile->received[pile->count] = (struct udp_received){
+        .bytes = parcel->bytes,
+        .size = parcel->size,
+        .segment = parcel->size,
+        .from = parcel->from,
+        .to = parcel->to,
+        .ecn = parcel->ecn,
+    };
+    pile->parcels[pile->count++] = parcel;
+}
+
+static void pile_take_in(struct worker *worker, struct pile *pile) {
+    if (pile->count > 0) {
+        receive_batch(worker, pile->received, pile->count);
+    }
+    for (size_t i = 0; i < pile->count; i++) {
+        free_parcel(pile->parcels[i]);
+    }
+}
+
+/* Datagrams go on the pile; the rest is done at once. */
+static void take_in(struct worker *worker, struct parcel *parcel, struct pile *pile) {
     switch (parcel->kind) {
     case PARCEL_PACKET:
         forward_from_host(worker, parcel->bytes, parcel->size, &parcel->header, true);
         break;
-    case PARCEL_DATAGRAM: {
-        const struct udp_received received = {
-            .bytes = parcel->bytes,
-            .size = parcel->size,
-            .segment = parcel->size,
-            .from = parcel->from,
-            .to = parcel->to,
-            .ecn = parcel->ecn,
-        };
-        receive_batch(worker, &received, 1);
-        break;
-    }
+    case PARCEL_DATAGRAM:
+        pile_add(pile, parcel);
+        return;
     case PARCEL_CALLER:
         handshake_accept(worker, &parcel->caller, parcel->bytes, &parcel->from, &parcel->to);
         break;
     }
+    free_parcel(parcel);
 }
 
 /* One ring's share of a round. */
 static void empty_ring(struct worker *worker, struct ring *ring) {
+    struct pile pile;
+    pile.count = 0;
     int callers = 0;
     for (int taken = 0; taken < PARCELS_ROUND && callers < CALLERS_ROUND; taken++) {
         void *item;
         if (ring_pop(ring, &item, 1) == 0) {
-            return;
+            break;
         }
         struct parcel *parcel = item;
         callers += parcel->kind == PARCEL_CALLER;
-        take_in(worker, parcel);
-        free_parcel(parcel);
+        take_in(worker, parcel, &pile);
     }
+    pile_take_in(worker, &pile);
 }
 
 bool handover_work(struct worker *worker) {

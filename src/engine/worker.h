@@ -1,10 +1,10 @@
 /* One worker: a thread that owns some tenants and peers, and everything their packets need (DESIGN 5).
  *
- *        UDP sockets --> receive --> forward --+--> host -----> TUN queue
- *                          |  ^                |
- *                     handshake                +--> transmit --> UDP sockets
- *                             |                ^
- *        other workers --> handover            +--- forward <--- TUN queue
+ *        UDP sockets --+--> receive --> forward --+--> host -----> TUN queue
+ *        XDP queues ---+      |  ^                |
+ *                         handshake               +--> transmit --> UDP sockets
+ *                             |                   ^
+ *           other workers --> handover            +--- forward <--- TUN queue
  *
  * A round takes a bounded piece of work from each side and sends what came of it, so nobody starves and nothing lasts.
  * Between two rounds the worker runs what the control thread posted (worker_call()). No lock, and nothing shared on the

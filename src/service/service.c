@@ -89,11 +89,13 @@ static int copy_config(struct service *s, const struct service_config *config) {
     s->interface_name = copy(config->backend_config.interface_name, &failed);
     s->engine_path = copy(config->backend_config.engine_path, &failed);
     s->engine_log = copy(config->backend_config.engine_log, &failed);
+    s->engine_xdp = copy(config->backend_config.engine_xdp, &failed);
     s->backend_why = copy(config->backend_why ? config->backend_why : "", &failed);
     s->backend_config = config->backend_config;
     s->backend_config.interface_name = s->interface_name;
     s->backend_config.engine_path = s->engine_path;
     s->backend_config.engine_log = s->engine_log;
+    s->backend_config.engine_xdp = s->engine_xdp;
     s->ops = config->backend;
     s->listen_port = config->listen_port;
     s->fwmark = config->fwmark;
@@ -203,6 +205,7 @@ void service_close(struct service *s) {
     free(s->interface_name);
     free(s->engine_path);
     free(s->engine_log);
+    free(s->engine_xdp);
     free(s->backend_why);
     free(s);
 }

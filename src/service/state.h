@@ -47,7 +47,7 @@ struct service {
     struct store *store;
     const struct backend_ops *ops;
     struct backend_config backend_config; /* its strings are owned below */
-    char *interface_name, *engine_path, *engine_log, *backend_why;
+    char *interface_name, *engine_path, *engine_log, *engine_xdp, *backend_why;
     struct key *private_key; /* locked memory */
     uint8_t *seal_key;       /* locked memory, 32: preshared keys at rest */
     uint8_t *answer_key;     /* locked memory, 32: kept answers */

@@ -213,7 +213,7 @@ def test_many_parallel_flows(joined):
 VARIANTS = {
     "sodium": ["--crypto", "sodium"], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"],
     "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso"],
-    "1-worker": ["--workers", "1"], "4-workers": ["--workers", "4"],
+    "xdp": ["--xdp", "eth0"], "1-worker": ["--workers", "1"], "4-workers": ["--workers", "4"],
 }
 
 

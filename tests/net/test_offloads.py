@@ -255,11 +255,11 @@ class Line:
         self.sniffer.close()
 
 
-OFF = {"on": (), "no-gso": ("--no-gso",), "no-tso": ("--no-tso",), "off": ("--no-gso", "--no-tso")}
+WAYS = {"on": (), "no-gso": ("--no-gso",), "no-tso": ("--no-tso",), "off": ("--no-gso", "--no-tso"), "xdp": ("--xdp", "eth0")}
 GO = ("wireguard-go", ())
-LINES = {f"{x}+{y}": ((SUT, OFF[x]), (SUT, OFF[y])) for x, y in
-         (("on", "on"), ("on", "off"), ("off", "on"), ("no-gso", "no-tso"), ("no-tso", "no-gso"), ("off", "off"))}
-LINES |= {f"{x}+go": ((SUT, OFF[x]), GO) for x in OFF} | {f"go+{x}": (GO, (SUT, OFF[x])) for x in OFF}
+LINES = {f"{x}+{y}": ((SUT, WAYS[x]), (SUT, WAYS[y])) for x, y in
+         (("on", "on"), ("on", "off"), ("off", "on"), ("no-gso", "no-tso"), ("no-tso", "no-gso"), ("off", "off"), ("on", "xdp"), ("xdp", "off"))}
+LINES |= {f"{x}+go": ((SUT, WAYS[x]), GO) for x in WAYS} | {f"go+{x}": (GO, (SUT, WAYS[x])) for x in WAYS}
 if not OURS:
     LINES = {"go+go": (GO, GO)}
 

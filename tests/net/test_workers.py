@@ -151,10 +151,10 @@ def test_batches_take_few_system_calls(crowd):
 
 
 SWITCHES = {
-    (): {},
-    ("--no-gso",): {"gso", "gro"},
-    ("--no-tso",): {"tso", "uso", "join_tcp", "join_udp"},
-    ("--no-gso", "--no-tso"): {"gso", "gro", "tso", "uso", "join_tcp", "join_udp"},
+    (): {"xdp"},
+    ("--no-gso",): {"gso", "gro", "xdp"},
+    ("--no-tso",): {"tso", "uso", "join_tcp", "join_udp", "xdp"},
+    ("--no-gso", "--no-tso"): {"gso", "gro", "tso", "uso", "join_tcp", "join_udp", "xdp"},
 }
 
 
@@ -165,7 +165,7 @@ def test_each_offload_is_on_or_off_for_a_reason(world, switches):
     said = device.get("sallyport=1", "only=device")
     on = set(said["offloads"].split(",")) - {"none"}
     off = dict(item.split(":") for item in said["offloads_off"].split(",") if item != "none")
-    assert on | set(off) == {"gso", "gro", "tso", "uso", "join_tcp", "join_udp"} and not on & set(off)
+    assert on | set(off) == {"gso", "gro", "xdp", "tso", "uso", "join_tcp", "join_udp"} and not on & set(off)
     assert {name for name, why in off.items() if why == "switched_off"} == set(SWITCHES[switches])
     assert set(off.values()) <= {"switched_off", "unsupported"}
     log = device.log.read_text()

@@ -12,6 +12,7 @@ struct engine *fake_engine_create(void) {
         engine->device.workers = 2;
         engine->device.crypto = "fake";
         engine->device.offloads[ENGINE_OFFLOAD_GRO] = ENGINE_OFFLOAD_SWITCHED_OFF;
+        engine->device.offloads[ENGINE_OFFLOAD_XDP] = ENGINE_OFFLOAD_SWITCHED_OFF;
         engine->device.offloads[ENGINE_OFFLOAD_USO] = ENGINE_OFFLOAD_UNSUPPORTED;
         engine->device.offloads[ENGINE_OFFLOAD_JOIN_UDP] = ENGINE_OFFLOAD_REFUSED;
     }

@@ -423,7 +423,7 @@ static void an_extended_get_shows_everything(void **state) {
     fill(w);
     char *text = get(w, "get=1\nsallyport=1\n\n");
     assert_non_null(strstr(text, "\nhub=10.0.0.1/32\nworkers=2\ncrypto=fake\noffloads=gso,tso,join_tcp\n"
-                                 "offloads_off=gro:switched_off,uso:unsupported,join_udp:refused\n"
+                                 "offloads_off=gro:switched_off,xdp:switched_off,uso:unsupported,join_udp:refused\n"
                                  "peer_count=1\ntenant_count=1\n"));
     assert_non_null(
         strstr(text, "\ntenant=" TENANT "\naddressing=private\negress=false\nlimit_bits_per_second=0\n"
