@@ -63,9 +63,7 @@ static int open_sockets(struct engine *engine, uint16_t port) {
     }
     probe_offloads(engine, sockets);
     use_sockets(engine, sockets);
-    if (engine->xdp) {
-        xdp_set_port(engine->xdp, bound);
-    }
+    xdp_set_port(engine->xdp, bound);
     engine->bound_port = bound;
     engine->listen_port = bound; /* a port that the kernel chose is kept from then on, as Linux does */
     return 0;
@@ -76,9 +74,7 @@ static void close_sockets(struct engine *engine) {
     for (unsigned i = 0; i < engine->count; i++) {
         none[i] = (struct udp_sockets){.v4 = -1, .v6 = -1};
     }
-    if (engine->xdp) {
-        xdp_set_port(engine->xdp, 0);
-    }
+    xdp_set_port(engine->xdp, 0);
     use_sockets(engine, none);
 }
 

@@ -229,7 +229,7 @@ size_t receive_round(struct worker *worker, int fd) {
     return count;
 }
 
-size_t receive_queue(struct worker *worker, struct xdp_queue *queue) {
+void receive_queue(struct worker *worker, struct xdp_queue *queue) {
     struct udp_received received[UDP_BATCH];
     size_t bad;
     size_t count = xdp_read(queue, received, &bad);
@@ -241,5 +241,4 @@ size_t receive_queue(struct worker *worker, struct xdp_queue *queue) {
     if (count > 0) {
         receive_batch(worker, received, count);
     }
-    return count;
 }

@@ -31,7 +31,7 @@ struct xdp_queue;
 int xdp_open(const char *interfaces, unsigned workers, struct xdp **ret_xdp, char *ret_failed);
 /* Accepts NULL. The workers have stopped. */
 void xdp_close(struct xdp *xdp);
-/* Whose data messages go the short way; 0: nobody's. */
+/* Whose data messages go the short way; 0: nobody's. Accepts NULL. */
 void xdp_set_port(struct xdp *xdp, uint16_t port);
 /* Whether all interfaces still have the program: one that was removed has not. */
 bool xdp_is_attached(const struct xdp *xdp);

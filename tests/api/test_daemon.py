@@ -407,6 +407,12 @@ def test_no_engine(make_gateway):
     stays_up_without_data_plane(gateway, "/nonexistent/sallyport-wg")
 
 
+def test_the_engine_is_told_which_interfaces_to_read_itself(make_gateway):
+    gateway = make_gateway({"backend": {"xdp": "nosuch0"}})
+    assert "--xdp: there is no interface 'nosuch0'" in (gateway.folder / "engine.log").read_text()
+    assert gateway.status()["backend"]["offloads_off"]["xdp"] == "unsupported"
+
+
 def test_no_tun(make_gateway, daemon):
     gateway = make_gateway(start=False)
     gateway.write_config()

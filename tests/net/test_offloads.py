@@ -255,10 +255,12 @@ class Line:
         self.sniffer.close()
 
 
-WAYS = {"on": (), "no-gso": ("--no-gso",), "no-tso": ("--no-tso",), "off": ("--no-gso", "--no-tso"), "xdp": ("--xdp", "eth0")}
+WAYS = {"on": (), "no-gso": ("--no-gso",), "no-tso": ("--no-tso",), "off": ("--no-gso", "--no-tso"),
+        "xdp": ("--xdp", "eth0")}
 GO = ("wireguard-go", ())
 LINES = {f"{x}+{y}": ((SUT, WAYS[x]), (SUT, WAYS[y])) for x, y in
-         (("on", "on"), ("on", "off"), ("off", "on"), ("no-gso", "no-tso"), ("no-tso", "no-gso"), ("off", "off"), ("on", "xdp"), ("xdp", "off"))}
+         (("on", "on"), ("on", "off"), ("off", "on"), ("no-gso", "no-tso"), ("no-tso", "no-gso"), ("off", "off"),
+          ("on", "xdp"), ("xdp", "off"))}
 LINES |= {f"{x}+go": ((SUT, WAYS[x]), GO) for x in WAYS} | {f"go+{x}": (GO, (SUT, WAYS[x])) for x in WAYS}
 if not OURS:
     LINES = {"go+go": (GO, GO)}
