@@ -11,6 +11,7 @@ import threading
 import time
 
 NAME_PORT = 7
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
 
 def _checksum(data):
@@ -22,8 +23,9 @@ def _checksum(data):
 
 
 class Echo:
-    """Echo requests out of a namespace and the replies to them, both families. Identified by a random number, so several
-    may run in one namespace."""
+    """Echo requests out of a namespace and the replies to them, both families. A random number in them says that they are
+    ours, so several may run in one namespace. Each has an identifier of its own: where connections are tracked none waits
+    for another, and the kernel has no reason to drop one of two that arrive as the first of their connection."""
 
     def __init__(self, namespace):
         self._id = int.from_bytes(os.urandom(2), "big")
@@ -33,11 +35,13 @@ class Echo:
         self._selector = selectors.DefaultSelector()
         for sock in (self._v4, self._v6):
             sock.setblocking(False)
+            # each sees all ICMP of its namespace: nothing is to be lost here while nobody reads
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
             self._selector.register(sock, selectors.EVENT_READ)
 
     def send(self, address, sequence):
         """False if there is no way to send it at all (no route, refused by our own host)."""
-        ours = struct.pack("!HH", self._id, sequence & 0xFFFF) + struct.pack("!Q", sequence)
+        ours = struct.pack("!HHQ", (self._id + sequence) & 0xFFFF, sequence & 0xFFFF, self._id << 48 | sequence)
         try:
             if ":" in address:
                 self._v6.sendto(b"\x80\0\0\0" + ours, (address, 0))
@@ -60,8 +64,11 @@ class Echo:
                 kind = 129 if key.fileobj is self._v6 else 0
                 if key.fileobj is self._v4:
                     packet = packet[(packet[0] & 15) * 4:]
-                if len(packet) >= 16 and packet[0] == kind and struct.unpack("!H", packet[4:6])[0] == self._id:
-                    replies.append((str(ipaddress.ip_address(sender[0])), struct.unpack("!Q", packet[8:16])[0]))
+                if len(packet) < 16 or packet[0] != kind:
+                    continue
+                mark = struct.unpack("!Q", packet[8:16])[0]
+                if mark >> 48 == self._id:
+                    replies.append((str(ipaddress.ip_address(sender[0])), mark & (1 << 48) - 1))
         return replies
 
     def close(self):

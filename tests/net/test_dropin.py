@@ -285,9 +285,21 @@ def gone(world):
     return not serving(world.name) and not path.exists() and world.name not in world.host.ip("-br link show")
 
 
+def answers(path):
+    """The socket is there before the engine is."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(2 * SLOW)
+        try:
+            s.connect(str(path))
+            s.sendall(b"get=1\n\n")
+            return bool(s.recv(1))
+        except OSError:
+            return False
+
+
 def foreground(world, *arguments):
     process = world.host.start(ENGINE, "-f", *arguments, world.name, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: (SOCKETS / f"{world.name}.sock").exists() or process.poll() is not None)
+    wait_until(lambda: answers(SOCKETS / f"{world.name}.sock") or process.poll() is not None)
     return process
 
 

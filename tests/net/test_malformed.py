@@ -166,9 +166,13 @@ def test_under_load_cookies_shield_and_honest_clients_get_in(scene, session):
     for number, packet in enumerate(forged):
         flood.send(packet)
         if number == len(forged) // 2:
-            first = honest.initiation()
-            honest.send(first)
-    answer = honest.receive(timeout=2)
+            honest.send(honest.initiation())
+    # it may be lost in the crowd, as anybody's: a router asks again
+    answer = honest.receive()
+    for _ in range(2):
+        if not answer:
+            honest.send(honest.initiation())
+            answer = honest.receive()
     assert answer, "an answer to the honest one, of whatever kind"
     after = scene.device.counters()
     assert after["drop.under_load"] + after["cookies_sent"] > before["drop.under_load"] + before["cookies_sent"]

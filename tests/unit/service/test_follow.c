@@ -10,6 +10,19 @@
 
 #define ELSEWHERE "UPDATE vpn_changes SET gateway_id = 999"
 
+/* The keeper's own first comparison is over. It comes when its thread gets a turn, and mends what a test breaks. */
+static int setup(void **state) {
+    struct service_status status = {0};
+    if (gateway_setup(state) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < 1000 && !status.reconciled_at; i++) {
+        (void)usleep(10000);
+        service_status(((struct gateway *)*state)->service, &status);
+    }
+    return status.reconciled_at ? 0 : -1;
+}
+
 /* The service follows from here on, as where the database is shared. */
 static void share(struct gateway *g) {
     struct service *s = g->service;
@@ -48,8 +61,6 @@ static bool has(const struct router *router) {
 
 static void what_was_added_elsewhere_is_added(void **state) {
     struct gateway *g = *state;
-    struct problem p;
-    assert_int_equal(service_reconcile(g->service, &p), 0);
     share(g);
     uint64_t before = applied(g);
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
@@ -167,8 +178,6 @@ static void a_writer_catches_up_before_it_applies_its_own(void **state) {
 
 static void where_the_feed_was_compacted_everything_is_compared(void **state) {
     struct gateway *g = *state;
-    struct problem p;
-    assert_int_equal(service_reconcile(g->service, &p), 0);
     share(g);
     uint64_t before = applied(g);
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
@@ -188,8 +197,6 @@ static void where_the_feed_was_compacted_everything_is_compared(void **state) {
 
 static void a_database_that_went_back_is_followed_back(void **state) {
     struct gateway *g = *state;
-    struct problem p;
-    assert_int_equal(service_reconcile(g->service, &p), 0);
     share(g);
     uint64_t before = applied(g);
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
@@ -300,7 +307,7 @@ static void cut_off_only_those_with_a_session_stay(void **state) {
 }
 
 int main(void) {
-#define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
+#define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
         WITH_GATEWAY(what_was_added_elsewhere_is_added),
         WITH_GATEWAY(what_was_revoked_elsewhere_is_taken_out),
