@@ -34,6 +34,7 @@ _Static_assert(COALESCE_HEADROOM >= sizeof(struct virtio_net_hdr), "a header of 
 /* What of a packet decides with whom it goes. */
 struct look {
     uint8_t protocol; /* 0: stays alone, and no flow of ours waits for it */
+    bool summed;      /* has a checksum over all that follows the IP header, which the kernel would make the same */
     bool joins;       /* may be put together with others */
     bool ends;        /* but nothing may follow it */
     uint8_t upper;
@@ -99,7 +100,8 @@ static void look_at_tcp(const uint8_t *bytes, size_t size, struct look *look) {
     }
     look->header_size = (uint8_t)(look->upper + header);
     look->payload = (uint16_t)(size - look->header_size);
-    look->joins = look->payload > 0 && (tcp[TCP_FLAGS] & ~TCP_PSH) == TCP_ACK;
+    look->summed = be16_get(tcp + TCP_CHECKSUM) != 0; /* the kernel makes 0xffff of it */
+    look->joins = look->summed && look->payload > 0 && (tcp[TCP_FLAGS] & ~TCP_PSH) == TCP_ACK;
     look->ends = (tcp[TCP_FLAGS] & TCP_PSH) != 0;
 }
 
@@ -111,7 +113,8 @@ static void look_at_udp(const uint8_t *bytes, size_t size, struct look *look) {
     }
     look->header_size = (uint8_t)(look->upper + UDP_SIZE);
     look->payload = (uint16_t)(size - look->header_size);
-    look->joins = look->payload > 0 && be16_get(udp + 4) == size - look->upper && be16_get(udp + UDP_CHECKSUM) != 0;
+    look->summed = be16_get(udp + 4) == size - look->upper && be16_get(udp + UDP_CHECKSUM) != 0;
+    look->joins = look->summed && look->payload > 0;
 }
 
 static struct look look_at(const uint8_t *bytes, size_t size) {
@@ -249,15 +252,35 @@ bool coalesce_add(struct coalesce *coalesce, uint8_t *bytes, size_t size, bool t
 
 /* --- handing over --- */
 
-static int hand_over_one(const struct item *item, coalesce_fn *fn, void *context) {
-    const size_t header_size = sizeof(struct virtio_net_hdr);
-    const struct iovec whole = {.iov_base = item->bytes - header_size, .iov_len = item->size + header_size};
-    memset(whole.iov_base, 0, header_size);
+/* Leaves the checksum to the kernel, which makes it where the packet leaves the host, and else takes it for right: the
+ * field holds the sum of the pseudo header, with `upper_size` bytes behind the IP header. */
+static struct virtio_net_hdr leave_checksum(uint8_t *packet, const struct look *look, size_t upper_size) {
+    uint16_t offset = look->protocol == IPPROTO_TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+    size_t both = packet_is_v6(packet) ? 32 : 8;
+    uint32_t sum = packet_sum(packet_source(packet), both, 0) + look->protocol + (uint32_t)upper_size;
+    be16_put(packet + look->upper + offset, packet_fold(sum));
+    return (struct virtio_net_hdr){
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .csum_start = look->upper,
+        .csum_offset = offset,
+    };
+}
+
+/* One whose checksum is known to be right spares the kernel to look for what it is about, which costs it more than the
+ * sum of a small packet costs us (skb_probe_transport_header() in Linux' tun_get_user()), and to verify it again. One
+ * that is wrong is the receiver's to find, as it came. */
+static int hand_over_one(const struct item *item, const struct group *group, coalesce_fn *fn, void *context) {
+    const struct look *look = &group->look;
+    struct virtio_net_hdr header = {0};
+    const struct iovec whole = {.iov_base = item->bytes - sizeof header, .iov_len = item->size + sizeof header};
+    if (look->summed && (group->verified || checksum_right(item->bytes, item->size, look))) {
+        header = leave_checksum(item->bytes, look, item->size - look->upper);
+    }
+    memcpy(whole.iov_base, &header, sizeof header);
     return fn(context, &whole, 1, 1);
 }
 
-/* The first one's headers, for all: lengths, PSH, and a checksum field with the sum of the pseudo header, which the
- * kernel completes for each piece. */
+/* The first one's headers, for all: lengths and PSH; and a checksum that the kernel makes for each piece. */
 static void make_headers(const struct coalesce *coalesce, const struct group *group, uint8_t headers[HEADER_MAX],
                          struct virtio_net_hdr *ret_header) {
     const struct look *look = &group->look;
@@ -278,18 +301,12 @@ static void make_headers(const struct coalesce *coalesce, const struct group *gr
     } else {
         be16_put(upper + 4, (uint16_t)upper_size);
     }
-    uint32_t sum = packet_sum(packet_source(headers), is_v6 ? 32 : 8, 0) + look->protocol + (uint32_t)upper_size;
-    be16_put(upper + (is_tcp ? TCP_CHECKSUM : UDP_CHECKSUM), packet_fold(sum));
-    *ret_header = (struct virtio_net_hdr){
-        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        .gso_type = !is_tcp ? VIRTIO_NET_HDR_GSO_UDP_L4
-                    : is_v6 ? VIRTIO_NET_HDR_GSO_TCPV6
-                            : VIRTIO_NET_HDR_GSO_TCPV4,
-        .hdr_len = look->header_size,
-        .gso_size = look->payload,
-        .csum_start = look->upper,
-        .csum_offset = is_tcp ? TCP_CHECKSUM : UDP_CHECKSUM,
-    };
+    *ret_header = leave_checksum(headers, look, upper_size);
+    ret_header->gso_type = !is_tcp ? VIRTIO_NET_HDR_GSO_UDP_L4
+                           : is_v6 ? VIRTIO_NET_HDR_GSO_TCPV6
+                                   : VIRTIO_NET_HDR_GSO_TCPV4;
+    ret_header->hdr_len = look->header_size;
+    ret_header->gso_size = look->payload;
 }
 
 static int hand_over_all(const struct coalesce *coalesce, const struct group *group, coalesce_fn *fn, void *context) {
@@ -317,7 +334,7 @@ void coalesce_flush(struct coalesce *coalesce, coalesce_fn *fn, void *context) {
             continue;
         }
         for (uint16_t i = group->first; i != NONE; i = coalesce->items[i].next) {
-            hand_over_one(&coalesce->items[i], fn, context);
+            hand_over_one(&coalesce->items[i], group, fn, context);
         }
     }
     if (coalesce->group_count > 0) {

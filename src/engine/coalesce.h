@@ -24,11 +24,12 @@ int coalesce_create(struct coalesce **ret_coalesce);
 /* Accepts NULL. */
 void coalesce_free(struct coalesce *coalesce);
 
-/* A whole packet of exactly `size` bytes, with COALESCE_HEADROOM bytes in front of it that will be overwritten. `tcp`,
+/* A whole packet of exactly `size` bytes, with COALESCE_HEADROOM bytes in front of it; both will be written to. `tcp`,
  * `udp`: whether such may be put together. False: full, flush first. */
 bool coalesce_add(struct coalesce *coalesce, uint8_t *bytes, size_t size, bool tcp, bool udp);
 /* Writes one packet, large or not: parts[0] begins with its virtio_net_hdr. 0; -EINVAL: the kernel does not take this
- * large one, so its packets are to come one by one; or another -errno, which changes nothing here. */
+ * large one, so its packets are to come one by one; or another -errno, which changes nothing here. A packet that is not
+ * large is one part, in the room of coalesce_add(), and may be written after coalesce_flush(). */
 typedef int coalesce_fn(void *context, const struct iovec *parts, size_t part_count, size_t packets);
 /* Hands everything over in order, and is empty. */
 void coalesce_flush(struct coalesce *coalesce, coalesce_fn *fn, void *context);

@@ -61,7 +61,7 @@ struct engine {
     bool up;
     uint32_t mtu;
     unsigned interface; /* index of the TUN, as the workers know it */
-    bool no_gso, no_tso;
+    bool no_gso, no_tso, no_uring;
     bool gso, gro;   /* in use */
     struct xdp *xdp; /* NULL: not asked for, or not to be had */
     bool wants_xdp;

@@ -210,6 +210,7 @@ static int create_workers(struct engine *engine, const struct engine_options *op
         .tun = engine->tun,
         .clock_rate = options->clock_rate ? options->clock_rate : 1,
         .mtu = engine->mtu,
+        .no_uring = options->no_uring,
         .workers = engine->workers,
     };
     for (unsigned i = 0; i < engine->count; i++) {
@@ -264,6 +265,7 @@ int engine_create(const struct engine_options *options, struct engine **ret_engi
     engine->count = count_workers(options->workers);
     engine->no_gso = options->no_gso;
     engine->no_tso = options->no_tso;
+    engine->no_uring = options->no_uring;
     int error = create_parts(engine, options);
     if (!error) {
         error = follow(engine);
@@ -384,7 +386,7 @@ int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t 
 
 /* What the workers still do of it: a kernel that refuses is noticed at work. */
 struct doing {
-    bool gso, tcp, udp;
+    bool gso, tcp, udp, has_uring, together;
 };
 
 static void take_doing(struct worker *worker, void *argument) {
@@ -392,6 +394,8 @@ static void take_doing(struct worker *worker, void *argument) {
     doing->gso &= transmit_gso(worker->transmit);
     doing->tcp &= host_gives_tcp(worker->host);
     doing->udp &= host_gives_udp(worker->host);
+    doing->has_uring &= host_has_uring(worker->host);
+    doing->together &= host_gives_together(worker->host);
 }
 
 static enum engine_offload_state offload_state(bool wanted, bool found, bool doing) {
@@ -407,7 +411,7 @@ static void get_offloads(struct engine *engine, enum engine_offload_state *ret_s
     bool tun = !engine->no_tso;
     bool header = tun_has_header(engine->tun);
     bool uso = header && tun_has_uso(engine->tun);
-    struct doing doing = {true, true, true};
+    struct doing doing = {true, true, true, true, true};
     for (unsigned i = 0; i < engine->count; i++) {
         worker_call(engine->workers[i], take_doing, &doing);
     }
@@ -419,6 +423,7 @@ static void get_offloads(struct engine *engine, enum engine_offload_state *ret_s
     ret_states[ENGINE_OFFLOAD_USO] = offload_state(tun, uso, true);
     ret_states[ENGINE_OFFLOAD_JOIN_TCP] = offload_state(tun, header, doing.tcp);
     ret_states[ENGINE_OFFLOAD_JOIN_UDP] = offload_state(tun, uso, doing.udp);
+    ret_states[ENGINE_OFFLOAD_URING] = offload_state(!engine->no_uring, doing.has_uring, doing.together);
 }
 
 void engine_get_device(struct engine *engine, struct engine_device *ret_device) {

@@ -29,6 +29,7 @@ struct engine_options {
     unsigned mtu;        /* of a TUN made here; 0: 1420 */
     bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
     bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
+    bool no_uring;       /* write packets to the TUN one by one */
     const char *xdp;     /* interfaces, separated by commas, of whose queues to read data messages; NULL: none */
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
@@ -64,7 +65,8 @@ int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t 
     X(TSO, "tso")           /* from the host: TCP larger than the MTU */                                               \
     X(USO, "uso")           /* from the host: UDP larger than the MTU (Linux 6.2) */                                   \
     X(JOIN_TCP, "join_tcp") /* to the host: TCP segments in one write */                                               \
-    X(JOIN_UDP, "join_udp") /* to the host: UDP datagrams in one write (Linux 6.2) */
+    X(JOIN_UDP, "join_udp") /* to the host: UDP datagrams in one write (Linux 6.2) */                                  \
+    X(URING, "uring")       /* to the host: many writes in one system call (Linux 6.1) */
 
 enum engine_offload {
 #define X(id, name) ENGINE_OFFLOAD_##id,

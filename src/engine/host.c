@@ -13,16 +13,22 @@
 #include "engine/segment.h"
 #include "engine/transmit.h"
 #include "engine/tun.h"
+#include "engine/uring.h"
 #include "engine/worker.h"
 
 #define PACKETS_ROUND 64
 #define BYTES_ROUND (256 << 10) /* large packets count for many */
 #define PACKET_SIZE_MAX 65536
+#define BATCH_LEAST 4 /* fewer writes cost less one by one */
 
 struct host {
     bool has_header;           /* packets carry a virtio_net_hdr */
     bool gives_tcp, gives_udp; /* large packets to the host */
     struct coalesce *coalesce; /* owned; NULL without header */
+    struct uring *uring;       /* owned; NULL: none */
+    int uring_error;           /* why; 0 if it was not wanted */
+    size_t single_count;
+    struct iovec singles[URING_WRITES_MAX]; /* to be written, their bytes the deliverer's */
     uint8_t packet[PACKET_SIZE_MAX];
 };
 
@@ -45,6 +51,21 @@ int host_create(const struct tun *tun, struct host **ret_host) {
     return 0;
 }
 
+void host_start(struct worker *worker) {
+    struct host *host = worker->host;
+    if (!worker->setup.no_uring) {
+        host->uring_error = uring_create(&host->uring);
+    }
+}
+
+bool host_has_uring(const struct host *host) {
+    return host->uring_error != -ENOSYS && host->uring_error != -EINVAL;
+}
+
+bool host_gives_together(const struct host *host) {
+    return host->uring != NULL;
+}
+
 bool host_gives_tcp(const struct host *host) {
     return host->gives_tcp;
 }
@@ -57,6 +78,7 @@ void host_free(struct host *host) {
     if (!host) {
         return;
     }
+    uring_free(host->uring);
     coalesce_free(host->coalesce);
     free(host);
 }
@@ -107,7 +129,6 @@ size_t host_round(struct worker *worker) {
 /* --- to the host --- */
 
 static void note_written(struct worker *worker, ssize_t written, size_t packets) {
-    worker->counters.tun_writes++;
     if (written >= 0) {
         worker->counters.tun_sent += packets;
     } else {
@@ -115,29 +136,76 @@ static void note_written(struct worker *worker, ssize_t written, size_t packets)
     }
 }
 
-static int write_parts(void *context, const struct iovec *parts, size_t part_count, size_t packets) {
-    struct worker *worker = context;
-    ssize_t written = part_count == 1 ? write(worker->tun_fd, parts[0].iov_base, parts[0].iov_len)
-                                      : writev(worker->tun_fd, parts, (int)part_count);
+/* As many of the singles as it takes: the first ones. */
+static size_t write_together(struct worker *worker) {
+    struct host *host = worker->host;
+    int results[URING_WRITES_MAX];
+    size_t count = uring_write(host->uring, worker->tun_fd, host->singles, host->single_count, results);
+    worker->counters.tun_writes++;
+    for (size_t i = 0; i < count; i++) {
+        note_written(worker, results[i], 1);
+    }
+    if (count < host->single_count) {
+        uring_free(host->uring);
+        host->uring = NULL;
+        host->uring_error = -EIO;
+    }
+    return count;
+}
+
+static void write_singles(struct worker *worker) {
+    struct host *host = worker->host;
+    size_t done = host->uring && host->single_count >= BATCH_LEAST ? write_together(worker) : 0;
+    for (; done < host->single_count; done++) {
+        const struct iovec *single = &host->singles[done];
+        worker->counters.tun_writes++;
+        note_written(worker, write(worker->tun_fd, single->iov_base, single->iov_len), 1);
+    }
+    host->single_count = 0;
+}
+
+static void add_single(struct worker *worker, struct iovec single) {
+    struct host *host = worker->host;
+    host->singles[host->single_count++] = single;
+    if (host->single_count == URING_WRITES_MAX) {
+        write_singles(worker);
+    }
+}
+
+/* A large packet costs far more than to enter the kernel; so it goes by itself, behind the singles before it. */
+static int write_large(struct worker *worker, const struct iovec *parts, size_t part_count, size_t packets) {
+    struct host *host = worker->host;
+    write_singles(worker);
+    ssize_t written = writev(worker->tun_fd, parts, (int)part_count);
     int error = written < 0 ? -errno : 0;
-    if (error != -EINVAL || packets == 1) {
+    worker->counters.tun_writes++;
+    if (error != -EINVAL) {
         note_written(worker, written, packets);
         return error;
     }
     /* Some kernels refuse some kinds of large packets: no more of this kind. */
     const struct virtio_net_hdr *header = parts[0].iov_base;
     if (header->gso_type == VIRTIO_NET_HDR_GSO_TCPV4 || header->gso_type == VIRTIO_NET_HDR_GSO_TCPV6) {
-        worker->host->gives_tcp = false;
+        host->gives_tcp = false;
     } else {
-        worker->host->gives_udp = false;
+        host->gives_udp = false;
     }
     return -EINVAL;
+}
+
+static int write_parts(void *context, const struct iovec *parts, size_t part_count, size_t packets) {
+    struct worker *worker = context;
+    if (packets > 1) {
+        return write_large(worker, parts, part_count, packets);
+    }
+    add_single(worker, parts[0]);
+    return 0;
 }
 
 void host_deliver(struct worker *worker, uint8_t *bytes, size_t size) {
     struct host *host = worker->host;
     if (!host->has_header) {
-        note_written(worker, write(worker->tun_fd, bytes, size), 1);
+        add_single(worker, (struct iovec){.iov_base = bytes, .iov_len = size});
         return;
     }
     if (!coalesce_add(host->coalesce, bytes, size, host->gives_tcp, host->gives_udp)) {
@@ -150,4 +218,5 @@ void host_flush(struct worker *worker) {
     if (worker->host->coalesce) {
         coalesce_flush(worker->host->coalesce, write_parts, worker);
     }
+    write_singles(worker);
 }

@@ -13,6 +13,11 @@ struct worker;
 int host_create(const struct tun *tun, struct host **ret_host);
 /* Accepts NULL. */
 void host_free(struct host *host);
+/* On the worker's own thread, before anything else of it: what is to be made there. */
+void host_start(struct worker *worker);
+/* Whether this kernel can take many packets in one call, and whether it does. */
+bool host_has_uring(const struct host *host);
+bool host_gives_together(const struct host *host);
 /* Whether packets of a flow are put together: the TUN can take them, and has not refused one. */
 bool host_gives_tcp(const struct host *host);
 bool host_gives_udp(const struct host *host);

@@ -43,6 +43,7 @@ static const char usage[] =
     "                     the kernel's UDP and the host's packet filter; default: none\n"
     "      --no-gso       do not let the kernel segment and coalesce UDP\n"
     "      --no-tso       do not take or give segments larger than the MTU through the TUN\n"
+    "      --no-uring     do not write packets to the TUN many at once (io_uring)\n"
     "      --log-level L  error, warning, info or debug; default: info\n"
     "      --version      print the version\n"
     "      --help         print this\n"
@@ -65,6 +66,7 @@ enum option_code {
     OPTION_XDP,
     OPTION_NO_GSO,
     OPTION_NO_TSO,
+    OPTION_NO_URING,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
     OPTION_HELP,
@@ -78,6 +80,7 @@ static const struct option long_options[] = {
     {"xdp", required_argument, NULL, OPTION_XDP},
     {"no-gso", no_argument, NULL, OPTION_NO_GSO},
     {"no-tso", no_argument, NULL, OPTION_NO_TSO},
+    {"no-uring", no_argument, NULL, OPTION_NO_URING},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -125,6 +128,9 @@ static int take_option(int code, const char *value, struct arguments *a) {
         break;
     case OPTION_NO_TSO:
         a->options.no_tso = true;
+        break;
+    case OPTION_NO_URING:
+        a->options.no_uring = true;
         break;
     case OPTION_LOG_LEVEL:
         rc = log_level_parse(value, &a->log_level);

@@ -215,6 +215,7 @@ static bool round_once(struct worker *worker, unsigned ready) {
 static void *run(void *argument) {
     struct worker *worker = argument;
     bool more = false;
+    host_start(worker);
     while (!worker->stopping) {
         unsigned ready = wait_ready(worker, more);
         read_clock(worker);

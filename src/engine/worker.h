@@ -54,6 +54,7 @@ struct worker_setup {
     const struct tun *tun; /* NULL in tests, which set tun_fd */
     uint64_t clock_rate;   /* at least 1 */
     uint32_t mtu;
+    bool no_uring;
     struct worker *const *workers;
 };
 

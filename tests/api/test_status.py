@@ -22,7 +22,7 @@ def test_status_is_true(gateway, api):
     assert status["backend"]["name"] == "engine" and status["backend"]["up"]
     on, off = status["backend"]["offloads"], status["backend"]["offloads_off"]
     assert {name for name in on.split(",") if name != "none"} | set(off) == {
-        "gso", "gro", "xdp", "tso", "uso", "join_tcp", "join_udp"}
+        "gso", "gro", "xdp", "tso", "uso", "join_tcp", "join_udp", "uring"}
     assert set(off.values()) <= {"switched_off", "unsupported", "refused"}
     assert status["gateway"]["endpoint"] == "vpn.example.com"
     assert (status["gateway"]["port"], status["gateway"]["listen_port"]) == (51820, 51820)

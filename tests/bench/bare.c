@@ -2,11 +2,13 @@
  * nothing in between. No tables, timers, sessions; every datagram is opened with one key, and the result thrown away.
  * An engine can come near this figure, but not beyond it.
  *
- *     bare receive TUN PORT SECONDS    waits for the first datagram, then counts; prints packets and CPU seconds
+ *     bare receive TUN PORT SECONDS [INTERFACE]    waits for the first datagram, then counts; prints packets and CPU
+ *                                                  seconds. INTERFACE: reads from its queues (engine/xdp.h)
  *     bare send ADDRESS PORT SECONDS   as fast as one core sends single datagrams, of 128 bytes inside */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -19,6 +21,8 @@
 #include "base/clock.h"
 #include "engine/tun.h"
 #include "engine/udp.h"
+#include "engine/uring.h"
+#include "engine/xdp.h"
 #include "wire/aead.h"
 #include "wire/message.h"
 
@@ -27,6 +31,9 @@
 #define SOCKETS 16
 #define RUN 50 /* datagrams that the sender gives its kernel at once: one by one would not keep a core busy */
 #define PATIENCE_MS 5000
+#define UDP_CHECKSUM 6 /* where it is in the header */
+
+_Static_assert(UDP_BATCH <= URING_WRITES_MAX, "what is read at once is written at once");
 
 struct outer {
     struct message_data header;
@@ -52,6 +59,8 @@ struct loop {
     const struct aead_ops *ops;
     struct aead *aead;
     struct udp_reader *reader;
+    struct xdp_queue *queue; /* NULL: by the socket */
+    struct uring *uring;
     uint64_t packets;
 };
 
@@ -72,19 +81,34 @@ static void open_all(struct loop *loop, const struct udp_received *received, siz
 }
 
 static int write_all(struct loop *loop, const struct udp_received *received, size_t count) {
-    static const struct virtio_net_hdr none;
+    static const struct virtio_net_hdr header = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .csum_start = sizeof(struct iphdr),
+        .csum_offset = UDP_CHECKSUM,
+    };
+    struct iovec writes[UDP_BATCH];
+    int results[UDP_BATCH];
     for (size_t i = 0; i < count; i++) {
-        uint8_t *packet = received[i].bytes + sizeof(struct message_data) - sizeof none;
-        memcpy(packet, &none, sizeof none);
-        if (write(loop->tun, packet, sizeof none + INNER_SIZE) < 0) {
-            return -errno;
+        uint8_t *packet = received[i].bytes + sizeof(struct message_data) - sizeof header;
+        memcpy(packet, &header, sizeof header);
+        writes[i] = (struct iovec){.iov_base = packet, .iov_len = sizeof header + INNER_SIZE};
+    }
+    size_t taken = uring_write(loop->uring, loop->tun, writes, count, results);
+    for (size_t i = 0; i < taken; i++) {
+        if (results[i] < 0) {
+            return results[i];
         }
     }
-    return 0;
+    return taken == count ? 0 : -EIO;
+}
+
+static size_t read_some(struct loop *loop, struct udp_received received[UDP_BATCH]) {
+    size_t bad;
+    return loop->queue ? xdp_read(loop->queue, received, &bad) : udp_read(loop->reader, loop->udp, UDP_BATCH, received);
 }
 
 static int run(struct loop *loop, double seconds) {
-    struct pollfd readable = {.fd = loop->udp, .events = POLLIN};
+    struct pollfd readable = {.fd = loop->queue ? xdp_queue_fd(loop->queue) : loop->udp, .events = POLLIN};
     if (poll(&readable, 1, PATIENCE_MS) != 1) {
         return -ETIMEDOUT;
     }
@@ -92,7 +116,7 @@ static int run(struct loop *loop, double seconds) {
     double before = cpu_s();
     while (clock_mono_ns() < until) {
         struct udp_received received[UDP_BATCH];
-        size_t count = udp_read(loop->reader, loop->udp, UDP_BATCH, received);
+        size_t count = read_some(loop, received);
         for (size_t i = 0; i < count; i++) {
             if (received[i].size != sizeof(struct outer)) {
                 return -EMSGSIZE; /* several in one: the sender's kernel was to split them */
@@ -112,10 +136,12 @@ static int run(struct loop *loop, double seconds) {
     return 0;
 }
 
-static int receive(const char *name, uint16_t port, double seconds) {
+static int receive(const char *name, uint16_t port, double seconds, const char *interface) {
     struct udp_sockets sockets = {.v4 = -1, .v6 = -1};
     struct loop loop = {.ops = aead_choose(NULL)};
     struct tun *tun = NULL;
+    struct xdp *xdp = NULL;
+    char failed[IFNAMSIZ];
     int error = udp_open(1, port, 0, &sockets, &port);
     if (!error) {
         udp_set_gro(&sockets, true); /* as the engine; without, it would only be cheaper */
@@ -123,6 +149,14 @@ static int receive(const char *name, uint16_t port, double seconds) {
     }
     error = error ? error : udp_reader_create(&loop.reader);
     error = error ? error : loop.ops->create(&loop.aead);
+    error = error ? error : uring_create(&loop.uring);
+    if (!error && interface) {
+        error = xdp_open(interface, 1, &xdp, failed);
+        if (!error) {
+            xdp_set_port(xdp, port);
+            loop.queue = xdp_first(xdp, 0);
+        }
+    }
     if (!error) {
         loop.udp = sockets.v4;
         loop.tun = tun_fd(tun, 0);
@@ -133,6 +167,8 @@ static int receive(const char *name, uint16_t port, double seconds) {
     if (loop.aead) {
         loop.ops->free(loop.aead);
     }
+    uring_free(loop.uring);
+    xdp_close(xdp);
     udp_reader_free(loop.reader);
     tun_close(tun);
     udp_close(&sockets, 1);
@@ -195,11 +231,13 @@ static int send_all(const char *address, uint16_t port, double seconds) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5 || (strcmp(argv[1], "receive") != 0 && strcmp(argv[1], "send") != 0)) {
-        fputs("usage: bare receive TUN PORT SECONDS | bare send ADDRESS PORT SECONDS\n", stderr);
+    bool sends = argc == 5 && strcmp(argv[1], "send") == 0;
+    bool receives = (argc == 5 || argc == 6) && strcmp(argv[1], "receive") == 0;
+    if (!sends && !receives) {
+        fputs("usage: bare receive TUN PORT SECONDS [INTERFACE] | bare send ADDRESS PORT SECONDS\n", stderr);
         return 2;
     }
     uint16_t port = (uint16_t)strtoul(argv[3], NULL, 10);
     double seconds = strtod(argv[4], NULL);
-    return strcmp(argv[1], "send") == 0 ? send_all(argv[2], port, seconds) : receive(argv[2], port, seconds);
+    return sends ? send_all(argv[2], port, seconds) : receive(argv[2], port, seconds, argv[5]);
 }

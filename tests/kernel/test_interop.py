@@ -20,7 +20,7 @@ ENGINE = pathlib.Path(os.environ["SALLYPORT_BUILD"]) / "src/engine/sallyport-wg"
 OURS, THEIRS = ("10.9.0.1", "fd00:9::1"), ("10.9.0.2", "fd00:9::2")
 OUTER = {"outer4": ("192.0.2.1", "192.0.2.2"), "outer6": ("[2001:db8::1]", "[2001:db8::2]")}
 VARIANTS = {"offloads": [], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"],
-            "none": ["--no-gso", "--no-tso", "--crypto", "sodium"]}
+            "none": ["--no-gso", "--no-tso", "--no-uring", "--crypto", "sodium"]}
 
 
 class End:

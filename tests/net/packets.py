@@ -8,6 +8,7 @@ import time
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 # socket options that Python 3.11 does not name
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, IPV6_RECVERR = 10, 2, 11, 25
+SOL_PACKET, PACKET_AUXDATA, CHECKSUM_OPEN = 263, 8, 8  # linux/if_packet.h: the last is TP_STATUS_CSUMNOTREADY
 
 
 def checksum(data):
@@ -118,42 +119,49 @@ def raw_sender(space, interface, family=socket.AF_INET):
     return lambda packet: s.sendto(packet, (interface, number, 0, 0, b""))
 
 
+def completed(raw):
+    """A packet whose checksum was left open, with only the sum of the pseudo header in its field: filled in from that, as
+    a network card does (Linux' Documentation/networking/checksum-offloads.rst)."""
+    start = (raw[0] & 15) * 4 if raw[0] >> 4 == 4 else 40
+    field = start + (16 if (raw[9] if raw[0] >> 4 == 4 else raw[6]) == TCP else 6)
+    return raw[:field] + struct.pack(">H", checksum(raw[start:]) or 0xFFFF) + raw[field + 2:]
+
+
 class Sniffer:
-    """Every packet that passes an interface, both directions, from the IP header on."""
+    """Every packet that passes an interface, both directions, from the IP header on. Checksums that are open there are
+    filled in."""
 
     def __init__(self, space, interface):
         self.socket = space.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
         self.socket.bind((interface, 3))
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        self.outgoing = {}
+
+    def _next(self, end):
+        """(is_outgoing, bytes) before that time, or None."""
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                raw, about, _, (_, number, kind, *_) = self.socket.recvmsg(65536, 64)
+            except TimeoutError:
+                break
+            if number in (0x0800, 0x86DD):
+                status = struct.unpack_from("=I", about[0][2])[0]
+                return kind == socket.PACKET_OUTGOING, completed(raw) if status & CHECKSUM_OPEN else raw
+        return None
 
     def read(self, seconds):
         """What comes within that time: a list of (is_outgoing, bytes)."""
         end = time.monotonic() + seconds
-        seen = []
-        while (left := end - time.monotonic()) > 0:
-            self.socket.settimeout(left)
-            try:
-                raw, (_, number, kind, *_) = self.socket.recvfrom(65536)
-            except TimeoutError:
-                break
-            if number in (0x0800, 0x86DD):
-                seen.append((kind == socket.PACKET_OUTGOING, raw))
-        return seen
+        return list(iter(lambda: self._next(end), None))
 
     def wait(self, wanted, seconds=2):
         """The first packet for which `wanted(Packet)` is true, or None."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.socket.settimeout(left)
-            try:
-                raw, (_, number, *_) = self.socket.recvfrom(65536)
-            except TimeoutError:
-                break
-            if number in (0x0800, 0x86DD):
-                packet = Packet(raw)
-                if wanted(packet):
-                    return packet
+        while heard := self._next(end):
+            packet = Packet(heard[1])
+            if wanted(packet):
+                return packet
         return None
 
     def close(self):

@@ -212,7 +212,7 @@ def test_many_parallel_flows(joined):
 
 VARIANTS = {
     "sodium": ["--crypto", "sodium"], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"],
-    "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso"],
+    "no-uring": ["--no-uring"], "plainest": ["--crypto", "sodium", "--no-gso", "--no-tso", "--no-uring"],
     "xdp": ["--xdp", "eth0"], "1-worker": ["--workers", "1"], "4-workers": ["--workers", "4"],
 }
 

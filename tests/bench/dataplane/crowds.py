@@ -38,9 +38,10 @@ def connect(swarm, **options):
 class SmallPackets:
     """A gateway with connected routers that send it small packets."""
 
-    def __init__(self, lab, command, peers):
+    def __init__(self, lab, command, peers, arguments=()):
         self.peers = peers
-        self.hub, self.swarm = lab.crowd(command, peers, GATEWAY_CPU, OTHER_CPUS, split=True, share=MIX)
+        self.hub, self.swarm = lab.crowd(command, peers, GATEWAY_CPU, OTHER_CPUS, split=True, arguments=arguments,
+                                         share=MIX)
         self.bare_rss = self.hub.rss()
         self.swarm.do("load", socket=str(self.hub.socket))
         self.bytes_per_peer = (self.hub.rss() - self.bare_rss) / peers
@@ -62,13 +63,15 @@ class SmallPackets:
 
 class BareLoop:
     """The engine's own reading, opening and writing with nothing in between (bare.c): what the kernel and the AEAD
-    leave of a core. The sender's packets come as the swarm's do: the receiver is never short of them."""
+    leave of a core. The sender's packets come as the swarm's do: the receiver is never short of them. `xdp`: by the
+    short way."""
 
-    def __init__(self, lab, program):
+    def __init__(self, lab, program, xdp):
         self.program, self.name = str(program), short_name("spb")
         self.namespace, self.far = lab.namespace("bare"), lab.namespace("far")
         name, self.address, _ = lab.join(self.namespace, self.far)
         self.far.ip("link", "set", "dev", name, "gso_max_segs", "1")
+        self.way = (name,) if xdp else ()
 
     def command(self, namespace, cpus, *arguments):
         pinned = ("taskset", "-c", ",".join(map(str, cpus)), self.program)
@@ -76,7 +79,7 @@ class BareLoop:
 
     def run(self, seconds):
         """Packets a second of CPU."""
-        receiver = subprocess.Popen(self.command(self.namespace, GATEWAY_CPU, "receive", self.name, PORT, seconds),
+        receiver = subprocess.Popen(self.command(self.namespace, GATEWAY_CPU, "receive", self.name, PORT, seconds, *self.way),
                                     stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         with receiver:
             receiver.stdout.readline()
@@ -92,21 +95,25 @@ class BareLoop:
 def small(bench):
     """128-byte packets round robin from 10,000 routers to the hub, as fast as one core sends them: no two of the same
     router in a row, each a datagram of its own to the gateway. They count once they are out of its TUN; a second is one
-    of its CPU time. `bare` is what is left of a core if nothing is done but to read, open and write them."""
+    of its CPU time. Ours has --xdp, as a gateway that lives on small packets would; `plain` is without. `bare` is what is
+    left of a core if nothing is done but to read, open and write them."""
     peers, seconds = (2000, 1) if bench.quick else (10000, 3)
-    bare = []
     with Lab(bench) as lab:
-        loop = BareLoop(lab, bench.program("tests/bench/bare"))
-        stages = {name: SmallPackets(lab, command, peers) for name, command in bench.contenders}
+        loops = {name: BareLoop(lab, bench.program("tests/bench/bare"), not name) for name in ("", "_plain")}
+        bare = {name: [] for name in loops}
+        stages = {name: SmallPackets(lab, command, peers) for name, command in bench.contenders if name}
+        ours = dict(bench.contenders)[""]
+        stages |= {"": SmallPackets(lab, ours, peers, ("--xdp", "e0")), "_plain": SmallPackets(lab, ours, peers)}
         runs = {name: [] for name in stages}
         for stage in stages.values():
             stage.run(0.5)
         for _ in range(3):
-            bare.append(loop.run(seconds))
+            for name, loop in loops.items():
+                bare[name].append(loop.run(seconds))
             for name, stage in stages.items():
                 runs[name].append(stage.run(seconds))
         echo = {name: stage.swarm.do("echo", count=2000, rate=1000) for name, stage in stages.items()}
-    figures = {"small_pps_per_core_bare": median(bare)}
+    figures = {f"small_pps_per_core_bare{name}": median(results) for name, results in bare.items()}
     for name, results in runs.items():
         figures["small_pps_per_core" + name] = median([one[0] for one in results])
         figures["small_pps_wall" + name] = median([one[1] for one in results])

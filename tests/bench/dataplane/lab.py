@@ -79,18 +79,18 @@ def udp_counters(namespace):
 
 
 class Endpoint:
-    """A WireGuard interface: a process of `command` in a namespace."""
+    """A WireGuard interface: a process of `command`, with these arguments besides, in a namespace."""
 
-    def __init__(self, lab, namespace, command, cpus=None):
+    def __init__(self, lab, namespace, command, cpus=None, arguments=()):
         self.namespace, self.name = namespace, short_name("spb")
         self.socket = SOCKETS / f"{self.name}.sock"
-        self.command, self.cpus = command, cpus
+        self.command, self.cpus, self.arguments = command, cpus, arguments
         self.process = None
         self.log = tempfile.TemporaryFile()
         lab.closing(self.close)
 
     def start(self):
-        command = [self.command, "-f", self.name]
+        command = [self.command, "-f", *self.arguments, self.name]
         if self.cpus:
             command = ["taskset", "-c", ",".join(map(str, self.cpus)), *command]
         self.process = self.namespace.popen(*command, stdout=self.log, stderr=self.log)
@@ -232,9 +232,9 @@ class Lab:
             namespace.ip_batch([f"addr add {address}/30 dev {name}", f"link set {name} up"])
         return name, first, second
 
-    def crowd(self, command, peers, cpus=None, swarm_cpus=None, split=False, **swarm_options):
+    def crowd(self, command, peers, cpus=None, swarm_cpus=None, split=False, arguments=(), **swarm_options):
         """A gateway and a namespace of routers that can send from all of 198.18.0.0/15 and SOURCES6: (endpoint, swarm).
-        With `split` the veth does not pass on what the swarm sends in one piece: the gateway's kernel gets it packet by
+        The gateway's end of the veth is e0. With `split` the veth does not pass on what the swarm sends in one piece: the gateway's kernel gets it packet by
         packet."""
         hub, far = self.namespace("hub"), self.namespace("far")
         for namespace in (hub, far):
@@ -252,7 +252,7 @@ class Lab:
                       f"neigh replace {HUB6_OUTER} dev e0 lladdr " + mac_of(hub, "e0") + " nud permanent"])
         hub.ip_batch([f"addr add {HUB6_OUTER}/64 dev e0 nodad", f"route add {SOURCES6} via 2001:db8::2",
                       "neigh replace 2001:db8::2 dev e0 lladdr " + mac_of(far, "e0") + " nud permanent"])
-        endpoint = Endpoint(self, hub, command, cpus).start()
+        endpoint = Endpoint(self, hub, command, cpus, arguments).start()
         endpoint.far = far
         endpoint.up([f"{HUB}/32"], [ROUTERS])
         return endpoint, Swarm(self, far, peers, cpus=swarm_cpus, **swarm_options)

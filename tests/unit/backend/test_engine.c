@@ -210,7 +210,7 @@ static void tenants_counters_and_state_are_read(void **state) {
     assert_true(s.up);
     assert_string_equal(s.name, "engine");
     assert_string_equal(s.crypto, "fake");
-    assert_string_equal(s.offloads, "gso,tso,join_tcp");
+    assert_string_equal(s.offloads, "gso,tso,join_tcp,uring");
     assert_string_equal(s.offloads_off, "gro:switched_off,xdp:switched_off,uso:unsupported,join_udp:refused");
     assert_int_equal(s.pid, w->server);
     assert_int_equal(s.workers, 2);

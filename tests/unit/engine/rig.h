@@ -175,6 +175,9 @@ static inline size_t rig_packet(const char *source, const char *destination, siz
 
 /* The next packet that the host got; 0: none. */
 static inline size_t rig_heard(struct rig *rig, uint8_t *packet, size_t room) {
+    for (unsigned i = 0; i < rig->count; i++) {
+        host_flush(rig->workers[i]);
+    }
     ssize_t size = recv(rig->host, packet, room, MSG_DONTWAIT);
     return size > 0 ? (size_t)size : 0;
 }

@@ -19,7 +19,8 @@ struct stored {
 /* The host: takes everything apart and keeps it in order. */
 struct host {
     size_t count;
-    size_t large; /* packets that came together with others */
+    size_t large;   /* packets that came together with others */
+    size_t vouched; /* packets that came alone, with a checksum for the host to make */
     bool refuses;
     struct stored packets[PACKETS];
 };
@@ -46,12 +47,27 @@ static int take(void *context, const struct iovec *parts, size_t part_count, siz
     assert_int_equal(segments_begin(whole, size, &header, &segments), 0);
     assert_int_equal(segments.count, packets);
     host->large += packets > 1 ? packets : 0;
+    host->vouched += packets == 1 && (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
     while ((out = segments_next_size(&segments)) > 0) {
         struct stored *stored = &host->packets[host->count++];
         stored->size = out;
         segments_take(&segments, stored->bytes);
     }
     return 0;
+}
+
+/* Copies of them: what is handed over is changed on its way. */
+static void hand_over(const struct stored *sent, size_t count, bool tcp, bool udp, struct host *host) {
+    static struct stored given[PACKETS];
+    struct coalesce *coalesce;
+    assert_int_equal(coalesce_create(&coalesce), 0);
+    for (size_t i = 0; i < count; i++) {
+        given[i].size = sent[i].size;
+        memcpy(given[i].bytes, sent[i].bytes, sent[i].size);
+        assert_true(coalesce_add(coalesce, given[i].bytes, given[i].size, tcp, udp));
+    }
+    coalesce_flush(coalesce, take, host);
+    coalesce_free(coalesce);
 }
 
 /* Which flow, by its source port. Fragments are of none. */
@@ -165,17 +181,11 @@ static size_t make_packets(struct dice *dice, struct stored sent[PACKETS]) {
 static size_t run(struct dice *dice, bool refuses) {
     static struct stored sent[PACKETS];
     static struct host host;
-    struct coalesce *coalesce;
     host.count = 0;
     host.large = 0;
     host.refuses = refuses;
     size_t count = make_packets(dice, sent);
-    assert_int_equal(coalesce_create(&coalesce), 0);
-    for (size_t i = 0; i < count; i++) {
-        assert_true(coalesce_add(coalesce, sent[i].bytes, sent[i].size, true, true));
-    }
-    coalesce_flush(coalesce, take, &host);
-    coalesce_free(coalesce);
+    hand_over(sent, count, true, true, &host);
     compare(sent, count, &host);
     return host.large;
 }
@@ -205,20 +215,16 @@ static size_t seen_of_ten(bool tcp, bool allowed, void (*alter)(uint8_t *packet,
     static struct host host;
     struct dice dice = {.state = 3};
     struct flow flow = flow_make(&dice, false, tcp);
-    struct coalesce *coalesce;
     flow.dont_fragment = false;
     flow.options = true;
     host = (struct host){.refuses = false};
-    assert_int_equal(coalesce_create(&coalesce), 0);
     for (int i = 0; i < 10; i++) {
         sent[i].size = flow_next(&flow, FLOW_ACK, payload, sizeof payload, sent[i].bytes);
         if (i == 5 && alter) {
             alter(sent[i].bytes, sent[i].size);
         }
-        coalesce_add(coalesce, sent[i].bytes, sent[i].size, allowed, allowed);
     }
-    coalesce_flush(coalesce, take, &host);
-    coalesce_free(coalesce);
+    hand_over(sent, COUNT(sent), allowed, allowed, &host);
     assert_int_equal(host.count, 10);
     return host.large;
 }
@@ -263,18 +269,69 @@ static void what_goes_together_is_one_packet(void **state) {
     struct dice dice = {.state = 5};
     for (int kind = 0; kind < 4; kind++) {
         struct flow flow = flow_make(&dice, kind & 1, kind & 2);
-        struct coalesce *coalesce;
         host = (struct host){.refuses = false};
-        assert_int_equal(coalesce_create(&coalesce), 0);
         for (size_t i = 0; i < COUNT(sent); i++) {
             sent[i].size = flow_next(&flow, FLOW_ACK, payload, sizeof payload, sent[i].bytes);
-            assert_true(coalesce_add(coalesce, sent[i].bytes, sent[i].size, true, true));
         }
-        coalesce_flush(coalesce, take, &host);
-        coalesce_free(coalesce);
+        hand_over(sent, COUNT(sent), true, true, &host);
         assert_int_equal(host.large, COUNT(sent));
         compare(sent, COUNT(sent), &host);
     }
+}
+
+/* Of two packets of each kind of flow, which do not go together: with how many the checksum is left to the host. */
+static void assert_vouched(size_t expected, bool allowed, void (*alter)(uint8_t *packet, size_t size)) {
+    static struct stored sent[2];
+    static const uint8_t payload[77] = "odd";
+    static struct host host;
+    struct dice dice = {.state = 6};
+    for (int kind = 0; kind < 4; kind++) {
+        struct flow flow = flow_make(&dice, kind & 1, kind & 2);
+        host = (struct host){.refuses = false};
+        for (size_t i = 0; i < COUNT(sent); i++) {
+            sent[i].size = flow_next(&flow, FLOW_ACK, payload, sizeof payload, sent[i].bytes);
+            flow.ttl--;
+            flow.tos ^= 4;
+            if (alter) {
+                alter(sent[i].bytes, sent[i].size);
+            }
+        }
+        hand_over(sent, COUNT(sent), allowed, allowed, &host);
+        compare(sent, COUNT(sent), &host);
+        assert_int_equal(host.large, 0);
+        assert_int_equal(host.vouched, expected);
+    }
+}
+
+/* UDP of IPv4 may come without. */
+static void clear_checksum(uint8_t *packet, size_t size) {
+    (void)size;
+    put16(flow_checksum(packet), 0);
+}
+
+/* Right, but as the kernel would not write it: 0 instead of 0xffff. */
+static void make_checksum_zero(uint8_t *packet, size_t size) {
+    uint8_t *even = packet + flow_header(packet) + 2;
+    put16(even, 0);
+    flow_fix(packet, size);
+    put16(even, get16(flow_checksum(packet)));
+    put16(flow_checksum(packet), 0);
+    assert_true(flow_right(packet, size));
+}
+
+static void end_a_connection(uint8_t *packet, size_t size) {
+    packet[flow_upper(packet) + 13] |= flow_is_tcp(packet) ? FLOW_FIN : 0;
+    flow_fix(packet, size);
+}
+
+static void a_checksum_that_is_right_is_left_to_the_host(void **state) {
+    (void)state;
+    assert_vouched(2, true, NULL);
+    assert_vouched(2, false, NULL);
+    assert_vouched(2, true, end_a_connection);
+    assert_vouched(0, true, spoil_checksum);
+    assert_vouched(0, true, clear_checksum);
+    assert_vouched(0, true, make_checksum_zero);
 }
 
 static int count_them(void *context, const struct iovec *parts, size_t part_count, size_t packets) {
@@ -313,6 +370,7 @@ int main(void) {
         cmocka_unit_test(what_the_kernel_refuses_comes_one_by_one),
         cmocka_unit_test(only_what_is_alike_goes_together),
         cmocka_unit_test(what_goes_together_is_one_packet),
+        cmocka_unit_test(a_checksum_that_is_right_is_left_to_the_host),
         cmocka_unit_test(full_says_so_and_is_usable_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

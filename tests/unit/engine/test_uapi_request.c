@@ -422,7 +422,7 @@ static void an_extended_get_shows_everything(void **state) {
     struct world *w = *state;
     fill(w);
     char *text = get(w, "get=1\nsallyport=1\n\n");
-    assert_non_null(strstr(text, "\nhub=10.0.0.1/32\nworkers=2\ncrypto=fake\noffloads=gso,tso,join_tcp\n"
+    assert_non_null(strstr(text, "\nhub=10.0.0.1/32\nworkers=2\ncrypto=fake\noffloads=gso,tso,join_tcp,uring\n"
                                  "offloads_off=gro:switched_off,xdp:switched_off,uso:unsupported,join_udp:refused\n"
                                  "peer_count=1\ntenant_count=1\n"));
     assert_non_null(
