@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/prefetch.h"
 #include "engine/trie.h"
 
 #define CAPACITY_MIN 64
@@ -427,6 +428,17 @@ uint32_t directory_route(const struct directory *directory, const struct ip_addr
     return addr->family == AF_INET    ? directory_route4(directory, addr->bytes)
            : addr->family == AF_INET6 ? directory_route6(directory, addr->bytes)
                                       : 0;
+}
+
+void directory_prefetch(const struct directory *directory, const struct ip_addr *addr) {
+    bool is_v6 = addr->family == AF_INET6;
+    const struct array *a = current(directory, is_v6 ? HOSTS6 : HOSTS4);
+    struct sought sought = is_v6 ? seek_host6(a, addr->bytes) : seek_host4(a, addr->bytes);
+    uint32_t at = home(a, sought.hash);
+    prefetch((const void *)&a->words[at], sizeof a->words[at]);
+    if (is_v6) {
+        prefetch(a->addrs[at], sizeof a->addrs[at]);
+    }
 }
 
 /* Where a prefix belongs: a host's in one of the tables, with what to seek there; else the trie. */

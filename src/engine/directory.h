@@ -50,6 +50,8 @@ int directory_worker_of_key(const struct directory *directory, const struct key 
 uint32_t directory_route4(const struct directory *directory, const uint8_t addr[4]);
 uint32_t directory_route6(const struct directory *directory, const uint8_t addr[16]);
 uint32_t directory_route(const struct directory *directory, const struct ip_addr *addr);
+/* For a lookup that comes soon. */
+void directory_prefetch(const struct directory *directory, const struct ip_addr *addr);
 
 /* --- control thread --- */
 

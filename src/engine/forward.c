@@ -200,6 +200,18 @@ static void forward_of_tenant(struct worker *worker, struct peer *peer, uint8_t 
     }
 }
 
+void forward_prefetch(const struct worker *worker, const struct peer *peer, const uint8_t *bytes, size_t size) {
+    if (packet_size(bytes, size) == 0) {
+        return;
+    }
+    struct ip_addr source = packet_addr(bytes, packet_source(bytes));
+    if (peer->space) {
+        trie_prefetch(worker->tries, &peer->space->trie, source.family);
+    } else {
+        directory_prefetch(worker->setup.directory, &source);
+    }
+}
+
 void forward_from_peer(struct worker *worker, struct peer *peer, uint8_t *bytes, size_t size, uint8_t outer_ecn) {
     size_t inner_size = packet_size(bytes, size);
     if (inner_size == 0) {

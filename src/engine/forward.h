@@ -20,6 +20,8 @@ struct worker;
 
 /* A decrypted payload of this peer with its padding; altered in place. `outer_ecn`: of the datagram it came in. */
 void forward_from_peer(struct worker *worker, struct peer *peer, uint8_t *bytes, size_t size, uint8_t outer_ecn);
+/* For such a packet that comes soon: asks for what it will be judged by. */
+void forward_prefetch(const struct worker *worker, const struct peer *peer, const uint8_t *bytes, size_t size);
 /* A packet that the host routed into the interface, maybe a large one, with what the kernel says of it; altered in
  * place. `handed_over`: another worker sent it here, so it is not sent on once more. */
 void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const struct virtio_net_hdr *header,

@@ -2,11 +2,13 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/prefetch.h"
 #include "engine/coalesce.h"
 #include "engine/forward.h"
 #include "engine/handover.h"
 #include "engine/handshake.h"
 #include "engine/host.h"
+#include "engine/space.h"
 #include "engine/steer.h"
 #include "engine/transmit.h"
 #include "engine/worker.h"
@@ -14,7 +16,8 @@
 
 _Static_assert(sizeof(struct message_data) >= COALESCE_HEADROOM, "room in front of a packet for the host");
 
-#define BATCH 256 /* data messages opened together */
+#define BATCH 256      /* data messages opened together */
+#define ROUTES_AHEAD 4 /* packets whose route is asked for while others are forwarded */
 
 /* A data message on its way through the batch. */
 struct opening {
@@ -85,13 +88,60 @@ static void finish(struct worker *worker, const struct opening *opening, const s
     }
 }
 
+/* --- ahead ---
+ *
+ * Where many peers send a little each, nothing of a peer is in a near cache when its packet comes, and one thing leads
+ * to the next: the index to the keypair, the keypair to the peer, the peer to what it is doing. So they are asked for
+ * step by step, each for the whole batch. */
+
+static uint32_t index_of(const struct udp_received *received) {
+    const struct message_data *message = (const struct message_data *)received->bytes;
+    return received->size >= sizeof *message ? le32_get(message->receiver) : 0;
+}
+
+static void prefetch_channels(const struct worker *worker, const struct udp_received *received, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        session_index_prefetch(&worker->index, index_of(&received[i]));
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct index_entry *entry = session_index_find(&worker->index, index_of(&received[i]));
+        if (entry) {
+            prefetch(entry, offsetof(struct channel, keypair.replay.bitmap));
+        }
+    }
+}
+
+static void prefetch_peers(const struct batch *batch) {
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct peer *peer = batch->openings[i].channel->entry.peer;
+        if (peer) {
+            prefetch(peer->active, offsetof(struct active, flight));
+            prefetch(peer->space, peer->space ? sizeof *peer->space : 0);
+        }
+    }
+}
+
+static void prefetch_route(const struct batch *batch, size_t at) {
+    const struct aead_job *job = &batch->jobs[at];
+    if (at < batch->count && job->ok && batch->openings[at].channel->entry.peer) {
+        forward_prefetch(batch->worker, batch->openings[at].channel->entry.peer, job->to, job->size);
+    }
+}
+
+/* --- data messages --- */
+
 static void open_batch(struct batch *batch) {
     struct worker *worker = batch->worker;
     if (batch->count == 0) {
         return;
     }
+    prefetch_peers(batch);
     worker->setup.aead->open(worker->aead, batch->jobs, batch->count);
+    for (size_t i = 0; i < ROUTES_AHEAD; i++) {
+        prefetch_route(batch, i);
+    }
     for (size_t i = 0; i < batch->count; i++) {
+        prefetch_route(batch, i + ROUTES_AHEAD);
         finish(worker, &batch->openings[i], &batch->jobs[i]);
     }
     batch->count = 0;
@@ -137,6 +187,7 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
             return;
         }
     }
+    prefetch(channel->entry.peer, offsetof(struct peer, remote));
     uint8_t *payload = bytes + sizeof *message;
     batch->openings[batch->count] = (struct opening){.channel = channel, .received = received, .wire_size = size};
     batch->jobs[batch->count] = (struct aead_job){
@@ -198,6 +249,7 @@ void receive_batch(struct worker *worker, const struct udp_received *received, s
     struct batch batch;
     batch.worker = worker;
     batch.count = 0;
+    prefetch_channels(worker, received, count);
     for (size_t i = 0; i < count; i++) {
         size_t at = 0;
         if (is_looped(worker, &received[i])) {

@@ -21,6 +21,10 @@ struct session_index {
 
 void session_index_free(struct session_index *index);
 
+/* For a lookup that comes soon. */
+static inline void session_index_prefetch(const struct session_index *index, uint32_t number) {
+    table_prefetch(&index->table, table_mix(number));
+}
 /* NULL: names nothing. */
 struct index_entry *session_index_find(const struct session_index *index, uint32_t number);
 

@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/prefetch.h"
+
 struct table_slot {
     uint32_t hash;
     uint32_t value; /* 0: free */
@@ -57,7 +59,7 @@ uint32_t table_find_exact(const struct table *table, uint32_t hash);
 /* Fetches the slot of a lookup that comes soon. */
 static inline void table_prefetch(const struct table *table, uint32_t hash) {
     if (table->now.slots) {
-        __builtin_prefetch(&table->now.slots[(uint64_t)hash * table->now.capacity >> 32]);
+        prefetch(&table->now.slots[(uint64_t)hash * table->now.capacity >> 32], sizeof *table->now.slots);
     }
 }
 

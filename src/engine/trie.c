@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/prefetch.h"
 #include "engine/table.h"
 
 /* A node stands for the prefix key/length. With a value it is an entry; without one it has two children and only
@@ -537,6 +538,15 @@ uint32_t trie_lookup(const struct trie_pool *pool, const struct trie *trie, cons
     return family == 0   ? trie_lookup4(pool, trie, addr->bytes)
            : family == 1 ? trie_lookup6(pool, trie, addr->bytes)
                          : 0;
+}
+
+void trie_prefetch(const struct trie_pool *pool, const struct trie *trie, uint8_t family) {
+    const struct arena *arena = &pool->arenas[family == AF_INET6];
+    uint32_t root = load(&trie->roots[family == AF_INET6]);
+    if (root) {
+        const struct node *node = node_at(arena, root);
+        prefetch(node, sizeof *node);
+    }
 }
 
 uint32_t trie_get(const struct trie_pool *pool, const struct trie *trie, const struct prefix *prefix) {

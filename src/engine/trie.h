@@ -60,6 +60,8 @@ void trie_clear(struct trie_pool *pool, struct trie *trie);
 uint32_t trie_lookup4(const struct trie_pool *pool, const struct trie *trie, const uint8_t addr[4]);
 uint32_t trie_lookup6(const struct trie_pool *pool, const struct trie *trie, const uint8_t addr[16]);
 uint32_t trie_lookup(const struct trie_pool *pool, const struct trie *trie, const struct ip_addr *addr);
+/* For a lookup of this family that comes soon. */
+void trie_prefetch(const struct trie_pool *pool, const struct trie *trie, uint8_t family);
 /* The value of exactly this prefix, or 0. */
 uint32_t trie_get(const struct trie_pool *pool, const struct trie *trie, const struct prefix *prefix);
 

@@ -16,6 +16,7 @@
 #include <xdp/libxdp.h>
 #include <xdp/xsk.h>
 
+#include "base/prefetch.h"
 #include "bpf/shortcut.h"
 #include "engine/engine.h"
 #include "engine/frame.h"
@@ -31,6 +32,7 @@
 #define FRAMES 32768
 #define FRAMES_OF_QUEUE_MAX 16384
 #define FRAMES_OF_QUEUE_MIN 2048
+#define PREFETCHED 256u /* bytes of a frame: another CPU wrote them, and most are small */
 
 struct xdp_queue {
     /* Immutable. */
@@ -300,6 +302,10 @@ size_t xdp_read(struct xdp_queue *queue, struct udp_received ret_received[UDP_BA
     size_t good = 0;
     give_back(queue);
     uint32_t count = xsk_ring_cons__peek(&queue->ready, UDP_BATCH, &at);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->ready, at + i);
+        prefetch(queue->area + desc->addr, desc->len < PREFETCHED ? desc->len : PREFETCHED);
+    }
     for (uint32_t i = 0; i < count; i++) {
         const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->ready, at + i);
         queue->held[i] = desc->addr - desc->addr % SHORTCUT_FRAME_SIZE;

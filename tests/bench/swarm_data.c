@@ -44,14 +44,23 @@ static void put_ip(uint8_t *at, uint32_t from, uint32_t to, uint8_t protocol, si
     memcpy(at, &ip, sizeof ip);
 }
 
+/* Nothing but zeros inside. With a checksum, as nearly all UDP has (RFC 768). */
 static void put_udp(uint8_t *at, uint32_t from, uint32_t to, size_t size) {
     struct udphdr udp = {
         .source = htons(DISCARD_PORT),
         .dest = htons(DISCARD_PORT),
         .len = htons((uint16_t)(size - sizeof(struct iphdr))),
     };
+    const struct {
+        uint32_t from, to;
+        uint16_t protocol, size;
+        struct udphdr udp;
+    } summed = {htonl(from), htonl(to), htons(IPPROTO_UDP), udp.len, udp};
+    uint16_t sum = checksum(&summed, sizeof summed);
+    be16_put(&udp.check, sum ? sum : UINT16_MAX);
     put_ip(at, from, to, IPPROTO_UDP, size);
-    memcpy(at + sizeof(struct iphdr), &udp, sizeof udp); /* a checksum of zero: none */
+    memcpy(at + sizeof(struct iphdr), &udp, sizeof udp);
+    memset(at + sizeof(struct iphdr) + sizeof udp, 0, size - sizeof(struct iphdr) - sizeof udp);
 }
 
 struct load {
