@@ -68,23 +68,14 @@ static int refuse(struct problem *problem, int rc, const char *interface_name, c
     return rc;
 }
 
-static int mend_addresses(struct link *link, const char *interface_name, const struct desired_device *device,
-                          unsigned *touched, struct problem *problem) {
+static int add_missing(struct link *link, const char *interface_name, const struct desired_device *device,
+                       unsigned *touched, struct problem *problem, struct addresses *ret_now) {
     struct addresses now = {.count = 0};
     char text[PREFIX_TEXT_SIZE + 16];
     char address[PREFIX_TEXT_SIZE];
     int rc = link_each_address(link, collect, &now);
     if (rc < 0) {
         return refuse(problem, rc, interface_name, "addresses");
-    }
-    for (size_t i = 0; i < now.count; i++) {
-        if (!has(device->hub_addresses, device->hub_address_count, &now.list[i])) {
-            rc = link_remove_address(link, &now.list[i]);
-            if (rc < 0) {
-                return refuse(problem, rc, interface_name, "addresses");
-            }
-            ++*touched;
-        }
     }
     for (size_t i = 0; i < device->hub_address_count; i++) {
         const struct prefix *wanted = &device->hub_addresses[i];
@@ -101,7 +92,30 @@ static int mend_addresses(struct link *link, const char *interface_name, const s
         }
         ++*touched;
     }
+    *ret_now = now;
     return 0;
+}
+
+/* What is wanted is added before what is not is removed: the hub may keep its address and have another length behind it
+ * (10.66.0.1/24 becomes 10.66.0.1/8), and it must not be nobody's in between. */
+static int mend_addresses(struct link *link, const char *interface_name, const struct desired_device *device,
+                          unsigned *touched, struct problem *problem) {
+    struct addresses were = {.count = 0};
+    bool removed = false;
+    int rc = add_missing(link, interface_name, device, touched, problem, &were);
+    for (size_t i = 0; i < were.count && rc == 0; i++) {
+        if (!has(device->hub_addresses, device->hub_address_count, &were.list[i])) {
+            rc = link_remove_address(link, &were.list[i]);
+            if (rc < 0) {
+                return refuse(problem, rc, interface_name, "addresses");
+            }
+            removed = true;
+            ++*touched;
+        }
+    }
+    /* An address of the same network as one that goes may go with it: it came second (promote_secondaries in
+     * Linux's Documentation/networking/ip-sysctl.rst). */
+    return rc == 0 && removed ? add_missing(link, interface_name, device, touched, problem, &were) : rc;
 }
 
 int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,

@@ -126,13 +126,24 @@ int link_add_address(struct link *link, const struct prefix *address) {
     return 0;
 }
 
+/* As Linux: an address goes with an earlier one of its network. */
 int link_remove_address(struct link *link, const struct prefix *address) {
+    struct prefix gone = *address;
+    bool first = false, still = false;
+    size_t kept = 0;
     (void)link;
     for (size_t i = 0; i < fake_host.address_count; i++) {
-        if (prefix_equal(&fake_host.addresses[i], address)) {
-            fake_host.addresses[i] = fake_host.addresses[--fake_host.address_count];
+        struct prefix one = fake_host.addresses[i];
+        bool same = prefix_equal(&one, &gone);
+        bool second = first && one.length == gone.length && prefix_contains(&gone, &one.addr);
+        first |= same;
+        if (!same && !second) {
+            still |= ip_equal(&one.addr, &gone.addr);
+            fake_host.addresses[kept++] = one;
         }
     }
+    fake_host.bare += first && !still;
+    fake_host.address_count = kept;
     return 0;
 }
 

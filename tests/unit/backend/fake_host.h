@@ -21,6 +21,7 @@ struct fake_host {
     unsigned index, mtu;
     struct prefix addresses[8];
     size_t address_count;
+    unsigned bare; /* how often an address went that no other prefix had */
     unsigned made; /* how many were */
 
     /* the programs and the fence */

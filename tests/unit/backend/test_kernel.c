@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
+#include "backend/device.h"
 #include "backend/link.h"
 #include "fake_host.h"
 #include "fake_kernel.h"
@@ -216,6 +217,27 @@ static void everything_is_set_up_and_a_second_time_nothing_is_touched(void **sta
     assert_int_equal(seen.listen_port, 51820);
     assert_true(seen.generation != 0);
     assert_false(ops->heed(b));
+}
+
+static void the_hub_keeps_its_address_while_its_pool_grows(void **state) {
+    const struct prefix narrow = {.addr = ip_of("10.0.0.1"), .length = 24};
+    unsigned touched = 0;
+    (void)state;
+    fake_host.addresses[0] = narrow;
+    fake_host.address_count = 1;
+    assert_int_equal(set_device(&touched), 0);
+    assert_int_equal(fake_host.address_count, 2);
+    assert_int_equal(fake_host.bare, 0);
+}
+
+static void an_address_that_goes_with_another_is_given_again(void **state) {
+    const struct desired_device device = device_of();
+    unsigned touched = 0;
+    (void)state;
+    fake_host.addresses[0] = (struct prefix){.addr = ip_of("10.0.0.9"), .length = 8};
+    fake_host.address_count = 1;
+    assert_int_equal(device_mend(FAKE_KERNEL_NAME, &device, &touched, &problem), 0);
+    assert_int_equal(fake_host.address_count, 2);
 }
 
 static void what_cannot_be_finished_is_undone(void **state) {
@@ -957,6 +979,8 @@ static void its_counters_are_the_interfaces_and_the_programs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         ALONE(everything_is_set_up_and_a_second_time_nothing_is_touched),
+        CASE(the_hub_keeps_its_address_while_its_pool_grows),
+        CASE(an_address_that_goes_with_another_is_given_again),
         ALONE(what_cannot_be_finished_is_undone),
         CASE(an_interface_that_was_there_is_not_deleted_when_a_step_fails),
         ALONE(a_foreign_interface_is_refused_untouched),
