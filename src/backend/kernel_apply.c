@@ -148,13 +148,15 @@ static int step_forget(const struct batch *batch) {
 
 /* --- step 2 --- */
 
-/* A peer that is not there, or about which nothing is sure: everything is said. */
+/* A peer that is not there, or about which nothing is sure: everything is said. Of one that is new to us the kernel may
+ * yet know something, if it was adopted: what it allows is only added to, so that nothing of its is lost meanwhile, and
+ * a keepalive, of which a server's configuration often has one, is taken back at once. */
 static int put_whole(const struct batch *batch, const struct desired_peer *desired, bool is_new) {
     struct prefix allowed[KERNEL_ALLOWED_MAX];
     struct wireguard_change change = {
         .public_key = desired->public_key,
         .replace_allowed = !is_new,
-        .has_keepalive = !is_new, /* kept up by the router's side only */
+        .has_keepalive = true, /* kept up by the router's side only */
         .allowed = allowed,
         .allowed_count = kernel_allowed_of(desired, allowed),
         /* Where it is now the kernel knows better, if it has the peer. */

@@ -571,6 +571,24 @@ static void an_address_is_nobodys_while_it_moves(void **state) {
     expect_moved();
 }
 
+/* A peer that was there before us, as a server's configuration made it. */
+static void an_adopted_peer_is_only_added_to(void **state) {
+    struct desired_change changes[] = {tenant_set(1), peer_set(1, 1, NULL, NULL)};
+    const struct prefix own = {.addr = ip_of("10.0.1.1"), .length = 32};
+    uint64_t mark;
+    (void)state;
+    fake_kernel_quiet();
+    struct fake_peer *peer = fake_kernel_add(&changes[1].peer.public_key);
+    peer->keepalive_s = 25;
+    fake_kernel_allow(peer, &own);
+    assert_int_equal(apply(changes, 2), 0);
+    assert_int_equal(ask(0, &mark)->foreign, 0);
+    assert_int_equal(apply(changes, 2), 0);
+    assert_int_equal(fake_kernel_peer(&changes[1].peer.public_key)->keepalive_s, 0);
+    assert_true(holds(1, "10.0.1.1/32"));
+    assert_int_equal(fake_kernel.replaced, 0);
+}
+
 static void an_error_half_way_is_told_and_everything_is_said_again(void **state) {
     uint64_t mark;
     (void)state;
@@ -996,6 +1014,7 @@ int main(void) {
         CASE(a_peer_that_comes_back_counts_from_zero),
         CASE(a_lan_moves_from_one_peer_to_another_in_one_batch),
         CASE(an_address_is_nobodys_while_it_moves),
+        CASE(an_adopted_peer_is_only_added_to),
         CASE(an_error_half_way_is_told_and_everything_is_said_again),
         CASE(private_addressing_is_refused_with_the_way_out),
         CASE(what_it_holds_is_told_as_it_was_set),
