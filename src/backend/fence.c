@@ -35,7 +35,7 @@ static const char table_text[] = "table inet %1$s {" MARK "\tchain prerouting {\
                                  "}\n";
 
 /* Plain words for nft's grammar; nothing of a name can become a rule. */
-static bool quotable(const char *name) {
+bool fence_can_name(const char *name) {
     size_t length = strlen(name);
     for (size_t i = 0; i < length; i++) {
         if (!isalnum((unsigned char)name[i]) && !strchr("_-.", name[i])) {
@@ -46,7 +46,7 @@ static bool quotable(const char *name) {
 }
 
 int fence_open(const char *interface_name, struct fence **ret_fence, struct problem *ret_problem) {
-    if (!quotable(interface_name)) {
+    if (!fence_can_name(interface_name)) {
         return problem_set(
             ret_problem, PROBLEM_INVALID, "bad-interface-name", "",
             "'%s' cannot be the interface's name: nftables takes letters, digits, '-', '_' and '.', at most "

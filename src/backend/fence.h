@@ -10,8 +10,13 @@
  * somebody else's and refused. Through libnftables, in one transaction each. One thread at a time. */
 #pragma once
 
+#include <stdbool.h>
+
 struct fence;
 struct problem;
+
+/* Whether a rule can speak of an interface of that name. */
+bool fence_can_name(const char *interface_name);
 
 /* Touches nothing. -EINVAL: a name nftables cannot quote; -ENOMEM. */
 int fence_open(const char *interface_name, struct fence **ret_fence, struct problem *ret_problem);

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/hold.h"
 #include "backend/isolate_types.h"
+#include "backend/link.h"
 #include "base/bytes.h"
 #include "model/problem.h"
 
@@ -80,14 +82,43 @@ static int filter_attach(unsigned ifindex, enum bpf_tc_attach_point point, int p
     return error;
 }
 
+/* The kernel's answer about filters of an interface that has no place for any. */
+static bool has_no_hook(unsigned ifindex) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+    LIBBPF_OPTS(bpf_tc_opts, ours, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+    return bpf_tc_query(&hook, &ours) == -EINVAL;
+}
+
+static bool is_in_use(const char *interface_name) {
+    struct link_state state = {0};
+    struct link *link = NULL;
+    int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : link_get(link, &state);
+    link_free(link);
+    return rc == 0 && state.up;
+}
+
+/* Without the hold, as in a kernel that has no such thing, what is sent to routers in that moment would be lost. */
+static int hook_create(const struct isolate *isolate, unsigned ifindex) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
+    struct hold *hold = NULL;
+    if (has_no_hook(ifindex) && is_in_use(isolate->interface_name)) {
+        (void)hold_begin(isolate->interface_name, &hold);
+    }
+    isolate_load_listen(); /* that there is no place yet was no answer of interest */
+    int error = bpf_tc_hook_create(&hook);
+    hold_end(hold);
+    return error == -EEXIST ? 0 : error;
+}
+
 int isolate_attach(struct isolate *isolate, unsigned ifindex, unsigned *ret_touched, struct problem *ret_problem) {
     unsigned touched = 0;
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-    isolate_load_listen();
-    int error = bpf_tc_hook_create(&hook);
-    error = error == -EEXIST ? 0 : error;
+    int error = hook_create(isolate, ifindex);
     error = error ? error : filter_attach(ifindex, BPF_TC_INGRESS, isolate->load.from_router, &touched);
     error = error ? error : filter_attach(ifindex, BPF_TC_EGRESS, isolate->load.to_router, &touched);
+    if (touched) {
+        hold_until_passed();
+    }
     *ret_touched += touched;
     if (error) {
         problem_set(

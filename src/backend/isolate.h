@@ -37,7 +37,9 @@ void isolate_close(struct isolate *isolate);
 void isolate_destroy(struct isolate *isolate);
 
 /* Both directions of the interface. Idempotent: replaces what is not ours at our place, leaves what is right alone;
- * `ret_touched` counts up what was mended. A filter is swapped in one step: no packet passes between old and new. */
+ * `ret_touched` counts up what was mended. A filter is swapped in one step: no packet passes between old and new; the
+ * first ones of an interface in use take their places without loss where hold.h can be had. On return every packet that
+ * is still on its way has met them: a fence that asks for their mark may follow. */
 int isolate_attach(struct isolate *isolate, unsigned ifindex, unsigned *ret_touched, struct problem *ret_problem);
 
 /* The hub's addresses, each with the length of the pool behind it (desired_device.hub_addresses: 10.0.0.1/8). Replaces

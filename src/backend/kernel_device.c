@@ -67,7 +67,19 @@ static int mend_wireguard(struct backend *b, const struct desired_device *device
     return rc < 0 ? kernel_refused(k, rc, "set", problem) : 0;
 }
 
-/* The guards first: the interface is up last, when nothing can pass them unjudged. */
+/* The guards first: the interface is up last, when nothing can pass them unjudged. An adopted one is up from the start,
+ * with packets on their way, and not one that is permitted may be lost. Step by step:
+ *
+ *     the alias            concerns no packet
+ *     the hub              an entry in maps that no program reads yet. Where they do, additions come first; the peers
+ *                          are in before it (service_take_over())
+ *     the programs         their place is made while the packets to routers are held (hold.h); then each judges whole,
+ *                          by maps that are filled. Before, nobody judged: that was the interface's former life
+ *     the fence            drops what has no mark of the program's, so it comes when all that met no program on its way
+ *                          in has passed (isolate_attach() waits); one transaction. The first table with
+ *                          masquerading on a host begins to track connections: see docs/adoption.md
+ *     key, port, fwmark    set if they differ: the same key set again would end every session
+ *     MTU, addresses, up   additions before removals (device_mend()) */
 static int mend(struct backend *b, const struct desired_device *device, unsigned *touched, struct problem *problem) {
     struct kernel *k = b->kernel;
     unsigned on_host = 0;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "backend/fence.h"
+#include "backend/hold.h"
 #include "backend/isolate.h"
 #include "base/bytes.h"
 #include "model/problem.h"
@@ -30,6 +31,7 @@ struct gate {
     const char *interface_name;
     struct isolate *isolate;
     struct fence *fence;
+    struct hold *hold;
     struct desired_peer peers[PEERS_MAX];
     size_t peer_count;
     unsigned touched;
@@ -211,6 +213,12 @@ static int plain(struct gate *g, const char *command) {
         return fence_set(g->fence, &g->touched, &g->problem);
     } else if (strcmp(command, "unfence") == 0) {
         return fence_remove(g->fence, &g->problem);
+    } else if (strcmp(command, "hold") == 0) {
+        return hold_begin(g->interface_name, &g->hold);
+    } else if (strcmp(command, "release") == 0) {
+        hold_end(g->hold);
+        g->hold = NULL;
+        return 0;
     } else if (strcmp(command, "check") == 0) {
         return check(g);
     } else if (strcmp(command, "flush") == 0) {
@@ -279,6 +287,7 @@ int main(int argc, char **argv) {
         struct words w = split(line);
         answer(&g, obey(&g, &w));
     }
+    hold_end(g.hold);
     isolate_close(g.isolate);
     fence_close(g.fence);
     return error ? 1 : 0;

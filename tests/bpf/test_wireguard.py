@@ -6,8 +6,10 @@
                            |
                     hub: wgt 10.0.0.1/8, with the programs and the fence
 """
+import json
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -144,6 +146,36 @@ def test_the_hub_hears_that_a_path_behind_a_router_is_narrow(tunnels):
         assert flow.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1420
         flow.send(bytes(1350))
         lab.wait_until(lambda: flow.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1300)
+
+
+def sent_by(space):
+    return json.loads(space.run("ip", "-json", "-stats", "link", "show", INTERFACE).stdout)[0]["stats64"]["tx"]["packets"]
+
+
+def test_what_is_held_is_not_lost_while_filters_get_their_place(tunnels):
+    pings = [tunnels.hub.start("ping", "-q", "-n", "-c", 20, "-i", 0.05, "-W", 20, target, stdout=subprocess.PIPE, text=True)
+             for target in ("10.1.0.1", "192.168.1.9", "fd00::2:1")]
+    tunnels.gate.do("hold")
+    sent = sent_by(tunnels.hub)
+    time.sleep(0.5)
+    for _ in range(3):
+        tunnels.hub.run("tc", "qdisc", "del", "dev", INTERFACE, "clsact")
+        tunnels.hub.run("tc", "qdisc", "add", "dev", INTERFACE, "clsact")
+    assert tunnels.gate.do("attach") == 2
+    assert sent_by(tunnels.hub) <= sent + 3  # keepalives
+    tunnels.gate.do("release")
+    for ping in pings:
+        assert ", 20 received" in ping.communicate(timeout=60)[0]
+    assert "_hold" not in tunnels.hub.run("nft", "list", "tables").stdout
+
+
+def test_nothing_is_held_any_more_when_the_holder_is_killed(tunnels):
+    holder = Gate(tunnels)
+    holder.do("hold")
+    assert not tunnels.reaches(tunnels.hub, "10.1.0.1", 1)
+    holder.kill()
+    assert tunnels.reaches(tunnels.hub, "10.1.0.1")
+    assert "_hold" not in tunnels.hub.run("nft", "list", "tables").stdout
 
 
 def test_nothing_comes_in_without_the_program_and_sessions_live_on(tunnels):
