@@ -40,7 +40,7 @@ def world():
         keys = {name: key_pair() for name in PAIRS}
         conf = f"[Interface]\nAddress = 10.66.0.1/24\nListenPort = 51820\nPrivateKey = {private}\n" + "".join(
             f"\n# Client: {name}\n[Peer]\nPublicKey = {keys[name][1]}\nAllowedIPs = {address}/32\n"
-            for name, address in PAIRS.items())
+            "PersistentKeepalive = 25\n" for name, address in PAIRS.items())
         clients = {}
         with Client(host, conf) as server:
             assert server.implementation == "kernel"
@@ -56,10 +56,10 @@ def world():
                     client.close()
 
 
-def gateway_for(tmp_path, host, server, kind):
+def gateway_for(tmp_path, host, server, kind, *options):
     config = tmp_path / "sallyport.conf"
     run_in(host, "init", "--from-interface", server.interface, "--endpoint", host.address, "--config", str(config),
-           "--state-dir", str(tmp_path / "state"))
+           "--state-dir", str(tmp_path / "state"), *options)
     parsed = configparser.ConfigParser()
     parsed.read(config)
     settings = {section: dict(parsed[section]) for section in parsed.sections()}
@@ -76,15 +76,17 @@ def wait_for_api(gateway):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", ["kernel", "auto"])
-def test_sessions_survive_adoption(world, tmp_path, kind):
+@pytest.mark.parametrize("kind, pool", [("kernel", None), ("auto", None), ("kernel", "10.0.0.0/8")])
+def test_sessions_survive_adoption(world, tmp_path, kind, pool):
+    """Neither a session nor a single packet is lost: so many are on their way that the shortest gap meets some."""
     _, host, server, clients, conf = world
     file = tmp_path / "wg0.conf"
     file.write_text(conf)
     host.ip("link", "set", server.interface, "alias", "sallyport's predecessor")  # begins as our mark does, and is not
     targets = [(host, address) for address in PAIRS.values()] + [(client.namespace, "10.66.0.1")
                                                                  for client in clients.values()]
-    with gateway_for(tmp_path, host, server, kind) as gateway, Pings(targets, per_second=5, patience=10) as pings:
+    with gateway_for(tmp_path, host, server, kind, *(["--pool", pool] if pool else [])) as gateway, \
+            Pings(targets, per_second=5, patience=10) as pings:
         time.sleep(5)
         pings.mark()
         handshakes = server.wg("show", server.interface, "latest-handshakes")
@@ -93,16 +95,17 @@ def test_sessions_survive_adoption(world, tmp_path, kind):
         plan = run_in(host, "import", "--interface", server.interface, "--tenant", "Acme", "--adopt", "--dry-run",
                       socket=gateway.socket)
         assert "2 would be imported" in plan.stdout
-        done = run_in(host, "import", str(file), "--interface", server.interface, "--tenant", "Acme", "--adopt",
-                      socket=gateway.socket)
-        assert "is the gateway's now" in done.stdout
-        status = gateway.wait_in_sync(60)
+        with Pings(targets, per_second=250, patience=10) as flood:  # what is only late is not lost
+            done = run_in(host, "import", str(file), "--interface", server.interface, "--tenant", "Acme", "--adopt",
+                          socket=gateway.socket)
+            assert "is the gateway's now" in done.stdout
+            status = gateway.wait_in_sync(60)
         assert status["backend"]["name"] == "kernel"
+        assert flood.lost == 0, f"{flood.lost} of {flood.sent}: {flood.lost_by_address}"
         time.sleep(3)
         # the very same sessions: nobody shook hands anew
         assert server.wg("show", server.interface, "latest-handshakes") == handshakes
-        # and hardly a ping was lost: one of each was, once in some fifteen runs, for a reason not found yet
-        assert pings.mark() <= len(targets), pings.lost_by_address
+        assert pings.mark() == 0, pings.lost_by_address
         names = run_in(host, "router", "list", "Acme", "--names", socket=gateway.socket).stdout.split()
         assert sorted(names) == sorted(PAIRS)
         doctor = run_in(host, "doctor", "--json", "--state-dir", str(tmp_path / "state"), socket=gateway.socket,
