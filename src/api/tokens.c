@@ -5,14 +5,6 @@
 #include "api/request.h"
 #include "api/view.h"
 
-struct token_body {
-    const char *name;
-    bool has_tenant_id;
-    enum scope scope;
-    struct uuid tenant_id;
-    int64_t expires_at;
-};
-
 static const char *const scopes[] = {
     [SCOPE_METRICS] = "metrics",
     [SCOPE_TENANT_READ] = "tenant-read",
@@ -21,27 +13,26 @@ static const char *const scopes[] = {
     NULL,
 };
 
-#define AT(member) .offset = offsetof(struct token_body, member)
+#define AT(member) .offset = offsetof(struct token_spec, member)
 static const struct field token_fields[] = {
     {"name", FIELD_TEXT, true, AT(name)},
     {"scope", FIELD_CHOICE, true, AT(scope), .choices = scopes},
-    {"tenant_id", FIELD_UUID, AT(tenant_id), .given = offsetof(struct token_body, has_tenant_id)},
+    {"tenant_id", FIELD_UUID, AT(tenant_id)},
     {"expires_at", FIELD_TIME, AT(expires_at)},
 };
 #undef AT
 
 void serve_tokens_create(const struct request *request, struct answer *answer) {
-    struct token_body body;
+    struct token_spec spec;
     struct token token;
     char text[TOKEN_TEXT_SIZE];
     struct problem problem = {0};
-    if (!request_read_body(request, token_fields, sizeof token_fields / sizeof *token_fields, &body, sizeof body,
+    if (!request_read_body(request, token_fields, sizeof token_fields / sizeof *token_fields, &spec, sizeof spec,
                            answer)) {
         return;
     }
-    if (service_token_create(request->service, &request->caller, body.name, body.scope,
-                             body.has_tenant_id ? &body.tenant_id : NULL, body.expires_at, &token, text,
-                             &problem) < 0) {
+    request_make_id(request, 'k', 0, &spec.id);
+    if (service_token_create(request->service, &request->caller, &spec, &token, text, &problem) < 0) {
         answer_problem(answer, &problem);
         return;
     }

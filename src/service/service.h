@@ -210,13 +210,20 @@ struct token {
     int64_t last_used_at; /* 0: never; written at most once a minute */
 };
 
+struct token_spec {
+    struct uuid id; /* zero: make one */
+    const char *name;
+    enum scope scope;
+    struct uuid tenant_id; /* zero: none */
+    int64_t expires_at;    /* 0: never */
+};
+
 #define TOKEN_TEXT_SIZE 64 /* "sp_" and 43 characters of base64url, NUL */
 
 const char *scope_name(enum scope scope); /* "admin", "tenant-read", "tenant-write", "metrics" */
 int scope_parse(const char *name, enum scope *ret_scope);
-int service_token_create(struct service *s, const struct caller *c, const char *name, enum scope scope,
-                         const struct uuid *tenant_id, int64_t expires_at, struct token *ret_token,
-                         char ret_text[TOKEN_TEXT_SIZE], struct problem *ret_problem);
+int service_token_create(struct service *s, const struct caller *c, const struct token_spec *spec,
+                         struct token *ret_token, char ret_text[TOKEN_TEXT_SIZE], struct problem *ret_problem);
 int service_token_list(struct service *s, const struct caller *c, struct token **ret_tokens, size_t *ret_count,
                        struct problem *ret_problem); /* free() the array */
 int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem);

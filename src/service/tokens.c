@@ -38,44 +38,58 @@ static void token_from(const struct token_row *row, struct token *ret_token) {
     }
 }
 
-static int check(const struct caller *c, const char *name, enum scope scope, const struct uuid *tenant_id,
-                 int64_t expires_at, int64_t now, struct problem *ret_problem) {
+static int check(const struct caller *c, const struct token_spec *spec, int64_t now, struct problem *ret_problem) {
     int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : check_name(name, ret_problem);
+    r = r < 0 ? r : check_name(spec->name, ret_problem);
     if (r < 0) {
         return r;
     }
-    bool of_tenant = scope == SCOPE_TENANT_READ || scope == SCOPE_TENANT_WRITE;
-    if (of_tenant != (tenant_id && !uuid_is_zero(tenant_id))) {
+    bool of_tenant = spec->scope == SCOPE_TENANT_READ || spec->scope == SCOPE_TENANT_WRITE;
+    if (of_tenant == uuid_is_zero(&spec->tenant_id)) {
         return problem_set(ret_problem, PROBLEM_INVALID, "token-tenant", "tenant_id",
                            of_tenant ? "A token with scope %s needs the tenant it is for."
                                      : "A token with scope %s is for no single tenant; leave tenant_id out.",
-                           scope_name(scope));
+                           scope_name(spec->scope));
     }
-    if (expires_at && expires_at <= now) {
+    if (spec->expires_at && spec->expires_at <= now) {
         return problem_set(ret_problem, PROBLEM_INVALID, "token-expired", "expires_at",
                            "The token would be expired already; give a time in the future, or none.");
     }
     return 0;
 }
 
-int service_token_create(struct service *s, const struct caller *c, const char *name, enum scope scope,
-                         const struct uuid *tenant_id, int64_t expires_at, struct token *ret_token,
-                         char ret_text[TOKEN_TEXT_SIZE], struct problem *ret_problem) {
+/* A repeat under an Idempotency-Key whose first answer nobody has: only the hash of that token is left. It is refused,
+ * and names what it met. To make the text follow from the key would bring a revoked token back to life when the key is
+ * used again; to put a new text in the old one's place would take it from whoever did get the first answer, which a
+ * gateway that died, or lost the kept answer, cannot rule out. */
+static int duplicate_problem(const struct uuid *id, struct problem *ret_problem) {
+    char text[UUID_TEXT_SIZE];
+    return problem_set(ret_problem, PROBLEM_CONFLICT, "duplicate-id", NULL,
+                       "The token %s was made by this request before, and its text cannot be shown again. If you do "
+                       "not have it, revoke that token, then make another with a new Idempotency-Key.",
+                       uuid_format(id, text));
+}
+
+int service_token_create(struct service *s, const struct caller *c, const struct token_spec *spec,
+                         struct token *ret_token, char ret_text[TOKEN_TEXT_SIZE], struct problem *ret_problem) {
     uint8_t secret[TOKEN_BYTES];
     char text[TOKEN_TEXT_SIZE] = TOKEN_PREFIX;
-    struct token_row row = {.created_at = clock_wall_us(), .expires_at = expires_at};
+    struct token_row row = {
+        .id = spec->id,
+        .tenant_id = spec->tenant_id,
+        .created_at = clock_wall_us(),
+        .expires_at = spec->expires_at,
+    };
     struct write w;
-    int r = check(c, name, scope, tenant_id, expires_at, row.created_at, ret_problem);
+    int r = check(c, spec, row.created_at, ret_problem);
     if (r < 0) {
         return r;
     }
-    if (tenant_id) {
-        row.tenant_id = *tenant_id;
+    snprintf(row.name, sizeof row.name, "%s", spec->name);
+    snprintf(row.scope, sizeof row.scope, "%s", scope_name(spec->scope));
+    if (uuid_is_zero(&row.id)) {
+        uuid_make((uint64_t)row.created_at / 1000, &row.id);
     }
-    snprintf(row.name, sizeof row.name, "%s", name);
-    snprintf(row.scope, sizeof row.scope, "%s", scope_name(scope));
-    uuid_make((uint64_t)row.created_at / 1000, &row.id);
     randombytes_buf(secret, sizeof secret);
     sodium_bin2base64(text + sizeof TOKEN_PREFIX - 1, sizeof text - (sizeof TOKEN_PREFIX - 1), secret, sizeof secret,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
@@ -94,6 +108,10 @@ int service_token_create(struct service *s, const struct caller *c, const char *
         }
     }
     r = tokens_insert(w.conn, &row);
+    if (r == -EEXIST) { /* of the id: 256 random bits do not meet */
+        r = duplicate_problem(&row.id, ret_problem);
+        goto fail;
+    }
     r = r < 0 ? r : write_note(&w, "token.created", &row.tenant_id, NULL, NULL);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
     if (r < 0) {

@@ -29,10 +29,11 @@ int tokens_insert(struct store_conn *conn, const struct token_row *row) {
         value_time(row->created_at),
         value_time(row->expires_at),
     };
+    int64_t changed; /* asked for, so that a duplicate shows here and not in the commit */
     return query_run(conn,
                      "INSERT INTO vpn_tokens (token_id, name, scope, tenant_id, hash, created_at, expires_at) "
                      "VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                     values, VALUE_COUNT(values), NULL);
+                     values, VALUE_COUNT(values), &changed);
 }
 
 int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row) {

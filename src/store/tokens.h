@@ -20,6 +20,7 @@ struct token_row {
     int64_t created_at, expires_at, last_used_at; /* 0: never */
 };
 
+/* -EEXIST: there is one with this id. */
 int tokens_insert(struct store_conn *conn, const struct token_row *row);
 /* -ENOENT. */
 int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row);

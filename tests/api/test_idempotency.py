@@ -129,3 +129,22 @@ def test_a_repeat_whose_answer_was_never_kept_makes_no_second_one(make_gateway, 
     assert again["created"] == 0 and again["items"][0]["problem"]["type"].endswith(":duplicate-id")
     status = gateway.api.get("/status")
     assert (status["counts"]["tenants"], status["counts"]["routers"]) == (2, 2)
+
+
+def test_a_repeat_whose_answer_was_never_kept_makes_no_second_token(make_gateway, name):
+    gateway = make_gateway()
+    headers, body = keyed(str(uuid.uuid4())), {"name": name(), "scope": "admin"}
+    first = gateway.api.post("/tokens", body, headers)
+    gateway.end(signal.SIGKILL)
+    with sqlite3.connect(gateway.folder / "sallyport.db") as database:
+        assert database.execute("DELETE FROM vpn_answers").rowcount == 1
+    gateway.start()
+    problem = gateway.api.refused(409, "duplicate-id", "POST", "/tokens", body, headers=headers)
+    assert first["id"] in problem["detail"]
+    assert [token["id"] for token in gateway.api.get("/tokens")["items"]] == [first["id"]]
+    # whoever did get the first answer goes on with it; revoked, its text does not come back with the key
+    assert gateway.client(first["token"]).get("/tokens")["items"]
+    gateway.api.delete(f"/tokens/{first['id']}")
+    again = gateway.api.post("/tokens", body, headers)
+    assert again["token"] != first["token"]
+    gateway.client(first["token"]).refused(401, None, "GET", "/tokens")

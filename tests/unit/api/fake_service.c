@@ -434,18 +434,17 @@ const char *scope_name(enum scope scope) {
     return names[scope];
 }
 
-int service_token_create(struct service *s, const struct caller *c, const char *name, enum scope scope,
-                         const struct uuid *tenant_id, int64_t expires_at, struct token *ret_token,
-                         char ret_text[TOKEN_TEXT_SIZE], struct problem *p) {
+int service_token_create(struct service *s, const struct caller *c, const struct token_spec *spec,
+                         struct token *ret_token, char ret_text[TOKEN_TEXT_SIZE], struct problem *p) {
     (void)s;
     (void)c;
     (void)p;
-    *ret_token = (struct token){.scope = scope, .expires_at = expires_at, .created_at = clock_wall_us()};
+    *ret_token = (struct token){.scope = spec->scope,
+                                .tenant_id = spec->tenant_id,
+                                .expires_at = spec->expires_at,
+                                .created_at = clock_wall_us()};
     uuid_make(1, &ret_token->id);
-    snprintf(ret_token->name, sizeof ret_token->name, "%s", name);
-    if (tenant_id) {
-        ret_token->tenant_id = *tenant_id;
-    }
+    snprintf(ret_token->name, sizeof ret_token->name, "%s", spec->name);
     snprintf(ret_text, TOKEN_TEXT_SIZE, "sp_%043d", 7);
     return 0;
 }

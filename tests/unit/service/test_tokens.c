@@ -11,6 +11,9 @@
 
 /* --- tokens --- */
 
+/* With `g`, `token`, `text` and `p` of the place that uses it. The fields are those of a struct token_spec. */
+#define CREATE(c, ...) service_token_create(g->service, c, &(const struct token_spec){__VA_ARGS__}, &token, text, &p)
+
 static void a_token_speaks_for_its_scope_until_revoked(void **state) {
     struct gateway *g = *state;
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
@@ -19,9 +22,7 @@ static void a_token_speaks_for_its_scope_until_revoked(void **state) {
     struct problem p;
     size_t count;
     char text[TOKEN_TEXT_SIZE];
-    assert_int_equal(
-        service_token_create(g->service, &gateway_admin, "billing", SCOPE_TENANT_READ, &tenant.id, 0, &token, text, &p),
-        0);
+    assert_int_equal(CREATE(&gateway_admin, .name = "billing", .scope = SCOPE_TENANT_READ, .tenant_id = tenant.id), 0);
     assert_int_equal(strlen(text), 46);
     assert_memory_equal(text, "sp_", 3);
     assert_int_equal(service_token_check(g->service, text, &caller), 0);
@@ -48,7 +49,7 @@ static void a_token_is_stored_as_a_hash_only(void **state) {
     struct token token;
     struct problem p;
     char text[TOKEN_TEXT_SIZE], path[160];
-    assert_int_equal(service_token_create(g->service, &gateway_admin, "a", SCOPE_ADMIN, NULL, 0, &token, text, &p), 0);
+    assert_int_equal(CREATE(&gateway_admin, .name = "a", .scope = SCOPE_ADMIN), 0);
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/store.db%s", g->folder, i ? "-wal" : "");
         FILE *file = fopen(path, "r");
@@ -81,8 +82,8 @@ static void an_expired_token_is_none(void **state) {
     struct caller caller;
     struct problem p;
     char text[TOKEN_TEXT_SIZE];
-    assert_int_equal(service_token_create(g->service, &gateway_admin, "soon", SCOPE_METRICS, NULL,
-                                          clock_wall_us() + 2 * USEC_PER_SEC, &token, text, &p),
+    assert_int_equal(CREATE(&gateway_admin, .name = "soon", .scope = SCOPE_METRICS,
+                            .expires_at = clock_wall_us() + 2 * USEC_PER_SEC),
                      0);
     assert_int_equal(service_token_check(g->service, text, &caller), 0);
     usleep(2100000);
@@ -97,17 +98,38 @@ static void wrong_tokens_are_refused(void **state) {
     struct problem p;
     size_t count;
     char text[TOKEN_TEXT_SIZE];
-#define CREATE(c, name, scope, tenant, expires)                                                                        \
-    service_token_create(g->service, c, name, scope, tenant, expires, &token, text, &p)
-    assert_refused(CREATE(&gateway_admin, "", SCOPE_ADMIN, NULL, 0), p, "bad-name", "name");
-    assert_refused(CREATE(&gateway_admin, "x", SCOPE_TENANT_READ, NULL, 0), p, "token-tenant", "tenant_id");
-    assert_refused(CREATE(&gateway_admin, "x", SCOPE_ADMIN, &tenant.id, 0), p, "token-tenant", "tenant_id");
-    assert_refused(CREATE(&gateway_admin, "x", SCOPE_TENANT_WRITE, &nobody, 0), p, "tenant-not-found", "");
-    assert_refused(CREATE(&gateway_admin, "x", SCOPE_ADMIN, NULL, 1000), p, "token-expired", "expires_at");
+    assert_refused(CREATE(&gateway_admin, .name = "", .scope = SCOPE_ADMIN), p, "bad-name", "name");
+    assert_refused(CREATE(&gateway_admin, .name = "x", .scope = SCOPE_TENANT_READ), p, "token-tenant", "tenant_id");
+    assert_refused(CREATE(&gateway_admin, .name = "x", .scope = SCOPE_ADMIN, .tenant_id = tenant.id), p, "token-tenant",
+                   "tenant_id");
+    assert_refused(CREATE(&gateway_admin, .name = "x", .scope = SCOPE_TENANT_WRITE, .tenant_id = nobody), p,
+                   "tenant-not-found", "");
+    assert_refused(CREATE(&gateway_admin, .name = "x", .scope = SCOPE_ADMIN, .expires_at = 1000), p, "token-expired",
+                   "expires_at");
     struct caller tenants = {.scope = SCOPE_TENANT_WRITE, .tenant_id = tenant.id};
-    assert_refused(CREATE(&tenants, "x", SCOPE_ADMIN, NULL, 0), p, "scope", "");
+    assert_refused(CREATE(&tenants, .name = "x", .scope = SCOPE_ADMIN), p, "scope", "");
     assert_refused(service_token_list(g->service, &tenants, &list, &count, &p), p, "scope", "");
     assert_refused(service_token_revoke(g->service, &tenants, &nobody, &p), p, "scope", "");
+}
+
+static void an_id_makes_one_token(void **state) {
+    struct gateway *g = *state;
+    const struct uuid id = {{7}};
+    struct token token;
+    struct caller caller;
+    struct problem p;
+    char first[TOKEN_TEXT_SIZE], text[TOKEN_TEXT_SIZE];
+    assert_int_equal(CREATE(&gateway_admin, .id = id, .name = "a", .scope = SCOPE_METRICS), 0);
+    assert_true(uuid_equal(&token.id, &id));
+    memcpy(first, text, sizeof first);
+    assert_refused(CREATE(&gateway_admin, .id = id, .name = "a", .scope = SCOPE_METRICS), p, "duplicate-id", "");
+    assert_string_equal(text, first);
+    assert_int_equal(service_token_check(g->service, first, &caller), 0);
+    /* and what is revoked does not come back with its id */
+    assert_int_equal(service_token_revoke(g->service, &gateway_admin, &id, &p), 0);
+    assert_int_equal(CREATE(&gateway_admin, .id = id, .name = "a", .scope = SCOPE_METRICS), 0);
+    assert_int_equal(service_token_check(g->service, first, &caller), -EACCES);
+    assert_int_equal(service_token_check(g->service, text, &caller), 0);
 }
 
 static void a_tenants_tokens_go_with_it(void **state) {
@@ -117,7 +139,7 @@ static void a_tenants_tokens_go_with_it(void **state) {
     struct caller caller;
     struct problem p;
     char text[TOKEN_TEXT_SIZE];
-    assert_int_equal(CREATE(&gateway_admin, "x", SCOPE_TENANT_WRITE, &tenant.id, 0), 0);
+    assert_int_equal(CREATE(&gateway_admin, .name = "x", .scope = SCOPE_TENANT_WRITE, .tenant_id = tenant.id), 0);
     assert_int_equal(service_tenant_delete(g->service, &gateway_admin, &tenant.id, &p), 0);
     assert_int_equal(service_token_check(g->service, text, &caller), -EACCES);
 }
@@ -332,6 +354,7 @@ int main(void) {
         WITH_GATEWAY(nonsense_is_no_token),
         WITH_GATEWAY(an_expired_token_is_none),
         WITH_GATEWAY(wrong_tokens_are_refused),
+        WITH_GATEWAY(an_id_makes_one_token),
         WITH_GATEWAY(a_tenants_tokens_go_with_it),
         cmocka_unit_test(scopes_have_names),
         WITH_GATEWAY(an_answer_is_given_again_to_the_same_request_only),
