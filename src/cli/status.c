@@ -75,10 +75,14 @@ static void status_print(struct cli *cli, const json_t *s) {
     SHOW("routers", "%s, %s connected", field_count(field_number(s, "counts.routers"), a),
          field_count(field_number(s, "counts.connected_routers"), b));
     SHOW("store", "%s, revision %s", field_text(s, "store.kind"), field_count(field_number(s, "store.revision"), a));
-    SHOW("reconcile", "%s; last %s, took %" PRId64 " ms; %s differences mended so far",
+    int64_t mended = field_number(s, "reconcile.mended");
+    SHOW("reconcile", "%s; last %s, took %" PRId64 " ms; %s %s since the start",
          strcmp(state, "in-sync") == 0 ? "in sync" : state,
          field_ago(field_text(s, "reconcile.last_at"), clock_wall_us(), a), field_number(s, "reconcile.last_ms"),
-         field_count(field_number(s, "reconcile.mended"), b));
+         mended ? field_count(mended, b) : "no",
+         mended == 0   ? "differences found"
+         : mended == 1 ? "difference found and mended"
+                       : "differences found and mended");
     SHOW("daemon", "version %s, up %s, %s", field_text(s, "version"),
          field_duration(field_number(s, "uptime_seconds"), a),
          field_bytes((uint64_t)field_number(s, "memory_bytes"), c));

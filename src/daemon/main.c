@@ -418,7 +418,7 @@ static void fleet_watch(const struct service_status *status, char was[256]) {
 /* What was last said. */
 struct said {
     bool well, in_sync;
-    uint64_t mended;
+    uint64_t mended, renewed;
     char trouble[256], warning[256];
 };
 
@@ -432,6 +432,11 @@ static void data_plane_watch(struct gateway *g, struct said *said) {
         log_warning("the data plane was not as it had been set (did somebody change it by hand?): %" PRIu64
                     " differences, mended",
                     status.mended - said->mended);
+    }
+    if (status.in_sync && status.renewed > said->renewed) {
+        log_warning(
+            "the data plane had lost all that it held (was it restarted, or its interface deleted?): filled anew");
+        said->renewed = status.renewed;
     }
     if (well && !said->well) {
         log_info("the data plane is up%s", status.in_sync ? " and holds what it should" : "");

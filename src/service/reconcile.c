@@ -2,7 +2,11 @@
  *
  * First what it holds is noted (a hash a peer), then the store is read in one snapshot. What looks wrong is looked up
  * again within the applying turn before it is touched: by then a writer, here or at another gateway, may have mended or
- * deleted it, and whatever commits after that is applied after us. */
+ * deleted it, and whatever commits after that is applied after us.
+ *
+ * What is mended is told to people as differences that somebody made. So it is counted only where the data plane was
+ * taken to hold what it should, or was found at work by a service that has just started. What a new or restarted one is
+ * filled with, and what we knew that it lacked, is no such difference. */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -39,6 +43,7 @@ struct comparison {
     struct table peers, tenants; /* what the data plane holds */
     struct todo set_peers, remove_peers, set_tenants, remove_tenants;
     uint64_t mended;
+    bool trusted; /* nothing was known to be wrong with the data plane before we looked */
     struct problem *problem;
 };
 
@@ -128,7 +133,10 @@ static int look(struct comparison *c) {
                           "What the data plane holds could not be read: %s.", strerror(-r));
         return r;
     }
+    bool found_empty = c->peers.count == 0 && c->tenants.count == 0;
     pthread_mutex_lock(&s->mutex);
+    s->renewed += s->generation && s->generation != state.generation;
+    c->trusted = s->generation ? c->trusted && s->generation == state.generation : !found_empty;
     s->generation = state.generation;
     pthread_mutex_unlock(&s->mutex);
     return 0;
@@ -512,6 +520,7 @@ static int attempt(struct service *s, uint64_t *mended, struct problem *ret_prob
     int r = 0;
     pthread_mutex_lock(&s->mutex);
     bool away = s->away;
+    c.trusted = s->in_sync && !away;
     pthread_mutex_unlock(&s->mutex);
     *ret_problem = (struct problem){0};
     table_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
@@ -524,7 +533,7 @@ static int attempt(struct service *s, uint64_t *mended, struct problem *ret_prob
     if (r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) != 0) {
         plane_trouble(s, r, ret_problem);
     }
-    *mended += c.mended;
+    *mended += c.trusted ? c.mended : 0;
     comparison_free(&c);
     return r;
 }

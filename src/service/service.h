@@ -297,7 +297,8 @@ struct service_status {
     uint64_t pool_total, pool_free; /* addresses */
     int64_t reconciled_at;          /* wall; 0: not yet */
     uint32_t reconcile_ms;
-    uint64_t mended; /* differences found and mended since start */
+    uint64_t mended;  /* since start: what was not as we had left it; see reconcile.c */
+    uint64_t renewed; /* since start: how often the data plane had lost what it held, and was filled anew */
     bool in_sync;
     char trouble[256];     /* last failure of the data plane or reconciliation, "" if none since */
     uint64_t memory_bytes; /* this process */

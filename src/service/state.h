@@ -91,14 +91,14 @@ struct service {
     struct gateway_row *gateways; /* owned: all, as last read */
     size_t gateway_count;
     int64_t gateways_at; /* the database's clock then */
-    uint64_t generation; /* of the data plane when it was last compared */
+    uint64_t generation; /* of the data plane when it was last compared; 0: never */
     bool away;           /* the data plane does not answer: deltas are left to reconciliation */
     bool in_sync;
     uint64_t troubles; /* how often something went wrong with the data plane */
     char trouble[256];
     int64_t reconciled_at;
     uint32_t reconcile_ms;
-    uint64_t mended;
+    uint64_t mended, renewed;
     struct backend_state state;
     bool closing, attention_due;
     struct token_use used[TOKEN_USES_MAX]; /* to be written; more in one second wait for their next use */

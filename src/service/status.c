@@ -46,6 +46,7 @@ void service_status(struct service *s, struct service_status *ret_status) {
     status.reconciled_at = s->reconciled_at;
     status.reconcile_ms = s->reconcile_ms;
     status.mended = s->mended;
+    status.renewed = s->renewed;
     status.in_sync = s->in_sync;
     snprintf(status.trouble, sizeof status.trouble, "%s", s->trouble);
     status.severed = s->severed;

@@ -112,12 +112,16 @@ def test_an_engine_that_died_is_started_again_with_all_it_had(make_gateway):
     gateway = make_gateway()
     made = gateway.api.post("/tenants/bulk", {"tenants": [{"name": f"t{n}", "routers": [{"name": "r"}]} for n in range(50)]})
     assert made["created"] == 50
+    assert gateway.status()["reconcile"]["mended"] == 0  # nobody changed what this one filled
     before = gateway.engine_pid()
     gateway_pid = gateway.process.pid
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: gateway.engine_pid() not in (None, before), 15, "a new engine")
     wait_until(lambda: gateway.status()["backend"]["peers"] == 50 and gateway.status()["reconcile"]["state"] == "in-sync", 15)
     assert gateway.process.pid == gateway_pid and gateway.process.poll() is None
+    assert gateway.status()["reconcile"]["mended"] == 0  # nor the new engine
+    wait_until(lambda: "filled anew" in gateway.log_tail(), 10, "a word in the log")
+    assert "by hand" not in gateway.log_tail()
 
 
 def test_writes_go_on_while_the_engine_is_away(make_gateway):

@@ -162,6 +162,11 @@ def test_status_tells_what_the_kernel_does_for_us(cli):
     assert all(name in lines["offloads"] for name in backend["offloads_off"])
 
 
+def test_status_of_a_fresh_start_says_that_nothing_was_changed(cli):
+    lines = dict(line.split(None, 1) for line in cli("status").out.splitlines() if line.startswith("reconcile"))
+    assert lines["reconcile"].startswith("in sync; ") and lines["reconcile"].endswith("; no differences found since the start")
+
+
 def test_tokens_open_the_api_over_tcp_until_revoked(cli, gateway, tmp_path):
     secret = tmp_path / "token"
     made = cli("token", "add", "laptop", "--scope", "admin", "--expires", "1h", "--output", str(secret))

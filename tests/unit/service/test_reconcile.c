@@ -126,6 +126,54 @@ static void a_restarted_data_plane_is_filled_again(void **state) {
     assert_in_force(g);
 }
 
+static void what_is_filled_in_was_changed_by_nobody(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    populate(g, 3, 3);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 0); /* made here, from the start */
+    gateway_restart(g);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 0); /* found as it was left */
+    fake_plane_restart();
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 0);
+    assert_int_equal(status_of(g).renewed, 1);
+    /* half filled, then interrupted: the rest was changed by nobody either */
+    fake_plane_restart();
+    fake_plane_fail(FAKE_APPLY, 1, 1, -ENOMEM);
+    (void)service_reconcile(g->service, &p);
+    reconcile(g);
+    assert_in_force(g);
+    assert_int_equal(status_of(g).mended, 0);
+    /* a start on a data plane that lost everything */
+    fake_plane_restart();
+    gateway_restart(g);
+    reconcile(g);
+    assert_in_force(g);
+    assert_int_equal(status_of(g).mended, 0);
+}
+
+static void what_was_taken_out_by_hand_was_changed(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made made = make_router(g, &tenant, "r", NULL);
+    reconcile(g);
+    fake_plane_drop(&made.router.public_key);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 1);
+    /* and so it was if nobody watched */
+    gateway_restart(g);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 0);
+    service_close(g->service);
+    fake_plane_drop(&made.router.public_key);
+    struct problem p = {0};
+    assert_int_equal(service_open(&g->config, &g->service, &p), 0);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, 1);
+}
+
 static void a_restart_is_noticed_without_being_told(void **state) {
     struct gateway *g = *state;
     populate(g, 2, 2);
@@ -321,6 +369,8 @@ int main(void) {
         WITH_GATEWAY(a_healthy_data_plane_is_not_touched),
         WITH_GATEWAY(every_kind_of_damage_is_mended_and_nothing_else),
         WITH_GATEWAY(a_restarted_data_plane_is_filled_again),
+        WITH_GATEWAY(what_is_filled_in_was_changed_by_nobody),
+        WITH_GATEWAY(what_was_taken_out_by_hand_was_changed),
         WITH_GATEWAY(a_restart_is_noticed_without_being_told),
         WITH_GATEWAY(writes_while_it_is_away_are_answered_and_follow),
         WITH_GATEWAY(a_service_opens_without_its_data_plane),

@@ -13,7 +13,7 @@ final class ReconcileStatus extends Record
     public readonly ?CarbonImmutable $lastAt;
     public readonly int $lastMs;
 
-    /** Differences found and mended since start. */
+    /** Differences that somebody else made in the data plane, found and mended since start. */
     public readonly int $mended;
 
     /** "in-sync", "pending" or "failed". */
