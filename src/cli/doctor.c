@@ -31,6 +31,12 @@ static void check_gateway(struct doctor_report *r, const json_t *status) {
                 "reconcile", trouble[0] ? trouble : "the data plane does not hold yet what the database says",
                 "sallyport status (again in a few seconds); then journalctl -u sallyportd -n 50",
                 "reconciliation is %s", in_sync ? "in sync" : state);
+    bool stored = field_flag(status, "store.ok");
+    const char *away = field_text(status, "store.trouble");
+    doctor_find(r, stored ? DOCTOR_GOOD : DOCTOR_BAD, "store",
+                away[0] ? away : "nothing can be changed, and what other gateways change does not come here",
+                "sallyport status (again in a few seconds); then journalctl -u sallyportd -n 50",
+                "the database (%s) is %s", field_text(status, "store.kind"), stored ? "in use" : "not in use");
     int64_t total = field_number(status, "pool.addresses_total"), left = field_number(status, "pool.addresses_free");
     char text[FIELD_TEXT_SIZE];
     doctor_find(r, total && left * 20 < total ? DOCTOR_NOTE : DOCTOR_GOOD, "pool",

@@ -74,7 +74,12 @@ static void status_print(struct cli *cli, const json_t *s) {
     SHOW("tenants", "%s", field_count(field_number(s, "counts.tenants"), a));
     SHOW("routers", "%s, %s connected", field_count(field_number(s, "counts.routers"), a),
          field_count(field_number(s, "counts.connected_routers"), b));
-    SHOW("store", "%s, revision %s", field_text(s, "store.kind"), field_count(field_number(s, "store.revision"), a));
+    if (field_flag(s, "store.ok")) {
+        SHOW("store", "%s, revision %s", field_text(s, "store.kind"),
+             field_count(field_number(s, "store.revision"), a));
+    } else {
+        SHOW("STORE", "%s, NOT IN USE: %s", field_text(s, "store.kind"), field_text(s, "store.trouble"));
+    }
     int64_t mended = field_number(s, "reconcile.mended");
     SHOW("reconcile", "%s; last %s, took %" PRId64 " ms; %s %s since the start",
          strcmp(state, "in-sync") == 0 ? "in sync" : state,

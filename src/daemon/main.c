@@ -460,7 +460,7 @@ static bool store_watch(struct gateway *g, bool *was_well) {
         log_info("the database (%s) answers", status.store_kind);
     } else if (!status.store_ok && (*was_well || status.store_refused)) {
         log_error("%s%s", status.store_trouble[0] ? status.store_trouble : "The database does not answer.",
-                  status.store_refused ? "" : " Packets flow on; changes are refused until it is back");
+                  status.store_refused ? "" : " Packets flow on; changes are refused meanwhile");
     }
     *was_well = status.store_ok;
     return !status.store_refused;

@@ -15,10 +15,11 @@ enum problem_kind {
 };
 
 /* Types that rooms beyond the one that made them act on. */
-#define PROBLEM_STORE_AWAY "store-away"     /* the database is not there; nothing was changed */
-#define PROBLEM_STORE_AHEAD "store-ahead"   /* nothing was changed; without haste it can be told why */
-#define PROBLEM_STORE_LOCKED "store-locked" /* by another process; nothing was changed */
-#define PROBLEM_STORE_AGAIN "store-again"   /* nothing was changed, and the same call may succeed now */
+#define PROBLEM_STORE_AWAY "store-away"          /* the database is not there; nothing was changed */
+#define PROBLEM_STORE_NEWER "store-newer-schema" /* a newer program's: not to be touched */
+#define PROBLEM_STORE_AHEAD "store-ahead"        /* nothing was changed; without haste it can be told why */
+#define PROBLEM_STORE_LOCKED "store-locked"      /* by another process; nothing was changed */
+#define PROBLEM_STORE_AGAIN "store-again"        /* nothing was changed, and the same call may succeed now */
 
 struct problem {
     enum problem_kind kind;

@@ -171,6 +171,10 @@ bool attach_may_come(const struct service *s, const struct problem *problem) {
             (strcmp(problem->type, PROBLEM_STORE_LOCKED) == 0 || strcmp(problem->type, PROBLEM_STORE_AGAIN) == 0));
 }
 
+bool attach_is_lacking(const struct problem *problem) {
+    return strcmp(problem->type, PROBLEM_STORE_AWAY) == 0 || strcmp(problem->type, PROBLEM_STORE_NEWER) == 0;
+}
+
 int attach(struct service *s, struct problem *ret_problem) {
     write_allow_early(true);
     int r = store_wake(s->store, ret_problem);
@@ -192,8 +196,6 @@ int attach(struct service *s, struct problem *ret_problem) {
 
 void attach_look(struct service *s) {
     struct problem problem = {0};
-    struct store_conn *conn;
-    uint64_t revision;
     if (!s->ready) {
         (void)attach(s, &problem);
         return;
@@ -201,12 +203,7 @@ void attach_look(struct service *s) {
     pthread_mutex_lock(&s->mutex);
     s->store_asked = clock_mono_ns();
     pthread_mutex_unlock(&s->mutex);
-    int r = store_reader_take(s->store, &conn, &problem);
-    if (r == 0) {
-        r = changes_revision(conn, &revision);
-        r = r < 0 ? store_problem(conn, r, &problem) : 0;
-        store_reader_put(s->store, conn);
-    }
+    int r = store_look(s->store, &problem);
     pthread_mutex_lock(&s->mutex);
     s->store_asked = 0;
     s->store_ok = r == 0;

@@ -75,7 +75,7 @@ static void attend(struct service *s, struct watch *watch) {
     watch->touched = false;
     r = reconcile_run(s, &problem);
     watch->last_run = clock_mono_ns();
-    bool plane_failed = r < 0 && strcmp(problem.type, PROBLEM_STORE_AWAY) != 0;
+    bool plane_failed = r < 0 && !attach_is_lacking(&problem);
     watch->failures = plane_failed ? watch->failures + 1 : 0;
     watch->failed_at = watch->last_run;
     if (r == 0) {

@@ -530,7 +530,7 @@ static int attempt(struct service *s, uint64_t *mended, struct problem *ret_prob
         r = plane_revive(s, ret_problem);
     }
     r = r < 0 ? r : run(&c);
-    if (r < 0 && strcmp(ret_problem->type, PROBLEM_STORE_AWAY) != 0) {
+    if (r < 0 && !attach_is_lacking(ret_problem)) {
         plane_trouble(s, r, ret_problem);
     }
     *mended += c.trusted ? c.mended : 0;

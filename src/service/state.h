@@ -236,6 +236,8 @@ struct ip_addr router_address6(const struct service *s, const struct ip_addr *hu
 int attach(struct service *s, struct problem *ret_problem);
 /* Whether what it failed with is a matter of time: the database is away, or others of a shared one hold it up. */
 bool attach_may_come(const struct service *s, const struct problem *problem);
+/* Whether something failed only because the database is away, or outgrew this program. */
+bool attach_is_lacking(const struct problem *problem);
 /* Asks the database whether it is there: and reaches for it while it never was. */
 void attach_look(struct service *s);
 /* Whether it answered lately; never waits. `ret_trouble` (may be NULL): its words. */

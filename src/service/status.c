@@ -25,7 +25,11 @@ void service_status(struct service *s, struct service_status *ret_status) {
     snprintf(status.store_kind, sizeof status.store_kind, "%s", store_kind(s->store));
     bool ask = attach_is_there(s, status.store_trouble); /* who asks for the status should not wait for a hung one */
     bool open_reserve = false;
-    if (ask && store_reader_take(s->store, &conn, &problem) == 0) {
+    int r = ask ? store_reader_take(s->store, &conn, &problem) : -ENOTCONN;
+    if (ask && r < 0) { /* nobody else has noticed yet */
+        snprintf(status.store_trouble, sizeof status.store_trouble, "%.255s", problem.detail);
+    }
+    if (r == 0) {
         char text[8] = "";
         (void)settings_get(conn, POOL_RESERVE_SETTING, text, sizeof text);
         open_reserve = text[0] == '1';
@@ -51,7 +55,7 @@ void service_status(struct service *s, struct service_status *ret_status) {
     snprintf(status.trouble, sizeof status.trouble, "%s", s->trouble);
     status.severed = s->severed;
     snprintf(status.warning, sizeof status.warning, "%s",
-             s->severed ? "the database has been away for so long that routers without a session are not let in"
+             s->severed ? "the database could not be followed for so long that routers without a session are not let in"
                         : s->warning);
     pthread_mutex_unlock(&s->mutex);
     *ret_status = status;

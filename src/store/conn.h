@@ -1,6 +1,8 @@
 /* A connection with its prepared statements. Internal to store/: the outside sees store.h. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "store/driver.h"
 
 struct away;
@@ -13,7 +15,8 @@ struct store_conn {
     char where[256]; /* for people: the file, or the server without its password */
     const char *url; /* behind the driver's name; the store's */
     struct driver_options options;
-    struct away *away; /* the store's; NULL: not opened again by itself */
+    struct away *away;  /* the store's; NULL: not opened again by itself */
+    atomic_int *schema; /* the store's; NULL: nobody else migrates it. See store_begin() */
     bool in_transaction;
     unsigned open_queries;            /* begun and not ended: their statements must stay */
     bool taken;                       /* readers: in use; guarded by the store's mutex */

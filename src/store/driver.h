@@ -10,6 +10,7 @@
  *   -EACCES refused: credentials, rights   -ENOENT no such place   -EPROTO reached, but of no use as it is
  *   -ESTALE a statement that was sent ahead ran into a unique constraint: begin anew, and wait for each answer
  *   -EINPROGRESS of commit: unknown whether it was done
+ *   -EOVERFLOW the schema is newer than this program (of the store, not of a driver)
  *   -EAGAIN broken off in favour of somebody else; the same transaction may succeed now   -ENOMEM   -EIO anything else
  */
 #pragma once

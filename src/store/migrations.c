@@ -225,6 +225,15 @@ static int translate(const struct driver *driver, const char *step, struct buf *
     return sql->failed ? -ENOMEM : 0;
 }
 
+int migrations_reached(struct store_conn *conn, int *ret_version) {
+    int64_t version = 0;
+    int r = query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &version);
+    if (r == 0) {
+        *ret_version = (int)version;
+    }
+    return r;
+}
+
 static int apply(struct store_conn *conn, int version) {
     struct buf sql = {0};
     int r = translate(conn->driver, steps[version - 1], &sql);
@@ -236,8 +245,8 @@ static int apply(struct store_conn *conn, int version) {
         goto fail;
     }
     /* Another process may have been faster. */
-    int64_t reached = 0;
-    r = query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &reached);
+    int reached = 0;
+    r = migrations_reached(conn, &reached);
     if (r == 0 && reached < version) {
         const struct value values[] = {value_number(version), value_time(clock_wall_us())};
         r = conn->driver->script(conn->conn, sql.data);
@@ -274,25 +283,28 @@ static int make_table(struct store_conn *conn) {
     return r;
 }
 
+int migrations_newer(const char *where, int version, struct problem *ret_problem) {
+    return problem_set(
+        ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_NEWER, NULL,
+        "The database %s is that of a newer Sallyport (schema %d, this one knows %d), and is neither read "
+        "nor written. Install that version here too, or put back a backup from before its upgrade.",
+        where, version, STEPS);
+}
+
 int migrations_run(struct store_conn *conn, struct problem *ret_problem) {
-    static const char reached[] = "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations";
-    int64_t version = 0;
-    int r = query_number(conn, reached, NULL, 0, &version);
+    int version = 0;
+    int r = migrations_reached(conn, &version);
     if (r == -EIO) { /* no such table */
         r = make_table(conn);
-        r = r < 0 ? r : query_number(conn, reached, NULL, 0, &version);
+        r = r < 0 ? r : migrations_reached(conn, &version);
     }
     if (r < 0) {
         return store_problem(conn, r, ret_problem);
     }
     if (version > STEPS) {
-        return problem_set(
-            ret_problem, PROBLEM_UNAVAILABLE, "store-newer-schema", NULL,
-            "The database %s was written by a newer Sallyport (schema %d, this one knows %d). Install that "
-            "version again, or put back a backup from before the upgrade.",
-            conn->where, (int)version, STEPS);
+        return migrations_newer(conn->where, version, ret_problem);
     }
-    for (int next = (int)version + 1; next <= STEPS; next++) {
+    for (int next = version + 1; next <= STEPS; next++) {
         r = apply(conn, next);
         if (r < 0) {
             return store_problem(conn, r, ret_problem);

@@ -25,6 +25,7 @@ struct store {
     struct driver_listener *listener; /* store_await()'s thread only; NULL: not needed yet, or lost */
     bool migrated;                    /* whoever wakes it */
     atomic_bool admitted;             /* readers may come */
+    atomic_int schema;                /* as last seen; of one that is shared */
     struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
     /* under `mutex` */
     pthread_mutex_t mutex;
@@ -129,6 +130,8 @@ int store_wake(struct store *store, struct problem *ret_problem) {
     if (!store->migrated) {
         r = migrations_run(writer, ret_problem);
         store->migrated = r == 0;
+        store->schema = store_schema_version();
+        writer->schema = r == 0 && store_is_shared(store) ? &store->schema : NULL;
     }
     return r;
 }
@@ -162,13 +165,25 @@ static int pick_reader(struct store *store, struct store_conn **ret_conn) {
         return -ENOMEM;
     }
     conn_plan(conn, store->driver, store->where, &store->options, &store->away);
+    conn->schema = store_is_shared(store) ? &store->schema : NULL;
     conn->taken = true;
     store->readers[store->reader_count++] = conn;
     *ret_conn = conn;
     return 0;
 }
 
-int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
+/* Whether the schema is still one that we know, whoever migrated it meanwhile. */
+static int check_schema(struct store_conn *conn) {
+    int version = 0;
+    int r = migrations_reached(conn, &version);
+    if (r < 0) {
+        return r;
+    }
+    *conn->schema = version;
+    return version > store_schema_version() ? -EOVERFLOW : 0;
+}
+
+static int take_reader(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
     struct store_conn *conn = NULL;
     if (!store->admitted) {
         return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AWAY, NULL,
@@ -192,6 +207,23 @@ int store_reader_take(struct store *store, struct store_conn **ret_conn, struct 
     }
     *ret_conn = conn;
     return 0;
+}
+
+int store_reader_take(struct store *store, struct store_conn **ret_conn, struct problem *ret_problem) {
+    return store->schema > store_schema_version() ? migrations_newer(store->writer.where, store->schema, ret_problem)
+                                                  : take_reader(store, ret_conn, ret_problem);
+}
+
+int store_look(struct store *store, struct problem *ret_problem) {
+    struct store_conn *conn;
+    int r = take_reader(store, &conn, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = conn->schema ? check_schema(conn) : 0;
+    r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
+    store_reader_put(store, conn);
+    return r;
 }
 
 void store_reader_put(struct store *store, struct store_conn *conn) {
@@ -268,6 +300,12 @@ int store_begin(struct store_conn *conn, bool write) {
         }
     }
     conn->in_transaction = r == 0;
+    if (r == 0 && conn->schema) {
+        r = check_schema(conn);
+        if (r < 0) {
+            store_rollback(conn);
+        }
+    }
     return r;
 }
 
@@ -348,6 +386,8 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
             "%s is damaged or no database (%s). Put a backup in its place, or move it away to start with "
             "an empty one.",
             at, words);
+    case EOVERFLOW:
+        return migrations_newer(at, *conn->schema, ret_problem);
     case ENOTCONN:
         return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AWAY, NULL,
                            "The database %s does not answer (%s); nothing was changed. It is tried again and again. %s",

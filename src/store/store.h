@@ -56,8 +56,13 @@ int store_await(struct store *store, unsigned ms);
 /* Changes with each connection that is opened: beyond it the database may be another one, as after a failover. */
 unsigned store_epoch(struct store *store);
 
+/* Asks the database whether it is there, and still of a schema that we know: another gateway of a newer version may
+ * have migrated it. Until one that we know is there again, no reader is given out. */
+int store_look(struct store *store, struct problem *ret_problem);
+
 /* A transaction: for writing it holds the database's write lock from the start, against other processes and gateways
- * too; for reading it sees one state throughout. -EINPROGRESS of a commit: nobody can say whether it was done. */
+ * too; for reading it sees one state throughout. Of a shared store both make sure that the schema is one that we know,
+ * and it stays so until their end: -EOVERFLOW. -EINPROGRESS of a commit: nobody can say whether it was done. */
 int store_begin(struct store_conn *conn, bool write);
 int store_commit(struct store_conn *conn); /* rolls back when it fails */
 void store_rollback(struct store_conn *conn);

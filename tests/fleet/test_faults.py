@@ -230,11 +230,57 @@ def test_what_a_gateway_says_while_it_is_cut_off(make_fleet):
     with pytest.raises(ApiError) as caught:
         fleet.north.api.post("/tenants", {"name": "x"})
     assert caught.value.status == 503
-    assert until(lambda: "has been away" in (fleet.north.status()["gateway"]["warning"] or ""), 10)
-    assert ["has been away" in item["what"] for item in doctor(fleet.north) if item["check"] == "fleet"] == [True]
+    assert until(lambda: "could not be followed" in (fleet.north.status()["gateway"]["warning"] or ""), 10)
+    assert ["could not be followed" in item["what"] for item in doctor(fleet.north) if item["check"] == "fleet"] == [True]
     fleet.north.relay.heal()
     assert until(lambda: fleet.north.status()["gateway"]["warning"] is None, 20)
     assert not [item for item in doctor(fleet.north) if item["check"] == "fleet"]
+
+
+def test_a_newer_gateway_migrates_the_database(make_fleet):
+    """A gateway that does not know the schema any more leaves the database alone and forwards on, like one cut off."""
+    fleet = make_fleet(names=("north", "south"), settings={"gateway": {"database_grace_seconds": 4}}).start()
+    tenant = fleet.tenant()
+    here, idle = (fleet.router(tenant, name) for name in ("here", "idle"))
+    assert fleet.everywhere(lambda m: len(m.peers()) == 2) is not None
+    client = fleet.client(here, fleet.north).up()
+    assert ping(client.namespace, [HUB], wait=5)
+
+    def refused(method, path, body=None):
+        with pytest.raises(ApiError) as caught:
+            fleet.north.api.call(method, path, body)
+        assert caught.value.status == 503
+        return caught.value.problem["type"].removeprefix("urn:sallyport:problem:")
+
+    # rows went elsewhere, as far as this version can tell: and a change about one of them
+    fleet.server.sql("BEGIN; INSERT INTO vpn_migrations (version, applied_at) VALUES (9999, now());"
+                     "CREATE TABLE moved AS SELECT * FROM vpn_configurations; DELETE FROM vpn_configurations;"
+                     "UPDATE vpn_revision SET value = value + 1;"
+                     "INSERT INTO vpn_changes (revision, at, kind, tenant_id, router_id, gone_public_key, actor) SELECT value, now(),"
+                     f"'router.updated', '{tenant}', '{here['id']}', '{here['public_key']}', 'x' FROM vpn_revision;"
+                     "COMMIT", fleet.database)
+    before = dump(fleet)
+    assert refused("POST", "/tenants", {"name": "x"}) == "store-newer-schema"  # the very next one
+    assert until(lambda: not fleet.north.status()["store"]["ok"], 5)
+    assert "newer Sallyport" in fleet.north.status()["store"]["trouble"]
+    assert refused("GET", "/routers") == "store-newer-schema"  # what it would read may mean something else now
+    assert fleet.north.api.get("/health")["status"] == "degraded"
+    assert [item["level"] for item in doctor(fleet.north) if item["check"] == "store"] == ["bad"]
+    assert fleet.north.peers() == {here["public_key"], idle["public_key"]}
+    # after the time of grace nobody new, as with any database that cannot be followed
+    assert until(lambda: fleet.north.peers() == {here["public_key"]}, 15)
+    assert "could not be followed" in fleet.north.status()["gateway"]["warning"]
+    assert ping(client.namespace, [HUB], wait=5)
+    assert until(lambda: "newer Sallyport" in fleet.north.log.read_text(), 10)
+    assert dump(fleet) == before and fleet.north.process.poll() is None
+    # the upgrade is taken back
+    fleet.server.sql("BEGIN; INSERT INTO vpn_configurations SELECT * FROM moved; DROP TABLE moved;"
+                     "DELETE FROM vpn_migrations WHERE version = 9999; COMMIT", fleet.database)
+    assert until(lambda: len(fleet.north.peers()) == 2, 20)
+    fleet.north.wait_in_sync()
+    fleet.router(tenant, "added")
+    assert fleet.everywhere(lambda m: len(m.peers()) == 3) is not None
+    assert ping(client.namespace, [HUB], wait=5)
 
 
 def test_the_database_is_killed_under_all_of_them(make_fleet):

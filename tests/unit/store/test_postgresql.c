@@ -191,6 +191,36 @@ static void a_writer_waits_no_longer_than_it_may(void **state) {
     store_close(other);
 }
 
+static void a_schema_that_another_takes_further_is_left_alone(void **state) {
+    struct database *d = *state;
+    struct store_conn *reader, *other;
+    struct problem problem = {0};
+    assert_int_equal(store_reader_take(d->store, &reader, &problem), 0);
+    schema_sql(d->url, "INSERT INTO vpn_migrations (version, applied_at) VALUES (9999, now())");
+    int r = store_begin(d->conn, true);
+    assert_int_equal(r, -EOVERFLOW);
+    assert_int_equal(store_problem(d->conn, r, &problem), -EAGAIN);
+    assert_string_equal(problem.type, PROBLEM_STORE_NEWER);
+    assert_int_equal(store_begin(reader, false), -EOVERFLOW);
+    assert_true(store_reader_take(d->store, &other, &problem) < 0);
+    assert_string_equal(problem.type, PROBLEM_STORE_NEWER);
+    assert_true(store_look(d->store, &problem) < 0);
+    /* nothing of it holds the others up */
+    struct store *newer = NULL;
+    schema_sql(d->url, "DELETE FROM vpn_migrations WHERE version = 9999");
+    assert_int_equal(store_open(d->url, NULL, &newer, &problem), 0);
+    assert_int_equal(store_begin(store_writer(newer), true), 0);
+    store_close(newer);
+    /* and once it is ours again, all goes on */
+    assert_int_equal(store_look(d->store, &problem), 0);
+    assert_int_equal(store_reader_take(d->store, &other, &problem), 0);
+    store_reader_put(d->store, other);
+    assert_int_equal(store_begin(reader, false), 0);
+    store_reader_put(d->store, reader);
+    assert_int_equal(store_begin(d->conn, true), 0);
+    store_rollback(d->conn);
+}
+
 /* --- a move --- */
 
 /* Longer than a session may rest in a transaction otherwise. */
@@ -295,6 +325,7 @@ int main(void) {
         WITH_DATABASE(reserved_numbers_are_nobody_elses),
         WITH_DATABASE(writers_of_several_processes_take_turns),
         WITH_DATABASE(a_writer_waits_no_longer_than_it_may),
+        WITH_DATABASE(a_schema_that_another_takes_further_is_left_alone),
         WITH_DATABASE(a_move_may_last_and_nobody_writes_meanwhile),
         WITH_DATABASE(the_server_knows_what_became_of_a_transaction),
         cmocka_unit_test(one_asks_at_a_time_and_pauses_grow),
