@@ -132,20 +132,29 @@ static int key_problem(struct write *w, const struct caller *c, const struct rou
                        "This public key is in use already; every router needs a pair of its own.");
 }
 
+/* Whether there is a router with the id that this one was given: a repeat meets the first try in its key, its address
+ * or its LANs as well, and is to hear that it is there already. */
+static bool is_there(struct write *w, const struct router *router, struct problem *ret_problem) {
+    struct router_row row;
+    char id[UUID_TEXT_SIZE];
+    if (routers_get(w->conn, &router->id, &row) < 0) {
+        return false;
+    }
+    (void)problem_set(ret_problem, PROBLEM_CONFLICT, "duplicate-id", "id",
+                      "A router %s exists already; leave the id out to get a new one.", uuid_format(&router->id, id));
+    return true;
+}
+
 /* Why the database refused a router. */
 static int duplicate_problem(struct write *w, const struct caller *c, const struct router *router,
                              struct problem *ret_problem) {
     struct router_row owner;
-    char id[UUID_TEXT_SIZE];
+    if (is_there(w, router, ret_problem)) {
+        return -EEXIST;
+    }
     int r = routers_get_by_key(w->conn, &router->public_key, &owner);
     if (r == 0) {
         return key_problem(w, c, &owner, ret_problem);
-    }
-    r = r == -ENOENT ? routers_get(w->conn, &router->id, &owner) : r;
-    if (r == 0) {
-        return problem_set(ret_problem, PROBLEM_CONFLICT, "duplicate-id", "id",
-                           "A router %s exists already; leave the id out to get a new one.",
-                           uuid_format(&router->id, id));
     }
     if (r != -ENOENT) {
         return store_problem(w->conn, r, ret_problem);
@@ -161,7 +170,7 @@ int router_make(struct write *w, const struct caller *c, struct tenant_row *tena
     int r = check_lans_free(w->service, w->conn, c, tenant, router->lans, router->lan_count, ret_problem);
     r = r < 0 ? r : number_router(w, tenant, &spec->address, router, ret_problem);
     if (r < 0) {
-        return r;
+        return r == -EEXIST && !uuid_is_zero(&spec->id) && is_there(w, router, ret_problem) ? -EEXIST : r;
     }
     struct router_row row = {.id = write_number(&w->router_ids), .tunnel_id = tenant->id, .router = *router};
     seal_preshared(w->service, &row);

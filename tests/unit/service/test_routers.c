@@ -163,6 +163,32 @@ static void wrong_keys_are_refused(void **state) {
     assert_int_equal(next.router.address.bytes[3] % 32, 1); /* the refused ones took no address */
 }
 
+static void a_repeat_meets_itself_before_all_else(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, "192.168.7.0/24");
+    struct prefix lan = prefix_of("172.16.1.0/24");
+    struct router_made made;
+    struct problem p;
+    struct key key;
+    key_make_preshared(&key);
+    const struct router_spec whole = {.tenant_id = tenant.id,
+                                      .id = {{9}},
+                                      .name = "r",
+                                      .public_key = key,
+                                      .address = ip_of("192.168.7.9"),
+                                      .lans = &lan,
+                                      .lan_count = 1};
+    assert_int_equal(create(g, &gateway_admin, &whole, &made, &p), 0);
+    for (int i = 0; i < 4; i++) { /* all at once, then what each of them alone would be refused for */
+        struct router_spec again = {.tenant_id = tenant.id, .id = whole.id, .name = "r"};
+        again.public_key = i == 0 || i == 1 ? key : again.public_key;
+        again.address = i == 0 || i == 2 ? whole.address : again.address;
+        again.lans = i == 0 || i == 3 ? &lan : NULL;
+        again.lan_count = again.lans ? 1 : 0;
+        assert_refused(create(g, &gateway_admin, &again, &made, &p), p, "duplicate-id", "id");
+    }
+}
+
 static int create_with_lan(struct gateway *g, const struct tenant *tenant, const char *lan, struct problem *p) {
     struct prefix prefix = prefix_of(lan);
     struct router_made made;
@@ -391,6 +417,7 @@ int main(void) {
         WITH_GATEWAY(a_broken_seal_opens_nothing_until_it_is_rotated),
         WITH_GATEWAY(addresses_are_the_tenants_and_each_given_once),
         WITH_GATEWAY(wrong_keys_are_refused),
+        WITH_GATEWAY(a_repeat_meets_itself_before_all_else),
         WITH_GATEWAY(lans_overlap_nothing_in_their_space),
         WITH_GATEWAY(a_patch_replaces_lans_and_their_routes),
         WITH_GATEWAY(a_disabled_router_leaves_the_data_plane_and_comes_back),
