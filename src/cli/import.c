@@ -208,16 +208,12 @@ static int tenant_find(struct import *im, const char *tenant) {
     return 0;
 }
 
-static int item_add(struct import *im, struct import_item *item, size_t byte) {
+static int item_put(struct import *im, struct import_item *item, size_t byte) {
     bool of_routers = item->tenant != NULL;
     size_t count = json_array_size(im->batch);
     bool full =
         count == BATCH_ITEMS || im->routers + item->routers > BATCH_ROUTERS || byte - im->first_byte > BATCH_BYTES;
     if (count && (full || of_routers != im->of_routers || item->makes_keys != im->makes_keys) && batch_send(im) < 0) {
-        return -1;
-    }
-    if (import_item_identify(item) < 0) {
-        cli_error("out of memory");
         return -1;
     }
     if (of_routers) {
@@ -235,6 +231,29 @@ static int item_add(struct import *im, struct import_item *item, size_t byte) {
     im->makes_keys = item->makes_keys;
     im->routers += item->routers;
     return json_array_append(im->batch, item->body);
+}
+
+/* An item of the file; or as many as the API makes of it in one step, and the rest after it. */
+static int item_add(struct import *im, struct import_item *item, size_t byte) {
+    struct import_item *rest = NULL;
+    size_t count = 0;
+    int error = import_item_identify(item);
+    error = error < 0 ? error : import_item_split(item, &rest, &count);
+    if (error < 0) {
+        cli_error("out of memory");
+        return -1;
+    }
+    error = item_put(im, item, byte);
+    for (size_t i = 0; i < count; i++) {
+        if (error == 0 && import_item_identify(&rest[i]) < 0) {
+            cli_error("out of memory");
+            error = -1;
+        }
+        error = error < 0 ? error : item_put(im, &rest[i], byte);
+        import_item_free(&rest[i]);
+    }
+    free(rest);
+    return error;
 }
 
 struct totals {

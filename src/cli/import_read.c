@@ -9,6 +9,7 @@
 
 #define LINE_MAX_BYTES (4u << 20)
 #define COLUMNS_MAX 32
+#define ITEM_ROWS 2000 /* routers and LANs */
 
 /* The columns of a CSV file: where in the API's objects their values go. */
 enum column_kind {
@@ -403,6 +404,9 @@ int import_item_identify(struct import_item *item) {
     if (item->tenant) {
         crypto_generichash_update(&state, (const unsigned char *)item->tenant, strlen(item->tenant) + 1);
     }
+    if (item->place) { /* a tenant may have several that look alike */
+        crypto_generichash_update(&state, (const unsigned char *)&item->place, sizeof item->place);
+    }
     crypto_generichash_update(&state, (const unsigned char *)text, strlen(text));
     crypto_generichash_final(&state, id.bytes, sizeof id.bytes);
     sodium_memzero(text, strlen(text));
@@ -411,5 +415,34 @@ int import_item_identify(struct import_item *item) {
     id.bytes[6] = (uint8_t)((id.bytes[6] & 0x0f) | 0x80);
     id.bytes[8] = (uint8_t)((id.bytes[8] & 0x3f) | 0x80);
     json_object_set_new(item->body, "id", json_string(uuid_format(&id, id_text)));
+    return 0;
+}
+
+int import_item_split(struct import_item *item, struct import_item **ret_rest, size_t *ret_count) {
+    json_t *routers = item->tenant ? NULL : json_object_get(item->body, "routers");
+    size_t count = json_array_size(routers), fits = 0, rows = 0;
+    for (; fits < count; fits++) {
+        rows += 1 + json_array_size(json_object_get(json_array_get(routers, fits), "lans"));
+        if (rows > ITEM_ROWS) {
+            break;
+        }
+    }
+    struct import_item *rest = fits < count ? calloc(count - fits, sizeof *rest) : NULL;
+    if (fits < count && !rest) {
+        return -ENOMEM;
+    }
+    for (size_t i = fits; i < count; i++) {
+        rest[i - fits] = (struct import_item){.body = json_incref(json_array_get(routers, i)),
+                                              .tenant = strdup(field_text(item->body, "id")),
+                                              .line = item->line,
+                                              .place = i + 1};
+        item_count(&rest[i - fits]);
+    }
+    while (json_array_size(routers) > fits) {
+        json_array_remove(routers, json_array_size(routers) - 1);
+    }
+    item_count(item);
+    *ret_rest = rest;
+    *ret_count = count - fits;
     return 0;
 }

@@ -26,6 +26,7 @@ struct import_item {
     char *tenant;  /* owned; the tenant that a router goes to, NULL for a tenant item */
     unsigned line; /* where it begins, from 1 */
     size_t routers;
+    size_t place;    /* of a router that was split off: among its tenant's, from 1; else 0 */
     bool makes_keys; /* the gateway will make a secret for it, which is shown once */
 };
 
@@ -43,3 +44,8 @@ void import_item_free(struct import_item *item);
 /* The same item gives the same identifier every time it is imported, so that a repeat is recognized. Kept if it has
  * one. */
 int import_item_identify(struct import_item *item);
+
+/* The API makes a tenant in one step with so many routers and LANs at most (2,000); the routers beyond become items of
+ * their own, for the tenant by its identifier, which it must have. `ret_rest`: owned, NULL if there are none; -ENOMEM.
+ */
+int import_item_split(struct import_item *item, struct import_item **ret_rest, size_t *ret_count);

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "service/state.h"
 
-#define SHARE_ROWS 2000 /* tenants and routers; an item is never cut */
+#define SHARE_ROWS BULK_ITEM_ROWS /* tenants, routers and LANs; an item is never cut */
 #define SHARE_NS (500 * NSEC_PER_MSEC)
 #define SHARE_TRIES 3
 
@@ -48,9 +48,32 @@ static void within(const struct bulk_item *item, size_t router, struct problem *
     }
 }
 
+/* Without its tenant. */
+static size_t rows_of(const struct bulk_item *item) {
+    size_t rows = item->router_count;
+    for (size_t i = 0; i < item->router_count; i++) {
+        rows += item->routers[i].lan_count;
+    }
+    return rows;
+}
+
+static int check_size(struct bulk_item *item) {
+    size_t rows = rows_of(item);
+    return rows <= BULK_ITEM_ROWS
+               ? 0
+               : problem_set(&item->problem, PROBLEM_INVALID, "item-too-large", "routers",
+                             "%zu routers and LANs; a tenant may come with at most %d of them, since it is made in one "
+                             "step for which all others wait. Make it with fewer, then the other routers with "
+                             "POST /v1/tenants/{id}/routers/bulk.",
+                             rows, BULK_ITEM_ROWS);
+}
+
 /* What can be said and made without the store. */
 static int prepare(struct service *s, const struct caller *c, struct bulk_item *item, int64_t now) {
-    int r = 0;
+    int r = check_size(item);
+    if (r < 0) {
+        return r;
+    }
     if (item->has_tenant) {
         r = access_admin(c, NULL, &item->problem);
         r = r < 0 ? r : tenant_prepare(s, &item->tenant, now, &item->made_tenant, &item->problem);
@@ -208,7 +231,7 @@ static void wipe(struct bulk_item *item, int error) {
 static size_t share_of(const struct bulk_item *items, size_t count) {
     size_t share = 0, rows = 0;
     while (share < count) {
-        rows += items[share].has_tenant + items[share].router_count;
+        rows += items[share].has_tenant + rows_of(&items[share]);
         if (share && rows > SHARE_ROWS) {
             break;
         }

@@ -167,6 +167,9 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
 
 /* --- bulk: each item stands or falls alone, and is whole --- */
 
+/* An item is made in one transaction, which holds up all other writers: so many routers and LANs it may have. */
+#define BULK_ITEM_ROWS 2000
+
 struct bulk_item {
     bool has_tenant; /* make this tenant first; its routers' tenant_id is then ignored */
     struct tenant_spec tenant;

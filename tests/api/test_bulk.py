@@ -70,6 +70,21 @@ def test_a_tenant_with_a_faulty_router_is_not_made_at_all(api, name, key):
     remove_tenants(api, [made["items"][1]["tenant"]["id"]])
 
 
+def test_a_tenant_for_which_others_would_wait_too_long_is_refused_and_told_how(api, name, key):
+    called = name()
+    routers = [{"name": f"r{n}", "public_key": key(), "lans": [f"172.{16 + n // 256}.{n % 256}.0/24"]} for n in range(1001)]
+    big, fits = {"name": called, "addressing": "private", "routers": routers}, {"name": called + "!"}
+    _, _, made = _bulk(api, "/tenants/bulk", {"tenants": [big, fits]})
+    problem = made["items"][0]["problem"]
+    assert (made["failed"], made["items"][0]["status"], problem["field"]) == (1, 422, "routers")
+    assert problem["type"].endswith(":item-too-large") and "/v1/tenants/{id}/routers/bulk" in problem["detail"]
+    assert api.get("/tenants", name=called)["items"] == []
+    # the way out
+    tenant = api.post("/tenants/bulk", {"tenants": [{**big, "routers": routers[:1000]}]})["items"][0]["tenant"]
+    assert api.post(f"/tenants/{tenant['id']}/routers/bulk", {"routers": routers[1000:]})["created"] == 1
+    remove_tenants(api, [tenant["id"], made["items"][1]["tenant"]["id"]])
+
+
 def test_routers_of_several_tenants(api, make_tenant, name, key):
     tenants = [make_tenant(addressing="private") for _ in range(3)]
     wish = [{"tenant_id": tenants[n % 3]["id"], "name": name(), "public_key": key()} for n in range(9)]

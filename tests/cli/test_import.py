@@ -51,6 +51,19 @@ def test_an_import_can_be_repeated(cli, tmp_path):
     assert done.status == 0 and done.out.startswith("1 created, 30 there already, 0 failed"), done
 
 
+def test_a_tenant_too_large_for_one_step_is_made_in_several(cli, tmp_path):
+    lines = tenants(2)
+    lines[0]["routers"] = [{"name": f"r{n}", "public_key": public_key()} for n in range(2005)]
+    file = write(tmp_path / "all.jsonl", lines)
+    assert cli("import", file).status == 0
+    assert cli("tenant", "show", "t0", "--json").json["routers"] == 2005
+    # one more among what was split off: the batch is another, and identifiers recognize what is there
+    lines.insert(1, {"tenant": "t0", "name": "late", "public_key": public_key()})
+    done = cli("import", write(tmp_path / "again.jsonl", lines))
+    assert done.status == 0 and ", 5 there already, 0 failed" in done.out, done
+    assert cli("tenant", "show", "t0", "--json").json["routers"] == 2006
+
+
 def test_failures_are_named_by_line_and_the_rest_is_made(cli, tmp_path):
     lines = tenants(10)
     lines[3]["subnet"] = "nonsense"

@@ -181,8 +181,8 @@ def test_sessions_of_a_gateway_that_is_gone_for_long_end(make_fleet):
 def test_thousands_of_sessions_of_a_gateway_that_is_gone_end_soon(make_fleet):
     fleet = make_fleet(names=("north", "south")).start()
     routers = [{"name": f"r{n}", "public_key": load.public_key()} for n in range(4000)]
-    made = fleet.south.api.post("/tenants/bulk", {"tenants": [{"name": "t", "addressing": "private", "routers": routers}]})
-    tenant = made["items"][0]["tenant"]["id"]
+    tenant = fleet.tenant(at=fleet.south)
+    assert fleet.south.api.post(f"/tenants/{tenant}/routers/bulk", {"routers": routers})["created"] == 4000
     fleet.north.kill()
     for told in ("vpn_configurations SET status = 'active', connected_since = now(),"
                  " gateway_id = (SELECT id FROM vpn_gateways WHERE name = 'north')",

@@ -138,6 +138,39 @@ static void the_same_item_has_the_same_identifier(void **state) {
     assert_string_equal(identity("{\"name\":\"x\",\"id\":\"given\"}", a), "given");
 }
 
+static void a_tenant_that_is_too_large_for_one_step_is_split(void **state) {
+    struct import_item *rest = NULL, item = {.body = json_pack("{s:s, s:[]}", "name", "big", "routers"), .line = 7};
+    json_t *routers = json_object_get(item.body, "routers");
+    char ids[3][UUID_TEXT_SIZE];
+    size_t count = 0;
+    (void)state;
+    for (int i = 0; i < 1002; i++) { /* all alike, each a router and a LAN */
+        json_array_append_new(routers, json_pack("{s:s, s:[s]}", "name", "r", "lans", "10.1.0.0/24"));
+    }
+    assert_int_equal(import_item_identify(&item), 0);
+    snprintf(ids[0], sizeof ids[0], "%s", field_text(item.body, "id"));
+    assert_int_equal(import_item_split(&item, &rest, &count), 0);
+    assert_int_equal(json_array_size(routers), 1000);
+    assert_int_equal(item.routers, 1000);
+    assert_int_equal(count, 2);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(rest[i].tenant, ids[0]);
+        assert_int_equal(rest[i].line, 7);
+        assert_true(rest[i].makes_keys);
+        assert_int_equal(import_item_identify(&rest[i]), 0);
+        snprintf(ids[i + 1], sizeof ids[i + 1], "%s", field_text(rest[i].body, "id"));
+        import_item_free(&rest[i]);
+    }
+    assert_string_not_equal(ids[1], ids[2]);
+    free(rest);
+    rest = NULL;
+    assert_int_equal(import_item_split(&item, &rest, &count), 0); /* what fits is left as it is */
+    assert_null(rest);
+    assert_int_equal(count, 0);
+    assert_int_equal(json_array_size(routers), 1000);
+    import_item_free(&item);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_lines_are_tenants_or_routers_of_existing_tenants),
@@ -147,6 +180,7 @@ int main(void) {
         cmocka_unit_test(csv_quotes_hold_commas_quotes_and_line_ends),
         cmocka_unit_test(faults_of_csv_name_the_line_and_the_column),
         cmocka_unit_test(the_same_item_has_the_same_identifier),
+        cmocka_unit_test(a_tenant_that_is_too_large_for_one_step_is_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,6 +166,42 @@ static void bulk_keeps_to_the_scope(void **state) {
     free(b);
 }
 
+static void what_others_would_wait_for_too_long_is_refused(void **state) {
+    enum { ROUTERS = BULK_ITEM_ROWS / 2 };
+    struct gateway *g = *state;
+    struct bulk_item items[3];
+    struct router_spec *specs = calloc(ROUTERS + 1, sizeof *specs);
+    struct router_made *made = calloc(3 * (ROUTERS + 1), sizeof *made);
+    struct prefix *lans = calloc(ROUTERS, sizeof *lans);
+    struct problem p;
+    for (size_t i = 0; i < ROUTERS + 1; i++) {
+        specs[i].name = "r";
+        key_make_preshared(&specs[i].public_key);
+        if (i < ROUTERS) {
+            lans[i] = (struct prefix){.addr = ip_from_v4(0xac100000u + (uint32_t)i * 256), .length = 24};
+            specs[i].lans = &lans[i];
+            specs[i].lan_count = 1;
+        }
+    }
+    for (size_t i = 0; i < 3; i++) { /* one router too many between two that just fit */
+        items[i] = (struct bulk_item){.has_tenant = true,
+                                      .tenant = {.name = "t", .addressing = ADDRESSING_PRIVATE},
+                                      .routers = i == 2 ? specs + ROUTERS : specs,
+                                      .router_count = i == 2   ? 1
+                                                      : i == 1 ? ROUTERS + 1
+                                                               : ROUTERS,
+                                      .made = made + i * (ROUTERS + 1)};
+    }
+    assert_int_equal(service_bulk_create(g->service, &gateway_admin, items, 3, &p), 0);
+    assert_int_equal(items[0].error, 0);
+    assert_refused(items[1].error, items[1].problem, "item-too-large", "routers");
+    assert_int_equal(items[2].error, 0);
+    assert_in_force(g);
+    free(specs);
+    free(made);
+    free(lans);
+}
+
 /* --- requests of many shares --- */
 
 #define MANY 6000
@@ -463,6 +499,7 @@ int main(void) {
         WITH_GATEWAY(a_bad_item_falls_alone_and_leaves_nothing),
         WITH_GATEWAY(routers_of_one_tenant_outgrow_its_first_blocks),
         WITH_GATEWAY(bulk_keeps_to_the_scope),
+        WITH_GATEWAY(what_others_would_wait_for_too_long_is_refused),
         WITH_GATEWAY(threads_writing_at_once_end_in_force),
         WITH_GATEWAY(every_acknowledged_router_survives_a_kill),
         cmocka_unit_test(turns_are_served_in_the_order_they_were_taken),

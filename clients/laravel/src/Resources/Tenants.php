@@ -30,6 +30,7 @@ final class Tenants
 
     /**
      * Makes many with their routers. With $minimal the answer holds ids only; every router must bring its public key.
+     * Each comes with at most 2,000 routers and LANs; make further ones with routers()->createManyFor().
      *
      * @param  iterable<NewTenant>  $tenants
      */

@@ -21,6 +21,9 @@ final class InMemoryGateway implements Transport
     /** Items of one bulk request. */
     private const BULK_MAX = 10000;
 
+    /** Routers and LANs that one tenant of a bulk request comes with. */
+    private const ITEM_MAX = 2000;
+
     private const ROUTES = [
         ['GET', '/v1/health', 'health'],
         ['GET', '/v1/openapi.json', 'document'],
@@ -308,6 +311,10 @@ final class InMemoryGateway implements Transport
         return $this->bulk($request, 'tenants', function (array $fields) use ($request): array {
             $routers = $fields['routers'] ?? [];
             unset($fields['routers']);
+            $lans = array_map(static fn (array $router): int => count($router['lans'] ?? []), $routers);
+            if (count($routers) + array_sum($lans) > self::ITEM_MAX) {
+                throw new Refusal(422, 'item-too-large', 'A tenant comes with at most 2000 routers and LANs.', 'routers');
+            }
             $tenant = $this->makeTenant($fields);
             try {
                 $made = array_map(fn (array $router): array => $this->makeRouter($tenant['id'], $router), $routers);
