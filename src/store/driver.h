@@ -45,6 +45,7 @@ struct driver {
     /* For moving a store (migrate.c): names of our tables; of table $1 the columns, as name, type, whether the database
      * numbers it; the last number that table $1 gave; and to go on behind $2. */
     const char *tables_sql, *columns_sql, *last_id_sql, *set_id_sql;
+    bool takes_all; /* start() takes all rows at once: what does not fit into memory is read through a cursor */
     /* The place for people and logs: never a password. */
     void (*describe)(const char *where, char *ret_text, size_t room);
     /* `where` is the URL behind "name:". On failure `ret_fault` has the words. */

@@ -17,6 +17,7 @@
 #define COLUMNS_MAX 40
 #define TABLE_NAME 64
 #define TELL_EVERY 1000 /* rows */
+#define PAGE_ROWS 100   /* kept answers have up to some megabytes each */
 #define ALIVE_US INT64_C(20000000)
 
 struct column {
@@ -199,6 +200,49 @@ static struct value take_value(const struct query *query, int column, const stru
     return value;
 }
 
+/* All rows of a query, in the source's transaction; a page at a time where it would hand over all at once. */
+struct scan {
+    struct query query;
+    char fetch[TABLE_NAME + 40]; /* "": it gives one after the other by itself */
+    unsigned rows;               /* of this page, so far */
+};
+
+/* Cursors go with the transaction. Each has a name of its own: what a prepared FETCH brings must not change. */
+static int scan_begin(struct store_conn *conn, const char *name, const char *select, struct scan *ret_scan) {
+    struct scan scan = {0};
+    struct buf declare = {0};
+    if (!conn->driver->takes_all) {
+        int r = query_begin(conn, select, NULL, 0, &scan.query);
+        *ret_scan = scan;
+        return r;
+    }
+    buf_printf(&declare, "DECLARE scan_%s NO SCROLL CURSOR FOR %s", name, select);
+    snprintf(scan.fetch, sizeof scan.fetch, "FETCH %d FROM scan_%s", PAGE_ROWS, name);
+    int r = declare.failed ? -ENOMEM : query_run(conn, declare.data, NULL, 0, NULL);
+    r = r < 0 ? r : query_begin(conn, scan.fetch, NULL, 0, &scan.query);
+    buf_free(&declare);
+    *ret_scan = scan;
+    return r;
+}
+
+/* As query_next(). */
+static int scan_next(struct scan *scan) {
+    struct store_conn *conn = scan->query.conn;
+    int r = query_next(&scan->query);
+    if (r == 0 && scan->fetch[0] && scan->rows == PAGE_ROWS) {
+        query_end(&scan->query);
+        scan->rows = 0;
+        r = query_begin(conn, scan->fetch, NULL, 0, &scan->query);
+        r = r < 0 ? r : query_next(&scan->query);
+    }
+    scan->rows += r == 1;
+    return r;
+}
+
+static void scan_end(struct scan *scan) {
+    query_end(&scan->query);
+}
+
 static void compose(const struct table *table, struct buf *select, struct buf *insert) {
     buf_text(select, "SELECT ");
     buf_printf(insert, "INSERT INTO %s (", table->name);
@@ -217,7 +261,7 @@ static void compose(const struct table *table, struct buf *select, struct buf *i
 static int copy_rows(struct move *m, struct table *table) {
     struct buf select = {0}, insert = {0};
     struct value values[COLUMNS_MAX];
-    struct query query;
+    struct scan scan;
     compose(table, &select, &insert);
     int r = select.failed || insert.failed
                 ? problem_set(m->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.")
@@ -225,15 +269,15 @@ static int copy_rows(struct move *m, struct table *table) {
     if (r < 0) {
         goto end;
     }
-    r = query_begin(m->from, select.data, NULL, 0, &query);
+    r = scan_begin(m->from, table->name, select.data, &scan);
     if (r < 0) {
         r = store_problem(m->from, r, m->problem);
         goto end;
     }
     int written = 0;
-    while (written == 0 && (r = query_next(&query)) == 1) {
+    while (written == 0 && (r = scan_next(&scan)) == 1) {
         for (size_t i = 0; i < table->column_count; i++) {
-            values[i] = take_value(&query, (int)i, &table->columns[i]);
+            values[i] = take_value(&scan.query, (int)i, &table->columns[i]);
         }
         written = query_run(m->to, insert.data, values, table->column_count, NULL);
         table->rows++;
@@ -241,7 +285,7 @@ static int copy_rows(struct move *m, struct table *table) {
             m->told(m->context, m->done, m->whole);
         }
     }
-    query_end(&query);
+    scan_end(&scan);
     r = written < 0 ? store_problem(m->to, written, m->problem) : r < 0 ? store_problem(m->from, r, m->problem) : 0;
 end:
     buf_free(&select);

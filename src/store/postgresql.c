@@ -654,6 +654,7 @@ const struct driver driver_postgresql = {
     .last_id_sql = "SELECT pg_sequence_last_value(pg_get_serial_sequence($1, 'id')) "
                    "WHERE pg_sequence_last_value(pg_get_serial_sequence($1, 'id')) IS NOT NULL",
     .set_id_sql = "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)",
+    .takes_all = true,
     .describe = session_describe,
     .open = conn_open,
     .close = conn_close,

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "../sanitized.h"
 #include "base/clock.h"
 #include "schema.h"
 #include "store/away.h"
@@ -260,6 +261,53 @@ static void a_move_may_last_and_nobody_writes_meanwhile(void **state) {
     free(changes);
 }
 
+static uint64_t resident(void) {
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file) {
+        (void)!fscanf(file, "%*u %lu", &pages);
+        fclose(file);
+    }
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void grow(void *context, uint64_t done, uint64_t whole) {
+    uint64_t *most = context, now = resident();
+    (void)done;
+    (void)whole;
+    *most = now > *most ? now : *most;
+}
+
+static void a_move_does_not_hold_a_table_in_memory(void **state) {
+    enum { COUNT = 3050, BODY = 30000 };
+    struct database *d = *state;
+    struct migrated moved = {0};
+    struct problem problem = {0};
+    struct store *there = NULL;
+    char target[128], sql[512];
+    int64_t sum = 0;
+    snprintf(sql, sizeof sql,
+             "INSERT INTO vpn_answers (key_hash, request_hash, status, body, created_at) SELECT "
+             "decode(lpad(to_hex(n), 64, '0'), 'hex'), decode(repeat('00', 32), 'hex'), n, "
+             "decode(repeat('ab', %d), 'hex'), now() FROM generate_series(1, %d) n",
+             BODY, COUNT);
+    schema_sql(d->url, sql);
+    snprintf(target, sizeof target, "sqlite:%s/moved.db", d->folder);
+    uint64_t before = resident(), most = 0;
+    if (store_migrate(d->url, target, grow, &most, &moved, &problem) < 0) {
+        fail_msg("%s", problem.detail);
+    }
+    if (!SANITIZED) { /* keeps what was freed */
+        assert_true(most < before + (uint64_t)COUNT * BODY / 2);
+    }
+    assert_int_equal(store_open(target, NULL, &there, &problem), 0);
+    assert_int_equal(query_number(store_writer(there), "SELECT SUM(status) FROM vpn_answers WHERE LENGTH(body) = 30000",
+                                  NULL, 0, &sum),
+                     0);
+    assert_int_equal(sum, COUNT * (COUNT + 1) / 2); /* each page, the last one too, and each once */
+    store_close(there);
+}
+
 /* --- what became of a commit --- */
 
 static void outcome_of(struct database *d, bool commit, const char *timeline, int expected) {
@@ -327,6 +375,7 @@ int main(void) {
         WITH_DATABASE(a_writer_waits_no_longer_than_it_may),
         WITH_DATABASE(a_schema_that_another_takes_further_is_left_alone),
         WITH_DATABASE(a_move_may_last_and_nobody_writes_meanwhile),
+        WITH_DATABASE(a_move_does_not_hold_a_table_in_memory),
         WITH_DATABASE(the_server_knows_what_became_of_a_transaction),
         cmocka_unit_test(one_asks_at_a_time_and_pauses_grow),
     };
