@@ -57,6 +57,19 @@ def test_it_comes_in_again_when_the_program_is_mended(scene, fenced):
     assert scene.fate(udp("10.1.0.1", HUB4)) == "hub"
 
 
+def test_without_the_way_out_alone_tenants_stay_apart_and_do_not_answer_the_world(scene, fenced):
+    """docs/isolation.md: what is forwarded from the world gets in until the program is back, and no further."""
+    def world():
+        return scene.fate(udp(OUT4, "10.1.0.1"), through="world")
+    assert world() == "nothing"
+    scene.run("tc", "filter", "del", "dev", INTERFACE, "egress")
+    assert world() == "routers"
+    assert scene.fate(udp("10.1.0.1", OUT4)) == "prohibited"
+    assert scene.fate(udp("10.3.0.1", "10.1.0.1")) == "prohibited"
+    assert fenced.do("attach") == 1
+    assert world() == "nothing"
+
+
 @pytest.mark.parametrize("source, target, masquerade", [("10.3.0.1", OUT4, "203.0.113.1"), ("192.168.3.9", OUT4, "203.0.113.1"),
                                                         ("fd00::3:1", OUT6, "2001:db8:113::1")])
 def test_egress_is_masqueraded_and_answers_come_back(scene, fenced, source, target, masquerade):
