@@ -421,6 +421,7 @@ int import_item_identify(struct import_item *item) {
 int import_item_split(struct import_item *item, struct import_item **ret_rest, size_t *ret_count) {
     json_t *routers = item->tenant ? NULL : json_object_get(item->body, "routers");
     size_t count = json_array_size(routers), fits = 0, rows = 0;
+    bool failed = false;
     for (; fits < count; fits++) {
         rows += 1 + json_array_size(json_object_get(json_array_get(routers, fits), "lans"));
         if (rows > ITEM_ROWS) {
@@ -437,6 +438,14 @@ int import_item_split(struct import_item *item, struct import_item **ret_rest, s
                                               .line = item->line,
                                               .place = i + 1};
         item_count(&rest[i - fits]);
+        failed = failed || !rest[i - fits].tenant;
+    }
+    if (failed) {
+        for (size_t i = 0; i < count - fits; i++) {
+            import_item_free(&rest[i]);
+        }
+        free(rest);
+        return -ENOMEM;
     }
     while (json_array_size(routers) > fits) {
         json_array_remove(routers, json_array_size(routers) - 1);
