@@ -8,6 +8,8 @@ A receiver index names its worker and the socket group is steered by it, so that
 name nobody. A packet from the host arrives on the TUN queue that the kernel chose; it remembers on which queue the
 flow's other direction came in, so an answer comes back to the worker that delivered the question.
 """
+import pathlib
+import signal
 import time
 
 import pytest
@@ -139,10 +141,12 @@ def test_batches_take_few_system_calls(crowd, flows):
     end = crowd.ends[0]
     packets = [end.session.seal(ip_udp(end.address, 4000 + n % flows, "10.9.0.1", SINK, b"x" * 400, ident=n))
                for n in range(1000)]
-    crowd.device.process.send_signal(19)  # SIGSTOP: so that all of them wait together
+    crowd.device.process.send_signal(signal.SIGSTOP)  # so that all of them wait together
+    wait_until(lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in
+                           pathlib.Path(f"/proc/{crowd.device.process.pid}/task").glob("*/stat")))
     for packet in packets:
         end.send(packet)
-    crowd.device.process.send_signal(18)
+    crowd.device.process.send_signal(signal.SIGCONT)
     crowd.settle(lambda now: now["udp_received"] - before["udp_received"] >= 900)
     time.sleep(0.1)
     after = crowd.counters()
