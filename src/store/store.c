@@ -215,9 +215,9 @@ int store_reader_take(struct store *store, struct store_conn **ret_conn, struct 
 }
 
 int store_look(struct store *store, struct problem *ret_problem) {
-    struct store_conn *conn;
+    struct store_conn *conn = NULL;
     int r = take_reader(store, &conn, ret_problem);
-    if (r < 0) {
+    if (!conn) {
         return r;
     }
     r = conn->schema ? check_schema(conn) : 0;

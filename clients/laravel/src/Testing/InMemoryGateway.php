@@ -313,7 +313,8 @@ final class InMemoryGateway implements Transport
             unset($fields['routers']);
             $lans = array_map(static fn (array $router): int => count($router['lans'] ?? []), $routers);
             if (count($routers) + array_sum($lans) > self::ITEM_MAX) {
-                throw new Refusal(422, 'item-too-large', 'A tenant comes with at most 2000 routers and LANs.', 'routers');
+                $detail = 'A tenant comes with at most 2000 routers and LANs.';
+                throw new Refusal(422, 'item-too-large', $detail, 'routers');
             }
             $tenant = $this->makeTenant($fields);
             try {
