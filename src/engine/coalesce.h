@@ -6,6 +6,8 @@
  * equal payloads, of which the last may be shorter; checksums that are right. Packets of one flow keep their order
  * (of fragments nobody can tell which flow they are of).
  *
+ * A packet that stays alone and whose checksum is right is handed over as checked, as the large ones are.
+ *
  * Nothing is copied but headers: the bytes, and the room in front of them, must stay until coalesce_flush(). Pure, one
  * thread. */
 #pragma once

@@ -386,7 +386,7 @@ int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t 
 
 /* What the workers still do of it: a kernel that refuses is noticed at work. */
 struct doing {
-    bool gso, tcp, udp, has_uring, together;
+    bool gso, tcp, udp, has_uring, uses_uring;
 };
 
 static void take_doing(struct worker *worker, void *argument) {
@@ -395,7 +395,7 @@ static void take_doing(struct worker *worker, void *argument) {
     doing->tcp &= host_gives_tcp(worker->host);
     doing->udp &= host_gives_udp(worker->host);
     doing->has_uring &= host_has_uring(worker->host);
-    doing->together &= host_gives_together(worker->host);
+    doing->uses_uring &= host_uses_uring(worker->host);
 }
 
 static enum engine_offload_state offload_state(bool wanted, bool found, bool doing) {
@@ -423,7 +423,7 @@ static void get_offloads(struct engine *engine, enum engine_offload_state *ret_s
     ret_states[ENGINE_OFFLOAD_USO] = offload_state(tun, uso, true);
     ret_states[ENGINE_OFFLOAD_JOIN_TCP] = offload_state(tun, header, doing.tcp);
     ret_states[ENGINE_OFFLOAD_JOIN_UDP] = offload_state(tun, uso, doing.udp);
-    ret_states[ENGINE_OFFLOAD_URING] = offload_state(!engine->no_uring, doing.has_uring, doing.together);
+    ret_states[ENGINE_OFFLOAD_URING] = offload_state(!engine->no_uring, doing.has_uring, doing.uses_uring);
 }
 
 void engine_get_device(struct engine *engine, struct engine_device *ret_device) {

@@ -62,7 +62,7 @@ bool host_has_uring(const struct host *host) {
     return host->uring_error != -ENOSYS && host->uring_error != -EINVAL;
 }
 
-bool host_gives_together(const struct host *host) {
+bool host_uses_uring(const struct host *host) {
     return host->uring != NULL;
 }
 

@@ -15,17 +15,17 @@ int host_create(const struct tun *tun, struct host **ret_host);
 void host_free(struct host *host);
 /* On the worker's own thread, before anything else of it: what is to be made there. */
 void host_start(struct worker *worker);
-/* Whether this kernel can take many packets in one call, and whether it does. */
+/* Whether this kernel has io_uring as we need it, and whether packets are written by it. */
 bool host_has_uring(const struct host *host);
-bool host_gives_together(const struct host *host);
+bool host_uses_uring(const struct host *host);
 /* Whether packets of a flow are put together: the TUN can take them, and has not refused one. */
 bool host_gives_tcp(const struct host *host);
 bool host_gives_udp(const struct host *host);
 
 /* Reads and forwards a bounded number of packets. The number read. */
 size_t host_round(struct worker *worker);
-/* One whole packet for the host, with COALESCE_HEADROOM bytes in front of it that will be overwritten; all of it must
- * stay until host_flush(). */
+/* One whole packet for the host, with COALESCE_HEADROOM bytes in front of it; both will be written to, and must stay
+ * until host_flush(). */
 void host_deliver(struct worker *worker, uint8_t *bytes, size_t size);
 /* Writes what was delivered in this round. */
 void host_flush(struct worker *worker);

@@ -116,7 +116,7 @@ static void prefetch_peers(const struct batch *batch) {
         const struct peer *peer = batch->openings[i].channel->entry.peer;
         if (peer) {
             prefetch(peer->active, offsetof(struct active, flight));
-            prefetch(peer->space, peer->space ? sizeof *peer->space : 0);
+            prefetch(peer->space, sizeof *peer->space);
         }
     }
 }
