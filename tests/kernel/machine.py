@@ -4,7 +4,7 @@
     +--------------------------------+              +---------------------------------------------+
     |  /  (programs, build, tests) --- virtiofs ---->  / with a layer in memory: nothing is kept    |
     |  a folder of the run  <-------- virtiofs ------  the same folder: command, status, reports    |
-    |  our stdout  <----------------- virtio console   stdout and stderr of the command             |
+    |  our stdout, FOLDER/output.log <- virtio console stdout and stderr of the command             |
     |  FOLDER/console.log  <--------- serial line      what the kernel says                         |
     +--------------------------------+              +---------------------------------------------+
 
@@ -32,6 +32,8 @@ EARLY = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
 # Loaded from the host's files. The kernel asks for most of them by itself, at a time that would slow down a test.
 WANTED = ("wireguard", "tun", "veth", "bridge", "dummy", "sch_ingress", "cls_bpf", "act_bpf", "nf_tables", "nft_ct",
           "nft_masq", "nft_chain_nat", "nf_conntrack")
+
+COMPLAINT = re.compile(r"BUG: |INFO: |WARNING: |Oops|Kernel panic|Out of memory|allocation failure|watchdog")
 
 
 class MachineError(RuntimeError):
@@ -157,6 +159,7 @@ class Machine:
         self.folder = pathlib.Path(folder).resolve()
         self.memory_mb, self.cpus = memory_mb, cpus
         self.console = self.folder / "console.log"
+        self.output = self.folder / "output.log"
         self._status = self.folder / "status"
         self._processes = []
 
@@ -191,19 +194,21 @@ class Machine:
                 "-object", f"memory-backend-memfd,id=memory,size={self.memory_mb}M,share=on",
                 "-kernel", str(unpacked / "vmlinuz"), "-initrd", str(initramfs), "-append", line,
                 "-chardev", f"file,id=kernel,path={self.console}", "-serial", "chardev:kernel",
-                "-chardev", "stdio,id=command,signal=off", "-device", "virtio-serial-pci",
+                "-chardev", f"stdio,id=command,signal=off,logfile={self.output}", "-device", "virtio-serial-pci",
                 "-device", "virtconsole,chardev=command",
                 "-chardev", f"socket,id=share,path={share}",
                 "-device", "vhost-user-fs-pci,chardev=share,tag=host,queue-size=1024",
                 "-device", "virtio-rng-pci"]
 
-    def run(self, command, environment=None, timeout=600):
-        """Boots, runs `command` (words) in our working folder, returns its exit status. MachineError if it never ended."""
+    def run(self, command, environment=None, timeout=600, silence=None):
+        """Boots, runs `command` (words) in our working folder, returns its exit status. MachineError if it never ended, or
+        printed nothing for `silence` seconds."""
         if not shutil.which("qemu-system-x86_64") or not shutil.which("busybox"):
             raise MachineError("qemu-system-x86 and busybox-static are needed")
         unpacked = kernel()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._status.unlink(missing_ok=True)
+        for old in (self._status, self.output):
+            old.unlink(missing_ok=True)
         variables = " ".join(f"{key}={shlex.quote(value)}" for key, value in (environment or {}).items())
         (self.folder / "command").write_text(
             f"cd {shlex.quote(os.getcwd())} && exec env -i {variables} {' '.join(map(shlex.quote, command))}\n",
@@ -214,19 +219,30 @@ class Machine:
                 (scratch / "initramfs").write_bytes(_initramfs(unpacked))
                 qemu = self._start(self._qemu(unpacked, scratch / "initramfs", self._share(scratch)),
                                    stdin=subprocess.DEVNULL)
-                try:
-                    qemu.wait(timeout)
-                except subprocess.TimeoutExpired:
-                    raise MachineError(f"not done within {timeout} s; the kernel's last words:\n{self._last_words()}") \
-                        from None
+                self._wait(qemu, timeout, silence or timeout)
             finally:
                 self.close()
         if not self._status.exists():
-            raise MachineError(f"it ended without a status; the kernel's last words:\n{self._last_words()}")
+            raise MachineError(f"it ended without a status; the kernel's words:\n{self._words()}")
         return int(self._status.read_text())
 
-    def _last_words(self, lines=30):
-        return "\n".join(self.console.read_text(errors="replace").splitlines()[-lines:]) if self.console.exists() else ""
+    def _wait(self, qemu, timeout, silence):
+        until = time.monotonic() + timeout
+        while qemu.poll() is None:
+            try:
+                qemu.wait(1)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > until:
+                    raise MachineError(f"not done within {timeout} s; the kernel's words:\n{self._words()}") from None
+                if time.time() - self.output.stat().st_mtime > silence:
+                    raise MachineError(f"silent for {silence} s; the kernel's words:\n{self._words()}") from None
+
+    def _words(self, first=25, last=10):
+        """What the kernel complained of first, and what it said last."""
+        lines = self.console.read_text(errors="replace").splitlines() if self.console.exists() else []
+        began = next((number for number, line in enumerate(lines) if COMPLAINT.search(line)), len(lines))
+        end = min(began + first, len(lines))
+        return "\n".join([*lines[began:end], "...", *lines[max(end, len(lines) - last):]])
 
     def close(self):
         for process in reversed(self._processes):
