@@ -4,7 +4,8 @@
  *
  *     bare receive TUN PORT SECONDS [INTERFACE]    waits for the first datagram, then counts; prints packets and CPU
  *                                                  seconds. INTERFACE: reads from its queues (engine/xdp.h)
- *     bare send ADDRESS PORT SECONDS   as fast as one core sends single datagrams, of 128 bytes inside */
+ *     bare send ADDRESS PORT SECONDS   as fast as one core sends single datagrams, of 128 bytes inside
+ *     bare tunnel TUN PORT SECONDS ADDRESS         both directions, for large packets: bare_tunnel.h */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bare_tunnel.h"
 #include "base/clock.h"
 #include "engine/tun.h"
 #include "engine/udp.h"
@@ -231,13 +233,21 @@ static int send_all(const char *address, uint16_t port, double seconds) {
 }
 
 int main(int argc, char **argv) {
-    bool sends = argc == 5 && strcmp(argv[1], "send") == 0;
-    bool receives = (argc == 5 || argc == 6) && strcmp(argv[1], "receive") == 0;
-    if (!sends && !receives) {
-        fputs("usage: bare receive TUN PORT SECONDS [INTERFACE] | bare send ADDRESS PORT SECONDS\n", stderr);
-        return 2;
+    const char *what = argc >= 5 && argc <= 6 ? argv[1] : "";
+    uint16_t port = argc >= 5 ? (uint16_t)strtoul(argv[3], NULL, 10) : 0;
+    double seconds = argc >= 5 ? strtod(argv[4], NULL) : 0;
+    if (strcmp(what, "receive") == 0) {
+        return receive(argv[2], port, seconds, argv[5]);
     }
-    uint16_t port = (uint16_t)strtoul(argv[3], NULL, 10);
-    double seconds = strtod(argv[4], NULL);
-    return sends ? send_all(argv[2], port, seconds) : receive(argv[2], port, seconds, argv[5]);
+    if (strcmp(what, "send") == 0 && argc == 5) {
+        return send_all(argv[2], port, seconds);
+    }
+    if (strcmp(what, "tunnel") == 0 && argc == 6) {
+        int error = bare_tunnel(argv[2], port, argv[5], seconds);
+        return error ? fail(argv[2], error) : 0;
+    }
+    fputs("usage: bare receive TUN PORT SECONDS [INTERFACE] | bare send ADDRESS PORT SECONDS |"
+          " bare tunnel TUN PORT SECONDS ADDRESS\n",
+          stderr);
+    return 2;
 }
