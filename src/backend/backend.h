@@ -14,12 +14,20 @@
 
 struct backend;
 
+/* What sallyport-wg can be told to do without; each stands for what needs it, too (docs/sallyport-wg.md). */
+enum backend_offload {
+    BACKEND_OFFLOAD_GSO = 1,
+    BACKEND_OFFLOAD_TSO = 2,
+    BACKEND_OFFLOAD_URING = 4,
+};
+
 struct backend_config {
-    const char *interface_name; /* "wg0" */
-    const char *engine_path;    /* sallyport-wg to start when none answers; NULL: never start one */
-    unsigned engine_workers;    /* 0: automatic */
-    const char *engine_xdp;     /* interfaces whose queues it reads itself, separated by commas; NULL: none */
-    const char *engine_log;     /* file the engine's stderr is appended to; NULL: inherit */
+    const char *interface_name;   /* "wg0" */
+    const char *engine_path;      /* sallyport-wg to start when none answers; NULL: never start one */
+    unsigned engine_workers;      /* 0: automatic */
+    const char *engine_xdp;       /* interfaces whose queues it reads itself, separated by commas; NULL: none */
+    unsigned engine_offloads_off; /* backend_offload, or'ed */
+    const char *engine_log;       /* file the engine's stderr is appended to; NULL: inherit */
 };
 
 struct backend_state {

@@ -29,6 +29,7 @@ struct backend {
     char *engine_log;  /* owned */
     char *engine_xdp;  /* owned */
     unsigned engine_workers;
+    unsigned engine_offloads_off;
     uint64_t generation; /* of the process that revive() accepted; 0: none */
     struct uapi_client client;
 };
@@ -173,6 +174,7 @@ static int start_engine(struct backend *b, struct problem *problem) {
         .engine_path = b->engine_path,
         .engine_workers = b->engine_workers,
         .engine_xdp = b->engine_xdp,
+        .engine_offloads_off = b->engine_offloads_off,
         .engine_log = b->engine_log,
     };
     int rc = process_start_engine(&config, fault, sizeof fault);
@@ -233,6 +235,7 @@ static int engine_open(const struct backend_config *config, struct backend **ret
     uapi_client_init(&b->client);
     snprintf(b->interface_name, sizeof b->interface_name, "%s", config->interface_name);
     b->engine_workers = config->engine_workers;
+    b->engine_offloads_off = config->engine_offloads_off;
     b->engine_path = config->engine_path ? strdup(config->engine_path) : NULL;
     b->engine_log = config->engine_log ? strdup(config->engine_log) : NULL;
     b->engine_xdp = config->engine_xdp ? strdup(config->engine_xdp) : NULL;

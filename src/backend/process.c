@@ -119,9 +119,18 @@ static void last_line(int log_fd, off_t from, char *line, size_t line_size) {
     snprintf(line, line_size, "%s", newline ? newline + 1 : text);
 }
 
+static const struct {
+    enum backend_offload offload;
+    const char *argument;
+} switches[] = {
+    {BACKEND_OFFLOAD_GSO, "--no-gso"},
+    {BACKEND_OFFLOAD_TSO, "--no-tso"},
+    {BACKEND_OFFLOAD_URING, "--no-uring"},
+};
+
 int process_start_engine(const struct backend_config *config, char *fault, size_t fault_size) {
     char workers[16];
-    char *arguments[8];
+    char *arguments[12];
     size_t count = 0;
     pid_t pid;
     int status;
@@ -136,6 +145,11 @@ int process_start_engine(const struct backend_config *config, char *fault, size_
     if (config->engine_xdp) {
         arguments[count++] = (char *)(uintptr_t) "--xdp";
         arguments[count++] = (char *)(uintptr_t)config->engine_xdp;
+    }
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        if (config->engine_offloads_off & switches[i].offload) {
+            arguments[count++] = (char *)(uintptr_t)switches[i].argument;
+        }
     }
     arguments[count++] = (char *)(uintptr_t) "--";
     arguments[count++] = (char *)(uintptr_t)config->interface_name;

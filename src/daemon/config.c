@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
+
 /* --- how values are read: each returns NULL, or what is wrong --- */
 
 struct row;
@@ -162,6 +164,35 @@ static const char *read_backend(const struct row *row, const char *value, void *
     return config_backend_parse(value, at) == 0 ? NULL : "is none of auto, engine, kernel";
 }
 
+static const char *read_offloads(const struct row *row, const char *value, void *at) {
+    static const struct {
+        const char *name;
+        enum backend_offload offload;
+    } known[] = {{"gso", BACKEND_OFFLOAD_GSO}, {"tso", BACKEND_OFFLOAD_TSO}, {"uring", BACKEND_OFFLOAD_URING}};
+    const char *name = value;
+    unsigned found = 0;
+    (void)row;
+    while (*value) {
+        size_t size = strcspn(name, ",");
+        unsigned one = 0;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            if (strlen(known[i].name) == size && memcmp(known[i].name, name, size) == 0) {
+                one = known[i].offload;
+            }
+        }
+        if (!one) {
+            return "is not made of gso, tso and uring, with commas between them";
+        }
+        found |= one;
+        name += size;
+        if (*name++ != ',') {
+            break;
+        }
+    }
+    *(unsigned *)at = found;
+    return NULL;
+}
+
 static const char *read_log_level(const struct row *row, const char *value, void *at) {
     (void)row;
     return log_level_parse(value, at) == 0 ? NULL : "is none of error, warning, info, debug";
@@ -205,6 +236,7 @@ static const struct row rows[] = {
     {"backend", "engine_path", read_text, TEXT(engine_path)},
     {"backend", "workers", read_number, AT(workers), .most = 64},
     {"backend", "xdp", read_text, TEXT(xdp)},
+    {"backend", "offloads_off", read_offloads, AT(offloads_off)},
     {"store", "url", read_store, TEXT(store_url)},
     {"api", "socket", read_text, TEXT(socket)},
     {"api", "socket_group", read_text, TEXT(socket_group)},

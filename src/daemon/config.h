@@ -45,6 +45,7 @@ struct config {
     char engine_path[CONFIG_TEXT_SIZE];
     uint32_t workers;
     char xdp[CONFIG_TEXT_SIZE]; /* interfaces; "": none */
+    unsigned offloads_off;      /* backend_offload, or'ed */
     /* [store] */
     char store_url[CONFIG_TEXT_SIZE];
     /* [api] */

@@ -306,6 +306,7 @@ static int service_start(struct gateway *g, struct problem *problem) {
                            .engine_path = g->engine_path[0] ? g->engine_path : NULL,
                            .engine_workers = c->workers,
                            .engine_xdp = c->xdp[0] ? c->xdp : NULL,
+                           .engine_offloads_off = c->offloads_off,
                            .engine_log = g->engine_log[0] ? g->engine_log : NULL},
         .reconcile_s = c->reconcile_seconds,
         .usage_s = c->usage_seconds,

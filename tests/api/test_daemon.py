@@ -59,7 +59,7 @@ def test_a_wrong_command_line_is_a_usage_error(daemon, arguments):
 
 def test_a_right_configuration_is_right(daemon, tmp_path):
     text = (GOOD + "interface=wg7\nlisten_port : 1234\n  pool = 10.0.0.0/16 ; small\nhub_address=10.0.0.1\nula=auto\nmtu=1380\nfwmark=0xcafe\n"
-            "# a comment\n; another\n\n[backend]\nkind=auto\nworkers=2\n[store]\nurl=sqlite:/tmp/x.db\n[api]\nsocket=/tmp/x.sock\n"
+            "# a comment\n; another\n\n[backend]\nkind=auto\nworkers=2\noffloads_off=gso,tso,uring\n[store]\nurl=sqlite:/tmp/x.db\n[api]\nsocket=/tmp/x.sock\n"
             "listen=127.0.0.1:8080\n[daemon]\nlog_level=debug\nreconcile_seconds=5\n")
     assert check(daemon, text, tmp_path) == (0, "", "The configuration is right.\n")
 
@@ -87,6 +87,8 @@ def test_a_right_configuration_is_right(daemon, tmp_path):
     ("[gateway]\nendpoint=a\nfwmark=-1\n", 3, ["off"]),
     ("[gateway]\nendpoint=a\nfwmark=0x\n", 3, ["off"]),
     ("[gateway]\nendpoint=a\n[backend]\nkind=ipsec\n", 4, ["auto, engine, kernel"]),
+    ("[gateway]\nendpoint=a\n[backend]\noffloads_off=gso,gro\n", 4, ["gso, tso and uring"]),
+    ("[gateway]\nendpoint=a\n[backend]\noffloads_off=gso,\n", 4, ["gso, tso and uring"]),
     ("[gateway]\nendpoint=a\n[store]\nurl=mysql://x\n", 4, ["sqlite:"]),
     ("[gateway]\nendpoint=a\n[api]\ninsecure=maybe\n", 4, ["true"]),
     ("[gateway]\nendpoint=a\n[daemon]\nlog_level=loud\n", 4, ["debug"]),
@@ -411,6 +413,13 @@ def test_the_engine_is_told_which_interfaces_to_read_itself(make_gateway):
     gateway = make_gateway({"backend": {"xdp": "nosuch0"}})
     assert "--xdp: there is no interface 'nosuch0'" in (gateway.folder / "engine.log").read_text()
     assert gateway.status()["backend"]["offloads_off"]["xdp"] == "unsupported"
+
+
+def test_the_engine_is_told_what_to_do_without(make_gateway):
+    backend = make_gateway({"backend": {"offloads_off": "tso,uring"}}).status()["backend"]
+    assert {name for name, why in backend["offloads_off"].items() if why == "switched_off"} == {
+        "tso", "uso", "join_tcp", "join_udp", "uring", "xdp"}
+    assert set(backend["offloads"].split(",")) <= {"gso", "gro"}
 
 
 def test_no_tun(make_gateway, daemon):

@@ -300,14 +300,18 @@ static void an_engine_that_fails_to_start_is_told_with_its_last_words(void **sta
     char program[128];
     char log[128];
     snprintf(log, sizeof log, "%s/log", w->directory);
-    struct backend_config config = {
-        .interface_name = "wg0", .engine_path = program, .engine_log = log, .engine_workers = 3, .engine_xdp = "eth0"};
+    struct backend_config config = {.interface_name = "wg0",
+                                    .engine_path = program,
+                                    .engine_log = log,
+                                    .engine_workers = 3,
+                                    .engine_xdp = "eth0",
+                                    .engine_offloads_off = BACKEND_OFFLOAD_GSO | BACKEND_OFFLOAD_URING};
     write_program(w, "fails", "#!/bin/sh\necho first >&2\necho \"no $* today, $SECRET\" >&2\nexit 1\n", program);
     setenv("SECRET", "password", 1);
     for (int i = 0; i < 2; i++) { /* the log is appended to: only new words count */
         assert_int_equal(ops->open(&config, &w->backend, &w->problem), -ENOTCONN);
         assert_string_equal(w->problem.type, "engine-not-started");
-        assert_non_null(strstr(w->problem.detail, "no --workers 3 --xdp eth0 -- wg0 today, "));
+        assert_non_null(strstr(w->problem.detail, "no --workers 3 --xdp eth0 --no-gso --no-uring -- wg0 today, "));
         assert_null(strstr(w->problem.detail, "password"));
     }
     write_program(w, "silent", "#!/bin/sh\nexit 1\n", program);
