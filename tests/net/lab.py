@@ -373,8 +373,14 @@ class Device:
         return self.space.run("wg", *arguments, **options)
 
     def failure(self):
-        """What the process said when it should not have: for asserts."""
-        return f"{self.implementation} {self.name}: {self.process.poll()}\n{self.log.read_text()[-4000:]}"
+        """What the process said when it should not have, and what it counted: for asserts."""
+        return f"{self.implementation} {self.name}: {self.process.poll()}\n{self.log.read_text()[-4000:]}\n{self.counted()}"
+
+    def counted(self):
+        """All that is not zero, of an engine of ours that still answers."""
+        if self.implementation != "sallyport-wg" or self.process.poll() is not None:
+            return ""
+        return ", ".join(f"{name}={value}" for name, value in self.counters().items() if value)
 
 
 class Reader(threading.Thread):

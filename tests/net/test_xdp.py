@@ -311,6 +311,7 @@ def test_the_port_is_followed(world):
     assert site.heard() == b"to the new port" and site.ways(before) == (1, 0)
     end.send(site.seal(end, b"to the old one"), (HOST4, old))
     site.server.ip(f"link set {site.device.name} down")
+    wait_until(lambda: not site.server.run("ss", "-Hlun", "sport", "=", f":{site.device.port}").stdout)
     end.send(site.seal(end, b"down"))
     assert site.heard() is None and site.ways(before) == (1, 0)
     site.server.ip(f"link set {site.device.name} up")
