@@ -4,7 +4,7 @@
  *
  *     bare receive TUN PORT SECONDS [INTERFACE]    waits for the first datagram, then counts; prints packets and CPU
  *                                                  seconds. INTERFACE: reads from its queues (engine/xdp.h)
- *     bare send ADDRESS PORT SECONDS   as fast as one core sends single datagrams, of 128 bytes inside
+ *     bare send ADDRESS PORT SECONDS               as fast as one core sends single datagrams, of 128 bytes inside
  *     bare tunnel TUN PORT SECONDS ADDRESS         both directions, for large packets: bare_tunnel.h */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,18 +1,17 @@
-/* One end of a tunnel without anything that makes it WireGuard. */
 #include "bare_tunnel.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/virtio_net.h>
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "engine/coalesce.h"
+#include "engine/packet.h"
 #include "engine/segment.h"
 #include "engine/tun.h"
 #include "engine/udp.h"
@@ -80,7 +79,7 @@ static void add_packet(struct end *end, struct run *run, uint8_t *packet, size_t
         struct message_data message = {.type = {MESSAGE_DATA}};
         uint8_t *at = run->bytes + run->size;
         uint8_t *payload = at + sizeof message;
-        memcpy(message.counter, &end->counter, sizeof message.counter);
+        le64_put(message.counter, end->counter);
         memcpy(at, &message, sizeof message);
         segments_take(&segments, payload);
         memset(payload + inner, 0, padded - inner);
@@ -119,21 +118,6 @@ static int write_tun(void *context, const struct iovec *parts, size_t part_count
     return writev(end->tun, parts, (int)part_count) < 0 ? -errno : 0;
 }
 
-/* Without the padding. */
-static size_t inner_size(const uint8_t *packet, size_t size) {
-    struct iphdr ip4;
-    struct ip6_hdr ip6;
-    size_t inner = size;
-    if (size >= sizeof ip4 && packet[0] >> 4 == 4) {
-        memcpy(&ip4, packet, sizeof ip4);
-        inner = ntohs(ip4.tot_len);
-    } else if (size >= sizeof ip6) {
-        memcpy(&ip6, packet, sizeof ip6);
-        inner = sizeof ip6 + ntohs(ip6.ip6_plen);
-    }
-    return inner < size ? inner : size;
-}
-
 static void open_run(struct end *end, const struct udp_received *received) {
     struct aead_job jobs[JOBS];
     size_t count = 0;
@@ -143,15 +127,20 @@ static void open_run(struct end *end, const struct udp_received *received) {
         if (wire <= MESSAGE_DATA_OVERHEAD) {
             continue;
         }
-        uint8_t *payload = received->bytes + at + sizeof(struct message_data);
-        struct aead_job *job = &jobs[count++];
-        *job = (struct aead_job){.key = &key, .from = payload, .to = payload, .size = wire - MESSAGE_DATA_OVERHEAD};
-        memcpy(&job->counter, payload - sizeof job->counter, sizeof job->counter);
+        const struct message_data *message = (const struct message_data *)(received->bytes + at);
+        uint8_t *payload = received->bytes + at + sizeof *message;
+        jobs[count++] = (struct aead_job){
+            .key = &key,
+            .counter = le64_get(message->counter),
+            .from = payload,
+            .to = payload,
+            .size = wire - MESSAGE_DATA_OVERHEAD,
+        };
     }
     end->ops->open(end->aead, jobs, count);
     for (size_t i = 0; i < count; i++) {
-        size_t size = inner_size(jobs[i].to, jobs[i].size);
-        if (jobs[i].ok && !coalesce_add(end->coalesce, jobs[i].to, size, true, true)) {
+        size_t size = jobs[i].ok ? packet_size(jobs[i].to, jobs[i].size) : 0;
+        if (size > 0 && !coalesce_add(end->coalesce, jobs[i].to, size, true, true)) {
             coalesce_flush(end->coalesce, write_tun, end);
             coalesce_add(end->coalesce, jobs[i].to, size, true, true);
         }

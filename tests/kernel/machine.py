@@ -33,6 +33,7 @@ EARLY = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
 WANTED = ("wireguard", "tun", "veth", "bridge", "dummy", "sch_ingress", "cls_bpf", "act_bpf", "nf_tables", "nft_ct",
           "nft_masq", "nft_chain_nat", "nf_conntrack")
 
+# How a kernel in trouble begins to say so.
 COMPLAINT = re.compile(r"BUG: |INFO: |WARNING: |Oops|Kernel panic|Out of memory|allocation failure|watchdog")
 
 
