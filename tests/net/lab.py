@@ -157,7 +157,7 @@ class World:
     """Everything one topology is made of; a context manager."""
 
     def __init__(self):
-        self.spaces = {}
+        self.spaces = []
         self.processes = []
         self.devices = []
         self.names = []
@@ -170,8 +170,8 @@ class World:
         self.close()
 
     def space(self, label):
-        self.spaces[label] = Space(self, label)
-        return self.spaces[label]
+        self.spaces.append(Space(self, label))
+        return self.spaces[-1]
 
     def interface(self):
         """A name no other interface on this machine has: at most 15 characters."""
@@ -204,7 +204,7 @@ class World:
             device.end()
         faults = [device.failure() for device in self.devices
                   if device.implementation == "sallyport-wg" and device.process.returncode != 0]
-        for space in self.spaces.values():
+        for space in self.spaces:
             space.close()
         for name in self.names:
             (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
