@@ -27,9 +27,9 @@ static __always_inline bool icmp_is_error(bool v6, __u8 type) {
     return (type >= 3 && type <= V4_REDIRECT) || type == 11 || type == 12;
 }
 
-/* As the engine's (src/engine/icmp.h). 0: it is no error. 1: one, about `ret_quoted`. -1: one that must not pass, since
- * it does not say about what: a redirect, a fragment, a quotation too short; or IPv6 headers in which one could hide.
- * Of a fragment whose beginning did not pass the host makes nothing. `p` is taken behind its extensions. */
+/* As the engine's (src/engine/packet/icmp.h). 0: it is no error. 1: one, about `ret_quoted`. -1: one that must not
+ * pass, since it does not say about what: a redirect, a fragment, a quotation too short; or IPv6 headers in which one
+ * could hide. Of a fragment whose beginning did not pass the host makes nothing. `p` is taken behind its extensions. */
 static __always_inline int icmp_quoted(struct __sk_buff *skb, struct packet *p, struct packet *ret_quoted) {
     bool v6 = packet_is_v6(p);
     __u8 type;

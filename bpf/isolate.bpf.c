@@ -4,7 +4,7 @@
  *                          |   ^             |                   |
  *                          |   |             +-- hub, egress     +-- drop
  *                          |   +-- without the mark that this program leaves on what passes,
- *                          |       the fence (src/backend/fence.c) lets nothing in: no program, no way
+ *                          |       the fence (src/backend/isolate/fence.c) lets nothing in: no program, no way
  *                          +-- drop; told to the router by ICMP
  *
  *      from_router        the source names the tenant; the destination must be the hub, a sibling (a peer of the same
@@ -13,8 +13,9 @@
  *      to_router          the destination names the tenant; the source must be the hub, a sibling, or beyond, if the
  *                         tenant has egress
  *
- * The rules, their order and the names of what is dropped are those of src/engine/forward.c. The kernel's WireGuard has
- * checked before us that a source belongs to the peer that sent it. Fragments carry addresses too and are judged alike.
+ * The rules, their order and the names of what is dropped are those of src/engine/path/forward.c. The kernel's
+ * WireGuard has checked before us that a source belongs to the peer that sent it. Fragments carry addresses too and are
+ * judged alike.
  *
  * The interface has no link layer: packets begin with their IP header. Needs Linux 5.15; no kernel structure is read.
  */
@@ -45,7 +46,7 @@ struct hosts {
     __uint(value_size, sizeof(struct isolate_owner));
 };
 
-/* For one CPU: src/backend/isolate_load.c puts in its place one for as many as there are. */
+/* For one CPU: src/backend/isolate/load.c puts in its place one for as many as there are. */
 struct account_chunk {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);

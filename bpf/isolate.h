@@ -1,4 +1,4 @@
-/* What the programs in the kernel and src/backend/isolate.c share: the maps' keys and values.
+/* What the programs in the kernel and src/backend/isolate/isolate.c share: the maps' keys and values.
  *
  *     hosts_now[0] -> a hash    address -> owner    routers and the hub; replaced by a larger one when it is full
  *     lans         a trie       prefix  -> owner    LANs behind routers, and the pools
@@ -20,7 +20,7 @@
 
 #define ISOLATE_LAYOUT 2
 
-/* In skb->priority of what may come in; the fence (src/backend/fence.c) drops the rest. No class of a queueing
+/* In skb->priority of what may come in; the fence (src/backend/isolate/fence.c) drops the rest. No class of a queueing
  * discipline is likely to be called so. */
 #define ISOLATE_PASSED 0x5a11c0de
 

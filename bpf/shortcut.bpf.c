@@ -1,5 +1,5 @@
-/* The short way in: data messages for sallyport-wg go from the network card's queue to the engine (src/engine/xdp.h),
- * around the kernel's IP and UDP.
+/* The short way in: data messages for sallyport-wg go from the network card's queue to the engine
+ * (src/engine/io/xdp.h), around the kernel's IP and UDP.
  *
  *     network card --> [shortcut] --+--> AF_XDP socket of this queue --> a worker
  *                                   +--> the kernel, as without it
@@ -8,7 +8,7 @@
  * fragment, without IP options, to an address of this host and to our port, that reads like a data message. All else,
  * handshakes too, goes on to the kernel: whatever is not understood here is not treated differently.
  *
- * What is let through is not trusted any more for that: the engine looks at each frame anew (src/engine/frame.h).
+ * What is let through is not trusted any more for that: the engine looks at each frame anew (src/engine/io/frame.h).
  * Needs Linux 5.9. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,4 +1,4 @@
-/* What the program of the short way in (shortcut.bpf.c) and the engine (src/engine/xdp.c) agree on. */
+/* What the program of the short way in (shortcut.bpf.c) and the engine (src/engine/io/xdp.c) agree on. */
 #pragma once
 
 #define SHORTCUT_QUEUES_MAX 64 /* of one interface */

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/client.h"
-#include "cli/lookup.h"
-#include "cli/table.h"
+#include "cli/show/table.h"
+#include "cli/talk/client.h"
+#include "cli/talk/lookup.h"
 
 #define OPTIONS_MAX 48
 

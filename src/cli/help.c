@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/help_text.h"
-#include "cli/print.h"
+#include "cli/show/print.h"
 
 static enum cli_exit print_all(struct buf *out) {
     bool failed = out->failed;

@@ -9,7 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/help_text.h"
-#include "cli/print.h"
+#include "cli/show/print.h"
 
 static enum cli_exit help(const struct cli *cli) {
     struct buf out = {0};

@@ -2,19 +2,19 @@
 #include <stddef.h>
 
 #include "cli/cli.h"
-#include "cli/doctor.h"
-#include "cli/event.h"
-#include "cli/export.h"
-#include "cli/gateway.h"
+#include "cli/doctor/doctor.h"
 #include "cli/help.h"
-#include "cli/import.h"
-#include "cli/init.h"
-#include "cli/router.h"
-#include "cli/status.h"
-#include "cli/store.h"
-#include "cli/tenant.h"
-#include "cli/token.h"
-#include "cli/top.h"
+#include "cli/import/import.h"
+#include "cli/init/init.h"
+#include "cli/noun/event.h"
+#include "cli/noun/export.h"
+#include "cli/noun/gateway.h"
+#include "cli/noun/router.h"
+#include "cli/noun/status.h"
+#include "cli/noun/store.h"
+#include "cli/noun/tenant.h"
+#include "cli/noun/token.h"
+#include "cli/noun/top.h"
 
 const struct cli_command *const cli_tables[] = {
     init_commands,   status_commands,

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
-#include "api/listen.h"
+#include "api/http/listen.h"
 #include "base/log.h"
 #include "daemon/choice.h"
 #include "daemon/config.h"

@@ -19,10 +19,10 @@
 #include "base/log.h"
 #include "engine/detach.h"
 #include "engine/engine.h"
-#include "engine/uapi_answer.h"
-#include "engine/uapi_server.h"
-#include "engine/uapi_socket.h"
-#include "engine/uapi_text.h"
+#include "engine/uapi/answer.h"
+#include "engine/uapi/server.h"
+#include "engine/uapi/socket.h"
+#include "engine/uapi/text.h"
 #include "wire/aead.h"
 
 #define EXIT_USAGE 2

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "service/state.h"
-#include "store/settings.h"
+#include "store/noun/settings.h"
 
 #define SILENCE_NS (2 * NSEC_PER_SEC) /* of a database that was asked: it hangs */
 

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "service/state.h"
-#include "store/answers.h"
+#include "store/noun/answers.h"
 
 #define CHANGES_KEPT 1000000 /* events; about 150 MB */
 #define ANSWERS_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)

@@ -12,16 +12,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "service/live.h"
-#include "service/pool.h"
+#include "service/pool/pool.h"
+#include "service/record/table.h"
+#include "service/record/turn.h"
 #include "service/service.h"
-#include "service/table.h"
-#include "service/turn.h"
-#include "store/changes.h"
-#include "store/gateways.h"
-#include "store/routers.h"
+#include "service/usage/live.h"
+#include "store/noun/changes.h"
+#include "store/noun/gateways.h"
+#include "store/noun/routers.h"
+#include "store/noun/tenants.h"
 #include "store/store.h"
-#include "store/tenants.h"
 
 #define PLANE_BATCH 1000
 #define TOKEN_USES_MAX 64

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "service/state.h"
-#include "store/settings.h"
+#include "store/noun/settings.h"
 
 static uint64_t memory_bytes(void) {
     unsigned long pages = 0;

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "store/driver.h"
+#include "store/driver/driver.h"
 
 struct away;
 

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "store/conn.h"
-#include "store/gateways.h"
+#include "store/noun/gateways.h"
 #include "store/store.h"
 
 #define TABLES_MAX 64

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/away.h"
 #include "store/conn.h"
+#include "store/driver/away.h"
 #include "store/store.h"
 
 void conn_plan(struct store_conn *conn, const struct driver *driver, const char *where,

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "store/away.h"
 #include "store/conn.h"
+#include "store/driver/away.h"
 #include "store/migrations.h"
 
 #define READERS_MAX 16

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include "model/problem.h"
-#include "store/driver.h"
-#include "store/value.h"
+#include "store/driver/driver.h"
+#include "store/driver/value.h"
 
 struct store;
 struct store_conn;

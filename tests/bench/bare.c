@@ -3,7 +3,7 @@
  * An engine can come near this figure, but not beyond it.
  *
  *     bare receive TUN PORT SECONDS [INTERFACE]    waits for the first datagram, then counts; prints packets and CPU
- *                                                  seconds. INTERFACE: reads from its queues (engine/xdp.h)
+ *                                                  seconds. INTERFACE: reads from its queues (engine/io/xdp.h)
  *     bare send ADDRESS PORT SECONDS               as fast as one core sends single datagrams, of 128 bytes inside
  *     bare tunnel TUN PORT SECONDS ADDRESS         both directions, for large packets: bare_tunnel.h */
 #include <arpa/inet.h>
@@ -21,10 +21,10 @@
 
 #include "bare_tunnel.h"
 #include "base/clock.h"
-#include "engine/tun.h"
-#include "engine/udp.h"
-#include "engine/uring.h"
-#include "engine/xdp.h"
+#include "engine/io/tun.h"
+#include "engine/io/udp.h"
+#include "engine/io/uring.h"
+#include "engine/io/xdp.h"
 #include "wire/aead.h"
 #include "wire/message.h"
 

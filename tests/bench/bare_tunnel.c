@@ -10,11 +10,11 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "engine/coalesce.h"
-#include "engine/packet.h"
-#include "engine/segment.h"
-#include "engine/tun.h"
-#include "engine/udp.h"
+#include "engine/io/tun.h"
+#include "engine/io/udp.h"
+#include "engine/packet/coalesce.h"
+#include "engine/packet/packet.h"
+#include "engine/packet/segment.h"
 #include "wire/aead.h"
 #include "wire/message.h"
 

@@ -30,7 +30,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "backend/isolate.h"
+#include "backend/isolate/isolate.h"
 #include "base/bytes.h"
 #include "model/problem.h"
 #include "traffic.skel.h"

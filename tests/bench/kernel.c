@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
-#include "backend/link.h"
+#include "backend/host/link.h"
 
 #define OURS "spbench0"
 #define THEIRS "spbench1"

@@ -1,4 +1,4 @@
-/* Drives src/backend/isolate.h and fence.h by lines on stdin, for the tests beside it: no WireGuard, no daemon.
+/* Drives src/backend/isolate/isolate.h and fence.h by lines on stdin, for the tests beside it: no WireGuard, no daemon.
  *
  *     gate INTERFACE
  *     hub 10.0.0.1/8 ...                     the hub's addresses, with the length of the pool
@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/fence.h"
-#include "backend/hold.h"
-#include "backend/isolate.h"
+#include "backend/isolate/fence.h"
+#include "backend/isolate/hold.h"
+#include "backend/isolate/isolate.h"
 #include "base/bytes.h"
 #include "model/problem.h"
 

@@ -1,6 +1,6 @@
 """ICMP errors that routers send out of their tenant: each speaks of its router's own flows, or goes nowhere.
 
-The rule is that of src/engine/forward.c, speaks_for_itself(); tests/unit/engine/test_icmp.c holds the engine to it.
+The rule is that of src/engine/path/forward.c, speaks_for_itself(); tests/unit/engine/packet/test_icmp.c holds the engine to it.
 """
 import errno
 import itertools

@@ -1,4 +1,4 @@
-"""Who may talk to whom: the rules of src/engine/forward.c, held by the program in the kernel."""
+"""Who may talk to whom: the rules of src/engine/path/forward.c, held by the program in the kernel."""
 import pytest
 
 import packets

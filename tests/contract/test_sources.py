@@ -11,7 +11,7 @@ DOCUMENT = json.loads((API / "openapi.json").read_text(encoding="utf-8"))
 URN = "urn:sallyport:problem:"
 
 # What answers requests. Types that only the start of a program knows are not in the document.
-ANSWERING = ["api/*.c", "service/*.c", "store/store.c", "backend/foreign.c"]
+ANSWERING = ["api/**/*.c", "service/**/*.c", "store/store.c", "backend/host/foreign.c"]
 AT_START = {
     "api": {"cannot-listen"},
     "service": {"clock-off", "gateway-name-taken", "no-thread", "pool", "pool-changed", "private-key", "routes", "ula"},
@@ -21,8 +21,8 @@ AT_START = {
 
 
 def routes():
-    """(METHOD, path) -> the rest of the line of the table in route.c."""
-    text = (API / "route.c").read_text(encoding="utf-8")
+    """(METHOD, path) -> the rest of the line of the table of routes."""
+    text = (API / "http" / "route.c").read_text(encoding="utf-8")
     shared = dict(re.findall(r'#define (TENANT|ROUTER) "([^"]+)"', text))
     table = text[text.index("const struct route routes[]"):text.index("const size_t route_count")]
     found = {}
@@ -49,7 +49,7 @@ def resolve(value):
 def tables():
     """The query parameters of each table of fields."""
     found = {}
-    for source in API.glob("*.c"):
+    for source in API.rglob("*.c"):
         for name, body in re.findall(r"^const struct field (\w+_query)\[\w+\] = \{\n(.*?)^\};", source.read_text(encoding="utf-8"),
                                      re.S | re.M):
             found[name] = re.findall(r'^    \{"(\w+)"', body, re.M)
@@ -105,7 +105,8 @@ def test_every_problem_type_is_documented_and_no_other():
             text = source.read_text(encoding="utf-8")
             found = re.findall(r'(?:PROBLEM_[A-Z_]+|refuse\([^,;]+(?:,\s*\d+)?),\s*"([a-z0-9-]+)"', text)
             found += [f"{noun}-not-found" for noun in re.findall(r'access_not_found\("(\w+)"', text)]
-            given.update({kind: source.parent.name for kind in found if kind not in AT_START[source.parent.name]})
+            room = source.relative_to(SOURCES).parts[0]
+            given.update({kind: room for kind in found if kind not in AT_START[room]})
     shared = (SOURCES / "model" / "problem.h").read_text(encoding="utf-8")
     given.update(dict.fromkeys(re.findall(r'#define PROBLEM_\w+ "([a-z-]+)"', shared), "model"))
     given.update(dict.fromkeys(["invalid-utf8", "malformed-json"], "api"))  # one of the two, by a condition
@@ -115,7 +116,7 @@ def test_every_problem_type_is_documented_and_no_other():
 
 
 def test_every_kind_of_event_is_documented_and_no_other():
-    text = "".join(source.read_text(encoding="utf-8") for source in (SOURCES / "service").glob("*.c"))
+    text = "".join(source.read_text(encoding="utf-8") for source in (SOURCES / "service").rglob("*.c"))
     kinds = set(re.findall(r'"((?:tenant|router|token)\.[a-z]+)"', text))
     assert kinds == set(DOCUMENT["components"]["schemas"]["EventKind"]["enum"])
 

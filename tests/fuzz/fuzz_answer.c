@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "backend/actual.h"
-#include "backend/uapi_client.h"
+#include "backend/engine/actual.h"
+#include "backend/engine/client.h"
 
 static int take_peer(void *context, const struct actual_peer *peer) {
     (void)context;

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "engine/coalesce.h"
-#include "engine/packet.h"
-#include "engine/segment.h"
+#include "engine/packet/coalesce.h"
+#include "engine/packet/packet.h"
+#include "engine/packet/segment.h"
 
 #define PACKETS 256
 #define DONT_FRAGMENT 0x4000

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#include "engine/frame.h"
-#include "engine/udp.h"
+#include "engine/io/frame.h"
+#include "engine/io/udp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     uint8_t *frame = malloc(size ? size : 1);

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/icmp.h"
-#include "engine/packet.h"
-#include "engine/translate.h"
+#include "engine/packet/icmp.h"
+#include "engine/packet/packet.h"
+#include "engine/packet/translate.h"
 
 static void try_translate(const uint8_t *bytes, size_t size, bool partial) {
     uint8_t *packet = malloc(size);

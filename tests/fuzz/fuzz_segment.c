@@ -6,8 +6,8 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
-#include "engine/packet.h"
-#include "engine/segment.h"
+#include "engine/packet/packet.h"
+#include "engine/packet/segment.h"
 
 static void check_pieces(struct segments *segments, uint8_t *packet) {
     size_t payload = 0;

@@ -3,8 +3,8 @@
 #include <stdbool.h>
 
 #include "../unit/engine/fake_engine.h"
-#include "engine/uapi_output.h"
-#include "engine/uapi_request.h"
+#include "engine/uapi/output.h"
+#include "engine/uapi/request.h"
 #include "fuzz.h"
 
 static void answer(struct engine *engine, const struct uapi_request *request, enum uapi_event event) {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/wgconf.h"
+#include "cli/import/wgconf.h"
 #include "fuzz.h"
 
 static void check(const struct wgconf *conf, unsigned lines) {

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "backend/link.h"
-#include "backend/wireguard.h"
+#include "backend/host/link.h"
+#include "backend/wireguard/wireguard.h"
 
 #define ALLOWED_MAX 800
 #define GUESTS 40          /* that come and go in churn */

@@ -8,8 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "service/adoption.h"
-#include "service/export.h"
+#include "service/noun/adoption.h"
+#include "service/noun/export.h"
 
 #define TENANTS_MAX 256
 #define ROUTERS_MAX 12000

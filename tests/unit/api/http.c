@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "api/listen.h"
+#include "api/http/listen.h"
 #include "base/buf.h"
 #include "fake_service.h"
 

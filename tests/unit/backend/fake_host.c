@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/fence.h"
-#include "backend/isolate.h"
-#include "backend/link.h"
-#include "backend/sentinel.h"
-#include "backend/wireguard.h"
+#include "backend/host/link.h"
+#include "backend/host/sentinel.h"
+#include "backend/isolate/fence.h"
+#include "backend/isolate/isolate.h"
+#include "backend/wireguard/wireguard.h"
 #include "fake_kernel.h"
 
 struct fake_host fake_host;

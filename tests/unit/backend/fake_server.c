@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "../engine/fake_engine.h"
-#include "engine/uapi_server.h"
-#include "engine/uapi_socket.h"
+#include "engine/uapi/server.h"
+#include "engine/uapi/socket.h"
 
 static void require(int holds, const char *what) {
     if (!holds) {

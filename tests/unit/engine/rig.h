@@ -10,16 +10,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/change.h"
-#include "engine/directory.h"
-#include "engine/handover.h"
-#include "engine/handshake.h"
-#include "engine/host.h"
-#include "engine/peer.h"
-#include "engine/receive.h"
-#include "engine/space.h"
-#include "engine/transmit.h"
-#include "engine/worker.h"
+#include "engine/control/change.h"
+#include "engine/path/handover.h"
+#include "engine/path/handshake.h"
+#include "engine/path/host.h"
+#include "engine/path/peer.h"
+#include "engine/path/receive.h"
+#include "engine/path/space.h"
+#include "engine/path/transmit.h"
+#include "engine/path/worker.h"
+#include "engine/table/directory.h"
 #include "wire/aead.h"
 
 #define RIG_START_NS (1000 * NSEC_PER_SEC)

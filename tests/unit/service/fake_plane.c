@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/table.h"
+#include "service/record/table.h"
 
 struct held_peer {
     struct key key;

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "store/routers.h"
+#include "store/noun/routers.h"
+#include "store/noun/tenants.h"
 #include "store/store.h"
-#include "store/tenants.h"
 
 struct database {
     char folder[64];

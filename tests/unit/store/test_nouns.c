@@ -3,15 +3,15 @@
 
 #include <errno.h>
 
-#include "store/answers.h"
-#include "store/blocks.h"
-#include "store/changes.h"
-#include "store/gateways.h"
-#include "store/lans.h"
-#include "store/ranges.h"
-#include "store/sessions.h"
-#include "store/settings.h"
-#include "store/tokens.h"
+#include "store/noun/answers.h"
+#include "store/noun/blocks.h"
+#include "store/noun/changes.h"
+#include "store/noun/gateways.h"
+#include "store/noun/lans.h"
+#include "store/noun/ranges.h"
+#include "store/noun/sessions.h"
+#include "store/noun/settings.h"
+#include "store/noun/tokens.h"
 
 static const struct tenants_filter all_tenants;
 static const struct routers_filter all_routers;

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store/changes.h"
-#include "store/settings.h"
+#include "store/noun/changes.h"
+#include "store/noun/settings.h"
 
 static void opening_twice_migrates_once(void **state) {
     struct database *d = *state;

@@ -230,7 +230,7 @@ final class CommandsTest extends TestCase
             self::markTestSkipped('The gateway\'s sources are not at hand.');
         }
         $kinds = [];
-        foreach ((array) glob("{$folder}/*.c") as $file) {
+        foreach ((array) glob("{$folder}/{,*/}*.c", GLOB_BRACE) as $file) {
             preg_match_all('/"((?:tenant|router|token)\.[a-z_]+)"/', (string) file_get_contents($file), $found);
             array_push($kinds, ...$found[1]);
         }

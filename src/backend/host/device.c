@@ -1,0 +1,177 @@
+#include "backend/host/device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/host/link.h"
+#include "model/desired.h"
+#include "model/problem.h"
+
+/* More than anybody puts on one interface; what is beyond stays untouched until the next round. */
+#define ADDRESSES_MAX 64
+
+struct addresses {
+    struct prefix list[ADDRESSES_MAX];
+    size_t count;
+};
+
+static int collect(void *context, const struct prefix *address) {
+    struct addresses *addresses = context;
+    if (addresses->count < ADDRESSES_MAX) {
+        addresses->list[addresses->count++] = *address;
+    }
+    return 0;
+}
+
+static bool has(const struct prefix *list, size_t count, const struct prefix *address) {
+    for (size_t i = 0; i < count; i++) {
+        if (prefix_equal(&list[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Hosts (containers above all) often switch IPv6 off on every new interface. This interface is ours to switch on. */
+static int enable_ipv6(const char *interface_name) {
+    char path[96];
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface_name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = write(fd, "0\n", 2) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+static int add_address(struct link *link, const char *interface_name, const struct prefix *address) {
+    int rc = link_add_address(link, address);
+    if (address->addr.family == AF_INET6 && (rc == -EACCES || rc == -EPERM) && enable_ipv6(interface_name) == 0) {
+        rc = link_add_address(link, address);
+    }
+    return rc;
+}
+
+static int refuse(struct problem *problem, int rc, const char *interface_name, const char *what) {
+    if (rc == -EPERM || rc == -EACCES) {
+        problem_set(problem, PROBLEM_UNAVAILABLE, "not-privileged", "",
+                    "May not set the %s of %s: %s. Run with CAP_NET_ADMIN.", what, interface_name, strerror(-rc));
+    } else {
+        problem_set(problem, PROBLEM_UNAVAILABLE, "interface-refused", "", "Cannot set the %s of %s: %s.", what,
+                    interface_name, strerror(-rc));
+    }
+    return rc;
+}
+
+static int add_missing(struct link *link, const char *interface_name, const struct desired_device *device,
+                       unsigned *touched, struct problem *problem, struct addresses *ret_now) {
+    struct addresses now = {.count = 0};
+    char text[PREFIX_TEXT_SIZE + 16];
+    char address[PREFIX_TEXT_SIZE];
+    int rc = link_each_address(link, collect, &now);
+    if (rc < 0) {
+        return refuse(problem, rc, interface_name, "addresses");
+    }
+    for (size_t i = 0; i < device->hub_address_count; i++) {
+        const struct prefix *wanted = &device->hub_addresses[i];
+        if (has(now.list, now.count, wanted)) {
+            continue;
+        }
+        rc = add_address(link, interface_name, wanted);
+        if (wanted->addr.family == AF_INET6 && (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)) {
+            continue; /* a kernel without IPv6: routers still meet each other over it, only the hub does not */
+        }
+        if (rc < 0) {
+            snprintf(text, sizeof text, "address %s", prefix_format(wanted, address));
+            return refuse(problem, rc, interface_name, text);
+        }
+        ++*touched;
+    }
+    *ret_now = now;
+    return 0;
+}
+
+/* What is wanted is added before what is not is removed: the hub may keep its address and have another length behind it
+ * (10.66.0.1/24 becomes 10.66.0.1/8), and it must not be nobody's in between. */
+static int mend_addresses(struct link *link, const char *interface_name, const struct desired_device *device,
+                          unsigned *touched, struct problem *problem) {
+    struct addresses were = {.count = 0};
+    bool removed = false;
+    int rc = add_missing(link, interface_name, device, touched, problem, &were);
+    for (size_t i = 0; i < were.count && rc == 0; i++) {
+        if (!has(device->hub_addresses, device->hub_address_count, &were.list[i])) {
+            rc = link_remove_address(link, &were.list[i]);
+            if (rc < 0) {
+                return refuse(problem, rc, interface_name, "addresses");
+            }
+            removed = true;
+            ++*touched;
+        }
+    }
+    /* An address of the same network as one that goes may go with it: it came second (promote_secondaries in
+     * Linux's Documentation/networking/ip-sysctl.rst). */
+    return rc == 0 && removed ? add_missing(link, interface_name, device, touched, problem, &were) : rc;
+}
+
+int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,
+                struct problem *ret_problem) {
+    struct link *link = NULL;
+    struct link_state state = {0};
+    unsigned touched = 0;
+    const char *what = "state";
+    int rc = link_open(interface_name, &link);
+    if (rc == 0) {
+        rc = link_get(link, &state);
+    }
+    if (rc == 0 && device->mtu && state.mtu != device->mtu) {
+        what = "MTU";
+        rc = link_set_mtu(link, device->mtu);
+        touched++;
+    }
+    if (rc < 0) {
+        refuse(ret_problem, rc, interface_name, what);
+        goto end;
+    }
+    rc = mend_addresses(link, interface_name, device, &touched, ret_problem);
+    if (rc == 0 && !state.up) {
+        rc = link_set_up(link);
+        touched++;
+        if (rc < 0) {
+            refuse(ret_problem, rc, interface_name, "state");
+        }
+    }
+    if (rc == 0) {
+        *ret_touched = touched;
+    }
+end:
+    link_free(link);
+    return rc;
+}
+
+int device_set_routes(const char *interface_name, const struct prefix *add, size_t add_count,
+                      const struct prefix *remove, size_t remove_count, struct problem *ret_problem) {
+    struct link *link = NULL;
+    const struct prefix *at = NULL;
+    int rc = link_open(interface_name, &link);
+    for (size_t i = 0; i < remove_count && rc == 0; i++) {
+        at = &remove[i];
+        rc = link_remove_route(link, at);
+    }
+    for (size_t i = 0; i < add_count && rc == 0; i++) {
+        at = &add[i];
+        rc = link_add_route(link, at);
+    }
+    link_free(link);
+    if (rc < 0 && rc != -ENODEV) {
+        char text[PREFIX_TEXT_SIZE] = "";
+        problem_set(ret_problem, PROBLEM_UNAVAILABLE, "route-refused", "",
+                    "Cannot set the host's route to %s over %s: %s.", at ? prefix_format(at, text) : "the LANs",
+                    interface_name, strerror(-rc));
+    }
+    return rc;
+}

@@ -1,0 +1,445 @@
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "engine/control/control.h"
+#include "engine/path/host.h"
+#include "engine/path/peer.h"
+#include "engine/path/transmit.h"
+
+#define LIFT_SLOTS 4096 /* peers a call looks at when the interface goes up or down */
+
+void control_call_all(struct engine *engine, worker_fn *fn, void *argument) {
+    for (unsigned i = 0; i < engine->count; i++) {
+        worker_post(engine->workers[i], fn, argument);
+    }
+    for (unsigned i = 0; i < engine->count; i++) {
+        worker_wait(engine->workers[i]);
+    }
+}
+
+/* --- sockets --- */
+
+struct sockets_call {
+    const struct udp_sockets *sockets; /* by worker */
+    bool gso;
+};
+
+static void take_sockets(struct worker *worker, void *argument) {
+    const struct sockets_call *call = argument;
+    worker_set_sockets(worker, &call->sockets[worker->number]);
+    transmit_set_gso(worker->transmit, call->gso);
+}
+
+static void probe_offloads(struct engine *engine, struct udp_sockets *sockets) {
+    engine->gso = !engine->no_gso && udp_probe_gso(&sockets[0]);
+    engine->gro = !engine->no_gso;
+    for (unsigned i = 0; i < engine->count && engine->gro; i++) {
+        engine->gro = udp_set_gro(&sockets[i], true) == 0;
+    }
+}
+
+/* The workers change over to `sockets` (at most the old ones' datagrams in flight are lost), then the old are closed.
+ */
+static void use_sockets(struct engine *engine, const struct udp_sockets *sockets) {
+    const struct sockets_call call = {.sockets = sockets, .gso = engine->gso};
+    control_call_all(engine, take_sockets, (void *)&call);
+    udp_close(engine->sockets, engine->count);
+    memcpy(engine->sockets, sockets, engine->count * sizeof *sockets);
+}
+
+static int open_sockets(struct engine *engine, uint16_t port) {
+    struct udp_sockets sockets[ENGINE_WORKERS_MAX];
+    uint16_t bound = 0;
+    int error = udp_open(engine->count, port, engine->fwmark, sockets, &bound);
+    if (error) {
+        return error;
+    }
+    probe_offloads(engine, sockets);
+    use_sockets(engine, sockets);
+    xdp_set_port(engine->xdp, bound);
+    engine->bound_port = bound;
+    engine->listen_port = bound; /* a port that the kernel chose is kept from then on, as Linux does */
+    return 0;
+}
+
+static void close_sockets(struct engine *engine) {
+    struct udp_sockets none[ENGINE_WORKERS_MAX];
+    for (unsigned i = 0; i < engine->count; i++) {
+        none[i] = (struct udp_sockets){.v4 = -1, .v6 = -1};
+    }
+    xdp_set_port(engine->xdp, 0);
+    use_sockets(engine, none);
+}
+
+/* --- up and down --- */
+
+struct lift {
+    bool up;
+    uint32_t cursor;
+    uint64_t delay_ns;
+    bool done;
+};
+
+/* Peers with keepalives open their path, one after the other: all at once would be a storm of our own making. */
+static void lift_peer(struct worker *worker, struct peer *peer, struct lift *lift) {
+    if (!lift->up) {
+        peer_deactivate(worker, peer);
+    } else if (peer->keepalive_s > 0 && peer->endpoint.sa.sa_family != AF_UNSPEC && peer_activate(worker, peer) == 0) {
+        peer->active->timers.persistent_at = worker->now_ns + lift->delay_ns;
+        lift->delay_ns += NSEC_PER_MSEC;
+        peer_rearm(worker, peer->active);
+    }
+}
+
+static void lift_some(struct worker *worker, void *argument) {
+    struct lift *lift = argument;
+    worker->up = lift->up;
+    uint32_t end = lift->cursor + LIFT_SLOTS < worker->peer_room ? lift->cursor + LIFT_SLOTS : worker->peer_room;
+    for (; lift->cursor < end; lift->cursor++) {
+        struct peer *peer = worker->peers[lift->cursor];
+        if (peer) {
+            lift_peer(worker, peer, lift);
+        }
+    }
+    lift->done = end == worker->peer_room;
+}
+
+static void lift_all(struct engine *engine, bool up) {
+    for (unsigned i = 0; i < engine->count; i++) {
+        struct lift lift = {.up = up};
+        do {
+            worker_call(engine->workers[i], lift_some, &lift);
+        } while (!lift.done);
+    }
+}
+
+static int go_up(struct engine *engine) {
+    int error = open_sockets(engine, engine->listen_port);
+    if (error) {
+        return error;
+    }
+    engine->up = true;
+    lift_all(engine, true);
+    return 0;
+}
+
+static void go_down(struct engine *engine) {
+    engine->up = false;
+    close_sockets(engine);
+    lift_all(engine, false);
+}
+
+static void take_mtu(struct worker *worker, void *argument) {
+    worker->mtu = *(const uint32_t *)argument;
+}
+
+static void take_interface(struct worker *worker, void *argument) {
+    worker->interface = *(const unsigned *)argument;
+}
+
+/* Follows the interface. A port that is busy when it goes up leaves it without sockets, as Linux leaves it down. */
+static int follow(struct engine *engine) {
+    struct tun_state state = tun_state(engine->tun);
+    if (state.mtu != engine->mtu) {
+        engine->mtu = state.mtu;
+        control_call_all(engine, take_mtu, &engine->mtu);
+    }
+    if (state.index != engine->interface) {
+        engine->interface = state.index;
+        control_call_all(engine, take_interface, &engine->interface);
+    }
+    if (state.up && !engine->up) {
+        return go_up(engine);
+    }
+    if (!state.up && engine->up) {
+        go_down(engine);
+    }
+    return 0;
+}
+
+int engine_fd(const struct engine *engine) {
+    return tun_watch_fd(engine->tun);
+}
+
+int engine_attend(struct engine *engine) {
+    int error = tun_attend(engine->tun);
+    return error ? error : follow(engine);
+}
+
+/* --- life --- */
+
+static unsigned count_workers(unsigned wanted) {
+    if (wanted == 0) {
+        cpu_set_t cpus;
+        wanted = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
+    }
+    return wanted < ENGINE_WORKERS_MAX ? wanted : ENGINE_WORKERS_MAX;
+}
+
+/* What cannot be had is not missed: all goes the kernel's way, and engine_get_device() tells why. */
+static void open_xdp(struct engine *engine, const char *interfaces) {
+    engine->wants_xdp = interfaces != NULL;
+    if (!interfaces) {
+        return;
+    }
+    engine->xdp_error = xdp_open(interfaces, engine->count, &engine->xdp, engine->xdp_failed);
+    for (unsigned i = 0; i < engine->count && engine->xdp && !engine->xdp_error; i++) {
+        engine->xdp_error = worker_set_xdp(engine->workers[i], engine->xdp);
+    }
+    if (engine->xdp_error) {
+        for (unsigned i = 0; i < engine->count; i++) {
+            worker_set_xdp(engine->workers[i], NULL);
+        }
+        xdp_close(engine->xdp);
+        engine->xdp = NULL;
+    }
+}
+
+static int create_workers(struct engine *engine, const struct engine_options *options) {
+    const struct worker_setup setup = {
+        .count = engine->count,
+        .directory = engine->directory,
+        .aead = engine->aead,
+        .tun = engine->tun,
+        .clock_rate = options->clock_rate ? options->clock_rate : 1,
+        .mtu = engine->mtu,
+        .no_uring = options->no_uring,
+        .workers = engine->workers,
+    };
+    for (unsigned i = 0; i < engine->count; i++) {
+        int error = worker_create(&setup, i, &engine->workers[i]);
+        if (error) {
+            return error;
+        }
+    }
+    open_xdp(engine, options->xdp);
+    for (unsigned i = 0; i < engine->count; i++) {
+        int error = worker_start(engine->workers[i]);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int create_parts(struct engine *engine, const struct engine_options *options) {
+    const struct key none = {0};
+    engine->aead = aead_choose(options->crypto);
+    engine->identity = sodium_malloc(sizeof *engine->identity);
+    if (!engine->aead) {
+        return -EINVAL;
+    }
+    if (!engine->identity) {
+        return -ENOMEM;
+    }
+    noise_identity_set(engine->identity, &none);
+    randombytes_buf(engine->hash_key, sizeof engine->hash_key);
+    int error = directory_create(&engine->directory);
+    error =
+        error ? error : tun_open(options->interface_name, engine->count, options->mtu, !options->no_tso, &engine->tun);
+    if (error) {
+        return error;
+    }
+    engine->mtu = tun_state(engine->tun).mtu;
+    return create_workers(engine, options);
+}
+
+int engine_create(const struct engine_options *options, struct engine **ret_engine) {
+    if (sodium_init() < 0) {
+        return -ENOTSUP;
+    }
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine) {
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++) {
+        engine->sockets[i] = (struct udp_sockets){.v4 = -1, .v6 = -1};
+    }
+    engine->count = count_workers(options->workers);
+    engine->no_gso = options->no_gso;
+    engine->no_tso = options->no_tso;
+    engine->no_uring = options->no_uring;
+    int error = create_parts(engine, options);
+    if (!error) {
+        error = follow(engine);
+    }
+    if (error) {
+        engine_free(engine);
+        return error;
+    }
+    *ret_engine = engine;
+    return 0;
+}
+
+void engine_free(struct engine *engine) {
+    if (!engine) {
+        return;
+    }
+    for (unsigned i = 0; i < engine->count; i++) {
+        if (engine->workers[i]) {
+            worker_stop(engine->workers[i]);
+        }
+    }
+    for (unsigned i = 0; i < engine->count; i++) {
+        worker_free(engine->workers[i]);
+    }
+    xdp_close(engine->xdp);
+    udp_close(engine->sockets, engine->count);
+    tun_close(engine->tun);
+    control_free_population(engine);
+    directory_free(engine->directory);
+    sodium_free(engine->identity);
+    free(engine);
+}
+
+/* --- the device --- */
+
+static void take_identity(struct worker *worker, void *argument) {
+    noise_identity_set(worker->identity, argument);
+    cookie_checker_set(worker->checker, &worker->identity->public_key);
+    worker->epoch++;
+}
+
+int engine_set_private_key(struct engine *engine, const struct key *private_key) {
+    struct noise_identity *fresh = sodium_malloc(sizeof *fresh);
+    if (!fresh) {
+        return -ENOMEM;
+    }
+    noise_identity_set(fresh, private_key);
+    if (key_equal(&fresh->private_key, &engine->identity->private_key)) {
+        sodium_free(fresh);
+        return 0;
+    }
+    const struct engine_peer_change removal = {.public_key = fresh->public_key, .remove = true};
+    int error = key_is_zero(&fresh->private_key) ? 0 : engine_peer_change(engine, &removal);
+    control_apply(engine);
+    if (!error) {
+        *engine->identity = *fresh;
+        control_call_all(engine, take_identity, &fresh->private_key);
+    }
+    sodium_free(fresh);
+    return error;
+}
+
+/* Nobody hears of a port that turns out to be busy when the interface goes up; so it is tried when it is asked for. */
+static int probe_port(uint16_t port) {
+    struct udp_sockets sockets;
+    int error = udp_open(1, port, 0, &sockets, &port);
+    if (!error) {
+        udp_close(&sockets, 1);
+    }
+    return error;
+}
+
+int engine_set_listen_port(struct engine *engine, uint16_t port) {
+    if (engine->up && port != engine->bound_port) {
+        int error = open_sockets(engine, port);
+        if (error) {
+            return error;
+        }
+    } else {
+        int error = engine->up || port == 0 ? 0 : probe_port(port);
+        if (error) {
+            return error;
+        }
+        engine->listen_port = port;
+    }
+    /* Maybe only a busy port has kept it from going up. */
+    return follow(engine);
+}
+
+int engine_set_fwmark(struct engine *engine, uint32_t fwmark) {
+    for (unsigned i = 0; i < engine->count; i++) {
+        int error = udp_set_fwmark(&engine->sockets[i], fwmark);
+        if (error) {
+            return error;
+        }
+    }
+    engine->fwmark = fwmark;
+    return 0;
+}
+
+static void take_hub(struct worker *worker, void *argument) {
+    const struct engine *engine = argument;
+    memcpy(worker->hub, engine->hub, engine->hub_count * sizeof *engine->hub);
+    worker->hub_count = engine->hub_count;
+}
+
+int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t count) {
+    if (count > WORKER_HUB_MAX) {
+        return -ENOSPC;
+    }
+    if (count > 0) {
+        memcpy(engine->hub, prefixes, count * sizeof *prefixes);
+    }
+    engine->hub_count = count;
+    control_call_all(engine, take_hub, engine);
+    return 0;
+}
+
+/* What the workers still do of it: a kernel that refuses is noticed at work. */
+struct doing {
+    bool gso, tcp, udp, has_uring, uses_uring;
+};
+
+static void take_doing(struct worker *worker, void *argument) {
+    struct doing *doing = argument;
+    doing->gso &= transmit_gso(worker->transmit);
+    doing->tcp &= host_gives_tcp(worker->host);
+    doing->udp &= host_gives_udp(worker->host);
+    doing->has_uring &= host_has_uring(worker->host);
+    doing->uses_uring &= host_uses_uring(worker->host);
+}
+
+static enum engine_offload_state offload_state(bool wanted, bool found, bool doing) {
+    return !wanted  ? ENGINE_OFFLOAD_SWITCHED_OFF
+           : !found ? ENGINE_OFFLOAD_UNSUPPORTED
+           : !doing ? ENGINE_OFFLOAD_REFUSED
+                    : ENGINE_OFFLOAD_ON;
+}
+
+/* UDP's are probed when the sockets are opened: until then they are what they will be tried as. */
+static void get_offloads(struct engine *engine, enum engine_offload_state *ret_states) {
+    bool udp = !engine->no_gso;
+    bool tun = !engine->no_tso;
+    bool header = tun_has_header(engine->tun);
+    bool uso = header && tun_has_uso(engine->tun);
+    struct doing doing = {true, true, true, true, true};
+    for (unsigned i = 0; i < engine->count; i++) {
+        worker_call(engine->workers[i], take_doing, &doing);
+    }
+    ret_states[ENGINE_OFFLOAD_GSO] = offload_state(udp, !engine->up || engine->gso, !engine->up || doing.gso);
+    ret_states[ENGINE_OFFLOAD_GRO] = offload_state(udp, !engine->up || engine->gro, true);
+    ret_states[ENGINE_OFFLOAD_XDP] =
+        offload_state(engine->wants_xdp, engine->xdp, engine->xdp && xdp_is_attached(engine->xdp));
+    ret_states[ENGINE_OFFLOAD_TSO] = offload_state(tun, header, true);
+    ret_states[ENGINE_OFFLOAD_USO] = offload_state(tun, uso, true);
+    ret_states[ENGINE_OFFLOAD_JOIN_TCP] = offload_state(tun, header, doing.tcp);
+    ret_states[ENGINE_OFFLOAD_JOIN_UDP] = offload_state(tun, uso, doing.udp);
+    ret_states[ENGINE_OFFLOAD_URING] = offload_state(!engine->no_uring, doing.has_uring, doing.uses_uring);
+}
+
+void engine_get_device(struct engine *engine, struct engine_device *ret_device) {
+    *ret_device = (struct engine_device){
+        .private_key = engine->identity->private_key,
+        .public_key = engine->identity->public_key,
+        .listen_port = engine->up ? engine->bound_port : engine->listen_port,
+        .fwmark = engine->fwmark,
+        .hub_count = engine->hub_count,
+        .workers = engine->count,
+        .crypto = engine->aead->name,
+        .peers = directory_key_count(engine->directory),
+        .tenants = engine->tenant_count,
+        .xdp_error = engine->xdp_error,
+    };
+    memcpy(ret_device->xdp_failed, engine->xdp_failed, sizeof ret_device->xdp_failed);
+    memcpy(ret_device->hub, engine->hub, engine->hub_count * sizeof *engine->hub);
+    get_offloads(engine, ret_device->offloads);
+}

@@ -1,0 +1,342 @@
+#include "engine/path/peer.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "engine/path/space.h"
+#include "engine/path/worker.h"
+#include "engine/table/directory.h"
+#include "engine/table/table.h"
+
+/* --- the table --- */
+
+static bool has_key(const void *context, uint32_t slot, const void *key) {
+    const struct worker *worker = context;
+    return memcmp(worker->peers[slot]->remote.public_key.bytes, key, KEY_SIZE) == 0;
+}
+
+static uint32_t hash_of(const struct worker *worker, const struct key *key) {
+    return table_hash(worker->hash_key, key->bytes, KEY_SIZE);
+}
+
+struct peer *peer_find(const struct worker *worker, const struct key *key) {
+    uint32_t slot = table_find(&worker->keys, hash_of(worker, key), has_key, worker, key->bytes);
+    return slot ? worker->peers[slot] : NULL;
+}
+
+struct peer *peer_at(const struct worker *worker, uint32_t slot) {
+    return slot < worker->peer_room ? worker->peers[slot] : NULL;
+}
+
+static int make_room(struct worker *worker, uint32_t slot) {
+    size_t room = worker->peer_room;
+    struct peer **peers = array_grow(worker->peers, &room, (size_t)slot + 1, sizeof(struct peer *));
+    if (!peers) {
+        return -ENOMEM;
+    }
+    worker->peers = peers;
+    worker->peer_room = (uint32_t)room;
+    return 0;
+}
+
+int peer_create(struct worker *worker, const struct key *key, uint32_t slot, struct peer **ret_peer) {
+    int error = make_room(worker, slot);
+    if (error) {
+        return error;
+    }
+    struct peer *peer = calloc(1, sizeof *peer);
+    if (!peer) {
+        return -ENOMEM;
+    }
+    peer->remote.public_key = *key;
+    peer->slot = slot;
+    peer->epoch = worker->epoch;
+    worker->peers[slot] = peer;
+    error = table_insert(&worker->keys, hash_of(worker, key), slot);
+    if (error) {
+        worker->peers[slot] = NULL;
+        free(peer);
+        return error;
+    }
+    *ret_peer = peer;
+    return 0;
+}
+
+void peer_free(struct worker *worker, struct peer *peer) {
+    peer_deactivate(worker, peer);
+    space_leave(peer);
+    table_remove(&worker->keys, hash_of(worker, &peer->remote.public_key), peer->slot);
+    worker->peers[peer->slot] = NULL;
+    peer_allowed_clear(peer);
+    free(peer->hub_addresses);
+    sodium_memzero(peer, sizeof *peer);
+    free(peer);
+}
+
+/* --- allowed IPs and hub addresses --- */
+
+/* Where the prefix is in the sorted list, or belongs. */
+static uint32_t find_allowed(const struct peer *peer, const struct prefix *prefix, bool *ret_found) {
+    const struct prefix *list = peer_allowed(peer);
+    uint32_t low = 0;
+    uint32_t high = peer->allowed_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = prefix_compare(&list[middle], prefix);
+        if (order == 0) {
+            *ret_found = true;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *ret_found = false;
+    return low;
+}
+
+static int make_allowed_room(struct peer *peer) {
+    uint32_t room = peer->allowed_room ? peer->allowed_room : 1;
+    if (peer->allowed_count < room) {
+        return 0;
+    }
+    struct prefix *old = peer->allowed_room ? peer->allowed.many : NULL;
+    struct prefix *many = reallocarray(old, (size_t)room * 2, sizeof *many);
+    if (!many) {
+        return -ENOMEM;
+    }
+    if (!old) {
+        many[0] = peer->allowed.one;
+    }
+    peer->allowed.many = many;
+    peer->allowed_room = room * 2;
+    return 0;
+}
+
+int peer_allowed_add(struct peer *peer, const struct prefix *prefix) {
+    bool found;
+    uint32_t at = find_allowed(peer, prefix, &found);
+    if (found) {
+        return -EEXIST;
+    }
+    int error = make_allowed_room(peer);
+    if (error) {
+        return error;
+    }
+    struct prefix *list = peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
+    memmove(list + at + 1, list + at, (peer->allowed_count - at) * sizeof *list);
+    list[at] = *prefix;
+    peer->allowed_count++;
+    return 0;
+}
+
+bool peer_allowed_remove(struct peer *peer, const struct prefix *prefix) {
+    bool found;
+    uint32_t at = find_allowed(peer, prefix, &found);
+    if (found) {
+        struct prefix *list = peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
+        peer->allowed_count--;
+        memmove(list + at, list + at + 1, (peer->allowed_count - at) * sizeof *list);
+    }
+    return found;
+}
+
+void peer_allowed_clear(struct peer *peer) {
+    if (peer->allowed_room) {
+        free(peer->allowed.many);
+    }
+    peer->allowed_room = 0;
+    peer->allowed_count = 0;
+}
+
+const struct engine_hub_address *peer_hub_address(const struct peer *peer, uint8_t family) {
+    for (size_t i = 0; i < peer->hub_address_count; i++) {
+        if (peer->hub_addresses[i].hub.family == family) {
+            return &peer->hub_addresses[i];
+        }
+    }
+    return NULL;
+}
+
+int peer_set_hub_addresses(struct peer *peer, const struct engine_hub_address *addresses, size_t count) {
+    struct engine_hub_address *copy = NULL;
+    if (count > 0) {
+        copy = reallocarray(NULL, count, sizeof *copy);
+        if (!copy) {
+            return -ENOMEM;
+        }
+        memcpy(copy, addresses, count * sizeof *copy);
+    }
+    free(peer->hub_addresses);
+    peer->hub_addresses = copy;
+    peer->hub_address_count = (uint8_t)count;
+    return 0;
+}
+
+/* --- active or idle --- */
+
+int peer_activate(struct worker *worker, struct peer *peer) {
+    if (peer->active) {
+        return 0;
+    }
+    struct active *active = calloc(1, sizeof *active);
+    if (!active) {
+        return -ENOMEM;
+    }
+    active->peer = peer;
+    active->waiting_last = &active->waiting_first;
+    timers_set_persistent(&active->timers, peer->keepalive_s, worker->now_ns);
+    /* Whoever needs it now sends something now; the persistent rhythm starts with that. */
+    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
+    peer->active = active;
+    peer_rearm(worker, active);
+    return 0;
+}
+
+static void free_active(struct worker *worker, struct peer *peer) {
+    wheel_disarm(&worker->wheel, &peer->active->node);
+    sodium_memzero(peer->active, sizeof *peer->active);
+    free(peer->active);
+    peer->active = NULL;
+}
+
+static bool has_session(const struct active *active) {
+    return active->session.current || active->session.previous || active->session.next;
+}
+
+void peer_settle(struct worker *worker, struct peer *peer) {
+    const struct active *active = peer->active;
+    if (active && !has_session(active) && !active->flight && !active->waiting_first &&
+        timers_next(&active->timers) == TIMERS_NEVER) {
+        free_active(worker, peer);
+    }
+}
+
+void peer_deactivate(struct worker *worker, struct peer *peer) {
+    if (!peer->active) {
+        return;
+    }
+    peer_forget_sessions(worker, peer);
+    peer_wait_purge(worker, peer);
+    free_active(worker, peer);
+}
+
+void peer_rearm(struct worker *worker, struct active *active) {
+    uint64_t next = timers_next(&active->timers);
+    if (next != TIMERS_NEVER && (!wheel_armed(&active->node) || next < active->node.deadline_ns)) {
+        wheel_arm(&worker->wheel, &active->node, next);
+    }
+}
+
+void peer_refresh(struct worker *worker, struct peer *peer) {
+    if (peer->epoch == worker->epoch) {
+        return;
+    }
+    peer->epoch = worker->epoch;
+    peer->remote.has_static_static = false;
+    sodium_memzero(&peer->remote.static_static, sizeof peer->remote.static_static);
+    if (peer->active) {
+        session_index_free_flight(&worker->index, peer->active->flight);
+        peer->active->flight = NULL;
+        peer->active->timers.handshake_sent_ns = 0;
+    }
+}
+
+void peer_forget_sessions(struct worker *worker, struct peer *peer) {
+    struct session_dropped dropped = session_clear(&peer->active->session);
+    session_index_drop(&worker->index, &dropped);
+    session_index_free_flight(&worker->index, peer->active->flight);
+    peer->active->flight = NULL;
+}
+
+static bool local_equal(const struct udp_local *a, const struct udp_local *b) {
+    if (a->family != b->family) {
+        return false;
+    }
+    return a->family == AF_INET ? a->in.s_addr == b->in.s_addr : IN6_ARE_ADDR_EQUAL(&a->in6, &b->in6);
+}
+
+/* Whom the hub reaches by this address through the tunnel, 0: nobody. A default route does not count, it is for all. */
+static uint32_t route_inside(const struct directory *directory, const union endpoint *to) {
+    static const uint8_t nowhere[16];
+    uint32_t id, otherwise;
+    if (to->sa.sa_family == AF_INET) {
+        id = directory_route4(directory, (const uint8_t *)&to->in.sin_addr);
+        otherwise = directory_route4(directory, nowhere);
+    } else {
+        id = directory_route6(directory, to->in6.sin6_addr.s6_addr);
+        otherwise = directory_route6(directory, nowhere);
+    }
+    return id == otherwise ? 0 : id;
+}
+
+void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to) {
+    if (!endpoint_equal(&peer->endpoint, from)) {
+        if (peer->space && route_inside(worker->setup.directory, from)) {
+            return;
+        }
+        peer->endpoint = *from;
+        peer->changed_ns = worker->mono_ns;
+    }
+    if (!local_equal(&peer->local, to)) {
+        peer->local = *to;
+    }
+}
+
+/* --- packets that wait --- */
+
+struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer) {
+    struct active *active = peer->active;
+    struct waiting *oldest = active->waiting_first;
+    if (!oldest) {
+        return NULL;
+    }
+    active->waiting_first = oldest->next;
+    if (!active->waiting_first) {
+        active->waiting_last = &active->waiting_first;
+    }
+    active->waiting_count--;
+    TAILQ_REMOVE(&worker->waiting, oldest, of_all);
+    worker->waiting_size -= sizeof *oldest + oldest->size;
+    return oldest;
+}
+
+static void drop_oldest(struct worker *worker, struct peer *peer) {
+    free(peer_wait_pop(worker, peer));
+    worker_drop(worker, ENGINE_DROP_NO_SESSION, 1);
+}
+
+void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size) {
+    struct active *active = peer->active;
+    if (active->waiting_count >= PEER_WAITING_MAX) {
+        drop_oldest(worker, peer);
+    }
+    struct waiting *waiting = malloc(sizeof *waiting + size);
+    if (!waiting) {
+        worker_drop(worker, ENGINE_DROP_NO_SESSION, 1);
+        return;
+    }
+    waiting->next = NULL;
+    waiting->peer = peer;
+    waiting->size = size;
+    memcpy(waiting->bytes, bytes, size);
+    *active->waiting_last = waiting;
+    active->waiting_last = &waiting->next;
+    active->waiting_count++;
+    TAILQ_INSERT_TAIL(&worker->waiting, waiting, of_all);
+    worker->waiting_size += sizeof *waiting + size;
+    while (worker->waiting_size > WORKER_WAITING_MAX) {
+        drop_oldest(worker, TAILQ_FIRST(&worker->waiting)->peer);
+    }
+}
+
+void peer_wait_purge(struct worker *worker, struct peer *peer) {
+    while (peer->active->waiting_first) {
+        drop_oldest(worker, peer);
+    }
+}

@@ -1,0 +1,144 @@
+/* A peer, in the tables of the worker that owns it. Only that worker touches it.
+ *
+ * Most of a hundred thousand peers are idle, so what an idle one needs is kept small: struct peer. What only a peer
+ * with a session, a handshake or an armed timer needs is its struct active, allocated when something happens and freed
+ * when all that is over. Keypairs and handshakes in flight are allocated one by one (engine/path/session_index.h).
+ *
+ *     peer_create() -> idle --- peer_activate() ---> active --- peer_settle() ---> idle -> peer_free()
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "engine/engine.h"
+#include "engine/io/udp.h"
+#include "engine/table/wheel.h"
+#include "wire/cookie.h"
+#include "wire/noise.h"
+#include "wire/session.h"
+#include "wire/timers.h"
+
+struct space;
+struct worker;
+
+#define PEER_WAITING_MAX 32 /* packets of one peer that wait for its handshake */
+
+/* An inner packet that waits for a session. */
+struct waiting {
+    struct waiting *next;        /* of its peer */
+    TAILQ_ENTRY(waiting) of_all; /* of the worker's peers */
+    struct peer *peer;
+    size_t size;
+    uint8_t bytes[];
+};
+
+/* Embedded in what a receiver index of ours names. */
+struct index_entry {
+    struct peer *peer; /* NULL: dropped in this round, only memory is waiting */
+    uint32_t index;
+    uint32_t id; /* in the session index */
+    bool is_flight;
+    uint16_t epoch; /* of the worker's identity when it was made */
+};
+
+/* A keypair of a session. */
+struct channel {
+    struct index_entry entry;
+    struct channel *next_dropped;
+    struct keypair keypair;
+};
+
+/* A handshake that this side began and that has no answer yet. */
+struct flight {
+    struct index_entry entry;
+    struct noise_handshake handshake;
+};
+
+struct active {
+    struct peer *peer;
+    struct wheel_node node; /* armed no later than timers_next() */
+    struct timers timers;
+    struct session session; /* each keypair is part of a struct channel */
+    struct flight *flight;  /* owned */
+    struct cookie_jar jar;
+    struct waiting *waiting_first; /* owned, oldest first */
+    struct waiting **waiting_last;
+    uint32_t waiting_count;
+};
+
+struct peer {
+    struct active *active; /* owned; NULL while idle */
+    struct space *space;   /* NULL: plain WireGuard, no tenant */
+    struct peer *space_next;
+    struct peer **space_link;
+    struct engine_hub_address *hub_addresses; /* owned; NULL: none */
+    uint64_t bytes_received;
+    uint64_t bytes_sent;
+    uint64_t last_handshake_wall_ns;
+    uint64_t changed_ns; /* of clock_mono_ns(): counters, handshake or endpoint */
+    union {
+        struct prefix one; /* while there is at most one */
+        struct prefix *many;
+    } allowed;
+    uint32_t allowed_count;
+    uint32_t allowed_room; /* 0: `one` */
+    union endpoint endpoint;
+    struct udp_local local; /* the address of ours that it speaks to */
+    uint32_t slot;
+    uint16_t keepalive_s;
+    uint16_t epoch; /* of the identity that remote.static_static was made with */
+    uint8_t hub_address_count;
+    struct noise_remote remote;
+};
+
+/* Adds a peer of `key` at a free slot. 0, -ENOMEM. */
+int peer_create(struct worker *worker, const struct key *key, uint32_t slot, struct peer **ret_peer);
+/* Forgets its sessions and wipes its secrets. Its prefixes must have left the tries. */
+void peer_free(struct worker *worker, struct peer *peer);
+
+/* NULL if this worker has none. */
+struct peer *peer_find(const struct worker *worker, const struct key *key);
+struct peer *peer_at(const struct worker *worker, uint32_t slot);
+
+static inline const struct prefix *peer_allowed(const struct peer *peer) {
+    return peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
+}
+/* To the list only, which is sorted; the tries are the caller's. 0, -EEXIST, -ENOMEM. */
+int peer_allowed_add(struct peer *peer, const struct prefix *prefix);
+/* Whether it was there. */
+bool peer_allowed_remove(struct peer *peer, const struct prefix *prefix);
+void peer_allowed_clear(struct peer *peer);
+
+/* The hub address of this family, or NULL. */
+const struct engine_hub_address *peer_hub_address(const struct peer *peer, uint8_t family);
+/* Replaces them. 0, -ENOMEM. */
+int peer_set_hub_addresses(struct peer *peer, const struct engine_hub_address *addresses, size_t count);
+
+/* Makes sure that peer->active is there. 0, -ENOMEM. */
+int peer_activate(struct worker *worker, struct peer *peer);
+/* Frees peer->active if there is nothing left in it to remember. */
+void peer_settle(struct worker *worker, struct peer *peer);
+/* Forgets sessions, handshake, waiting packets, timers: interface down, another tenant. */
+void peer_deactivate(struct worker *worker, struct peer *peer);
+/* Brings the wheel's node forward if a deadline now is earlier. To be called after timers_*(). */
+void peer_rearm(struct worker *worker, struct active *active);
+/* Drops what an older identity left, if there is a newer one (engine_set_private_key). */
+void peer_refresh(struct worker *worker, struct peer *peer);
+
+/* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through
+ * the tunnel: what is sent there would come back to be sent again, larger each time, for ever; and to forge a source
+ * address is easy. */
+void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to);
+
+/* Keeps a packet until there is a session, dropping the peer's oldest when it has too many, and the oldest of all when
+ * the worker has: so those of peers that never answer make room. */
+void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size);
+/* The oldest, or NULL. The caller frees it. */
+struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer);
+/* Counts each as NO_SESSION. */
+void peer_wait_purge(struct worker *worker, struct peer *peer);
+
+/* Forgets all keypairs and the handshake in flight. */
+void peer_forget_sessions(struct worker *worker, struct peer *peer);

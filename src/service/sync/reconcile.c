@@ -1,0 +1,573 @@
+/* Compares what the data plane holds with what the store says, and mends only what differs.
+ *
+ * First what it holds is noted (a hash a peer), then the store is read in one snapshot. What looks wrong is looked up
+ * again within the applying turn before it is touched: by then a writer, here or at another gateway, may have mended or
+ * deleted it, and whatever commits after that is applied after us.
+ *
+ * What is mended is told to people as differences that somebody made. So it is counted only where the data plane was
+ * taken to hold what it should, or was found at work by a service that has just started. What a new or restarted one is
+ * filled with, and what we knew that it lacked, is no such difference. */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "service/state.h"
+#include "store/noun/lans.h"
+
+struct seen_peer {
+    struct key key;
+    uint64_t digest;
+    bool foreign; /* holds what no desired peer has */
+    bool wanted;
+};
+
+struct seen_tenant {
+    struct uuid id;
+    struct desired_tenant is;
+    bool wanted;
+};
+
+/* A list of keys or ids. */
+struct todo {
+    uint8_t *list; /* owned */
+    size_t size, count, room;
+};
+
+struct comparison {
+    struct service *service;
+    uint8_t digest_key[crypto_shorthash_KEYBYTES];
+    struct table peers, tenants; /* what the data plane holds */
+    struct todo set_peers, remove_peers, set_tenants, remove_tenants;
+    uint64_t mended;
+    bool trusted; /* nothing was known to be wrong with the data plane before we looked */
+    struct problem *problem;
+};
+
+static int todo_add(struct todo *todo, size_t size, const void *what) {
+    if (todo->count == todo->room) {
+        size_t room = todo->room ? todo->room * 2 : 64;
+        uint8_t *more = reallocarray(todo->list, room, size);
+        if (!more) {
+            return -ENOMEM;
+        }
+        todo->list = more;
+        todo->room = room;
+        todo->size = size;
+    }
+    memcpy(todo->list + todo->count++ * size, what, size);
+    return 0;
+}
+
+static size_t put_ip(uint8_t *to, const struct ip_addr *addr) {
+    to[0] = addr->family;
+    memcpy(to + 1, addr->bytes, sizeof addr->bytes);
+    return 1 + sizeof addr->bytes;
+}
+
+/* Two peers with the same digest are the same but for one chance in 2^64, with a key nobody knows. */
+static uint64_t digest_of(const struct comparison *c, const struct desired_peer *peer) {
+    uint8_t bytes[KEY_SIZE + 16 + 17 * 3 + 18 * ROUTER_LANS_MAX];
+    uint8_t digest[crypto_shorthash_BYTES];
+    struct prefix lans[ROUTER_LANS_MAX];
+    uint32_t lan_count = peer->lan_count < ROUTER_LANS_MAX ? peer->lan_count : ROUTER_LANS_MAX;
+    size_t size = 0;
+    memcpy(bytes, peer->preshared_key.bytes, KEY_SIZE);
+    size += KEY_SIZE;
+    memcpy(bytes + size, peer->tenant.bytes, sizeof peer->tenant.bytes);
+    size += sizeof peer->tenant.bytes;
+    size += put_ip(bytes + size, &peer->hub_address);
+    size += put_ip(bytes + size, &peer->address);
+    size += put_ip(bytes + size, &peer->address6);
+    for (uint32_t i = 0; i < lan_count; i++) {
+        uint32_t at = i;
+        for (; at && prefix_compare(&lans[at - 1], &peer->lans[i]) > 0; at--) {
+            lans[at] = lans[at - 1];
+        }
+        lans[at] = peer->lans[i];
+    }
+    for (uint32_t i = 0; i < lan_count; i++) {
+        size += put_ip(bytes + size, &lans[i].addr);
+        bytes[size++] = lans[i].length;
+    }
+    crypto_shorthash(digest, bytes, size, c->digest_key);
+    sodium_memzero(bytes, KEY_SIZE);
+    return le64_get(digest);
+}
+
+static int note_peer(void *context, const struct actual_peer *peer) {
+    struct comparison *c = context;
+    struct seen_peer *seen = table_put(&c->peers, &peer->is.public_key);
+    if (!seen) {
+        return -ENOMEM;
+    }
+    seen->digest = digest_of(c, &peer->is);
+    seen->foreign = peer->foreign_allowed_ips;
+    return 0;
+}
+
+static int note_tenant(void *context, const struct actual_tenant *tenant) {
+    struct comparison *c = context;
+    struct seen_tenant *seen = table_put(&c->tenants, &tenant->is.id);
+    if (!seen) {
+        return -ENOMEM;
+    }
+    seen->is = tenant->is;
+    return 0;
+}
+
+static int look(struct comparison *c) {
+    struct service *s = c->service;
+    struct backend_state state = {0};
+    uint64_t now = 0;
+    pthread_mutex_lock(&s->watch_mutex);
+    int r = s->watch ? s->ops->state(s->watch, &state) : -ENOTCONN;
+    r = r < 0 ? r : s->ops->each_tenant(s->watch, note_tenant, c);
+    r = r < 0 ? r : s->ops->each_peer(s->watch, 0, note_peer, c, &now);
+    pthread_mutex_unlock(&s->watch_mutex);
+    if (r < 0) {
+        (void)problem_set(c->problem, PROBLEM_UNAVAILABLE, "data-plane-away", NULL,
+                          "What the data plane holds could not be read: %s.", strerror(-r));
+        return r;
+    }
+    bool found_empty = c->peers.count == 0 && c->tenants.count == 0;
+    pthread_mutex_lock(&s->mutex);
+    s->renewed += s->generation && s->generation != state.generation;
+    c->trusted = s->generation ? c->trusted && s->generation == state.generation : !found_empty;
+    s->generation = state.generation;
+    pthread_mutex_unlock(&s->mutex);
+    return 0;
+}
+
+static bool tenant_equal(const struct desired_tenant *a, const struct desired_tenant *b) {
+    return a->addressing == b->addressing && a->egress == b->egress &&
+           a->limits.bits_per_second == b->limits.bits_per_second &&
+           a->limits.packets_per_second == b->limits.packets_per_second;
+}
+
+static int compare_tenants(struct comparison *c, struct store_conn *conn) {
+    static const struct tenants_filter active = {.has_status = true, .status = TENANT_ACTIVE};
+    struct tenant_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = PLANE_BATCH;
+    int64_t after = 0;
+    int r = rows ? 0 : -ENOMEM;
+    while (r == 0 && count == PLANE_BATCH) {
+        r = tenants_list(conn, &active, after, PLANE_BATCH, rows, &count);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            struct desired_change change;
+            desired_tenant_from(&rows[i].tenant, &change);
+            struct seen_tenant *seen = table_get(&c->tenants, &change.tenant.id);
+            if (seen) {
+                seen->wanted = true;
+            }
+            if (!seen || !tenant_equal(&seen->is, &change.tenant)) {
+                r = todo_add(&c->set_tenants, sizeof change.tenant.id, &change.tenant.id);
+            }
+            after = rows[i].id;
+        }
+    }
+    free(rows);
+    return r;
+}
+
+static int compare_peers(struct comparison *c, struct store_conn *conn) {
+    struct router_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = PLANE_BATCH;
+    int64_t after = 0;
+    int r = rows ? 0 : -ENOMEM;
+    while (r == 0 && count == PLANE_BATCH) {
+        r = routers_list_desired(conn, 0, after, PLANE_BATCH, rows, &count);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            struct desired_change change;
+            after = rows[i].id;
+            if (desired_peer_from(c->service, &rows[i], &change) < 0) {
+                continue; /* a broken seal: better no peer than one without its preshared key */
+            }
+            struct seen_peer *seen = table_get(&c->peers, &change.peer.public_key);
+            if (seen) {
+                seen->wanted = true;
+            }
+            if (!seen || seen->foreign || seen->digest != digest_of(c, &change.peer)) {
+                r = todo_add(&c->set_peers, sizeof change.peer.public_key, &change.peer.public_key);
+            }
+            sodium_memzero(&change.peer.preshared_key, sizeof change.peer.preshared_key);
+        }
+    }
+    free(rows);
+    return r;
+}
+
+static int compare(struct comparison *c) {
+    struct service *s = c->service;
+    struct store_conn *conn;
+    size_t at = 0;
+    int r = store_reader_take(s->store, &conn, c->problem);
+    if (r < 0) {
+        return r;
+    }
+    r = store_begin(conn, false);
+    r = r < 0 ? r : compare_tenants(c, conn);
+    r = r < 0 ? r : compare_peers(c, conn);
+    for (struct seen_peer *p; r == 0 && (p = table_each(&c->peers, &at));) {
+        r = p->wanted ? 0 : todo_add(&c->remove_peers, sizeof p->key, &p->key);
+    }
+    at = 0;
+    for (struct seen_tenant *t; r == 0 && (t = table_each(&c->tenants, &at));) {
+        r = t->wanted ? 0 : todo_add(&c->remove_tenants, sizeof t->id, &t->id);
+    }
+    if (r < 0) {
+        r = store_problem(conn, r, c->problem);
+    }
+    store_reader_put(s->store, conn);
+    return r;
+}
+
+/* What to do about one key or id, as the store says at this moment. 1: `ret_change`; 0: nothing. */
+typedef int decide_fn(struct service *s, struct store_conn *conn, const void *what, struct desired_change *ret_change);
+
+static int decide_tenant(struct service *s, struct store_conn *conn, const void *what,
+                         struct desired_change *ret_change) {
+    struct tenant_row row = {0};
+    (void)s;
+    int r = tenants_get(conn, what, &row);
+    if (r < 0 && r != -ENOENT) {
+        return r;
+    }
+    bool wanted = r == 0 && row.tenant.status == TENANT_ACTIVE;
+    desired_tenant_from(&row.tenant, ret_change);
+    memcpy(&ret_change->tenant.id, what, sizeof ret_change->tenant.id);
+    ret_change->kind = wanted ? DESIRED_TENANT_SET : DESIRED_TENANT_REMOVE;
+    return 1;
+}
+
+static int decide_peer(struct service *s, struct store_conn *conn, const void *what,
+                       struct desired_change *ret_change) {
+    struct router_row row;
+    int r = routers_get_desired(conn, what, &row);
+    r = r < 0 ? r : desired_peer_from(s, &row, ret_change);
+    if (r == -ENOENT || r == -EBADMSG) {
+        memset(ret_change, 0, sizeof *ret_change);
+        ret_change->kind = DESIRED_PEER_REMOVE;
+        memcpy(&ret_change->peer.public_key, what, sizeof ret_change->peer.public_key);
+        r = 0;
+    }
+    return r < 0 ? r : 1;
+}
+
+/* One change that was refused within its batch. A peer takes its tenant along: that may be newer than what was looked
+ * at, while whoever made it has a place behind ours. */
+static int send_one(struct comparison *c, const struct desired_change *change) {
+    struct desired_change both[2] = {[1] = *change};
+    struct store_conn *conn;
+    if (change->kind != DESIRED_PEER_SET) {
+        return plane_send(c->service, change, 1, c->problem);
+    }
+    int r = store_reader_take(c->service->store, &conn, c->problem);
+    if (r < 0) {
+        return r;
+    }
+    r = decide_tenant(c->service, conn, &change->peer.tenant, &both[0]);
+    r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+    store_reader_put(c->service->store, conn);
+    if (r == 0 && both[0].kind == DESIRED_TENANT_SET) { /* else it is gone by now, and its peers with it */
+        r = plane_send(c->service, both, 2, c->problem);
+    }
+    sodium_memzero(&both[1].peer.preshared_key, sizeof both[1].peer.preshared_key);
+    return r;
+}
+
+/* A batch, within the turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
+static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
+    int r = plane_send(c->service, changes, count, c->problem);
+    if (r == 0) {
+        c->mended += count;
+    } else if (r != -ENOTCONN) {
+        int refused = 0;
+        for (size_t i = 0; i < count && refused != -ENOTCONN; i++) {
+            int one = send_one(c, &changes[i]);
+            c->mended += one == 0;
+            refused = one < 0 ? one : refused;
+        }
+        r = refused;
+    }
+    return r;
+}
+
+/* The next batch, as the store says now. */
+static int gather(struct comparison *c, const struct todo *todo, decide_fn *decide, size_t *at,
+                  struct desired_change *changes, size_t *ret_count) {
+    struct store_conn *conn;
+    size_t count = 0;
+    int r = store_reader_take(c->service->store, &conn, c->problem);
+    if (r < 0) {
+        return r;
+    }
+    r = store_begin(conn, false); /* one for all is cheaper than one each */
+    for (; r == 0 && count < PLANE_BATCH && *at < todo->count; ++*at) {
+        int one = decide(c->service, conn, todo->list + *at * todo->size, &changes[count]);
+        r = one < 0 ? one : 0;
+        count += one > 0;
+    }
+    r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+    store_reader_put(c->service->store, conn);
+    *ret_count = count;
+    return r;
+}
+
+static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide) {
+    struct service *s = c->service;
+    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
+    if (!changes) {
+        return problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    }
+    int r = 0;
+    int refused = 0;
+    for (size_t at = 0; r == 0 && at < todo->count;) {
+        size_t count = 0;
+        plane_enter(s, turn_take(&s->applying));
+        r = gather(c, todo, decide, &at, changes, &count);
+        int sent = r < 0 ? r : send_batch(c, changes, count);
+        plane_leave(s);
+        refused = sent < 0 ? sent : refused;
+        r = r < 0 || sent == -ENOTCONN ? sent : 0;
+    }
+    sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
+    free(changes);
+    return r < 0 ? r : refused;
+}
+
+/* A page of what belongs into the data plane, after row `after`: as changes. */
+typedef int page_fn(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                    size_t *ret_rows, size_t *ret_count);
+
+static int page_of_tenants(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                           size_t *ret_rows, size_t *ret_count) {
+    static const struct tenants_filter active = {.has_status = true, .status = TENANT_ACTIVE};
+    struct tenant_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = 0;
+    (void)s;
+    int r = rows ? tenants_list(conn, &active, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        desired_tenant_from(&rows[i].tenant, &changes[i]);
+        *after = rows[i].id;
+    }
+    free(rows);
+    *ret_rows = *ret_count = count;
+    return r;
+}
+
+static int page_of_peers(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+                         size_t *ret_rows, size_t *ret_count) {
+    struct router_row *rows = malloc(PLANE_BATCH * sizeof *rows);
+    size_t count = 0, good = 0;
+    int r = rows ? routers_list_desired(conn, 0, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        good += desired_peer_from(s, &rows[i], &changes[good]) == 0;
+        *after = rows[i].id;
+    }
+    free(rows);
+    *ret_rows = count;
+    *ret_count = good;
+    return r;
+}
+
+/* Into a data plane that holds nothing, as after its start: page by page, each read and brought into force within the
+ * turn, so there is nothing to compare. */
+static int fill(struct comparison *c, page_fn *page) {
+    struct service *s = c->service;
+    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
+    size_t rows = PLANE_BATCH;
+    int64_t after = 0;
+    int r = changes ? 0 : problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    int refused = 0;
+    while (r == 0 && rows == PLANE_BATCH) {
+        struct store_conn *conn;
+        size_t count = 0;
+        plane_enter(s, turn_take(&s->applying));
+        r = store_reader_take(s->store, &conn, c->problem);
+        if (r == 0) {
+            r = store_begin(conn, false);
+            r = r < 0 ? r : page(s, conn, &after, changes, &rows, &count);
+            r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+            store_reader_put(s->store, conn);
+        }
+        int sent = r < 0 ? r : send_batch(c, changes, count);
+        plane_leave(s);
+        refused = sent < 0 ? sent : refused;
+        r = r < 0 || sent == -ENOTCONN ? sent : 0;
+    }
+    if (changes) {
+        sodium_memzero(changes, PLANE_BATCH * sizeof *changes);
+    }
+    free(changes);
+    return r < 0 ? r : refused;
+}
+
+static int device(struct comparison *c) {
+    struct service *s = c->service;
+    unsigned touched = 0;
+    struct desired_device device = {
+        .private_key = *s->private_key,
+        .listen_port = s->listen_port,
+        .hub_addresses = {{.addr = s->gateway.hub_address, .length = s->gateway.pool.length},
+                          {.addr = s->gateway.hub_address6, .length = s->gateway.ula.length}},
+        .hub_address_count = 2,
+        .mtu = s->gateway.mtu,
+        .fwmark = s->fwmark,
+    };
+    plane_enter(s, turn_take(&s->applying));
+    int r = s->ops->set_device(s->plane, &device, &touched, c->problem);
+    plane_leave(s);
+    sodium_memzero(&device.private_key, sizeof device.private_key);
+    c->mended += r == 0 ? touched : 0;
+    return r;
+}
+
+static int gather_route(void *context, const struct prefix *prefix) {
+    return todo_add(context, sizeof *prefix, prefix);
+}
+
+#define STALE_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
+
+/* Stale routes have been removed here. Other gateways have theirs still to remove. */
+static void forget_stale(struct service *s, int64_t read_at) {
+    struct problem problem = {0};
+    struct write w;
+    if (write_begin(s, "", &w, &problem) < 0) {
+        return; /* they are removed once more next time */
+    }
+    int r = lans_stale_forget(w.conn, s->shared ? read_at - STALE_KEPT_US : read_at);
+    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+        write_abort(&w);
+    }
+}
+
+/* The host's routes. Those whose LAN is gone were written down with the change; unless the LAN is there again, they go.
+ */
+static int routes(struct comparison *c) {
+    struct service *s = c->service;
+    struct todo wanted = {0}, stale = {0};
+    struct store_conn *conn = NULL;
+    int64_t read_at = clock_wall_us();
+    plane_enter(s, turn_take(&s->applying));
+    int r = store_reader_take(s->store, &conn, c->problem);
+    if (r == 0) {
+        r = store_begin(conn, false);
+        r = r < 0 ? r : lans_each_route(conn, gather_route, &wanted);
+        r = r < 0 ? r : lans_each_stale(conn, gather_route, &stale);
+        r = r < 0 ? store_problem(conn, r, c->problem) : 0;
+        store_reader_put(s->store, conn);
+    }
+    bool done = r == 0 && plane_routes(s, (struct prefix *)(void *)wanted.list, wanted.count,
+                                       (struct prefix *)(void *)stale.list, stale.count);
+    plane_leave(s);
+    if (done && stale.count) {
+        forget_stale(s, read_at);
+    } else if (r == 0 && !done) {
+        r = problem_set(c->problem, PROBLEM_UNAVAILABLE, "routes", NULL, "The host's routes could not be set.");
+    }
+    free(wanted.list);
+    free(stale.list);
+    return r;
+}
+
+static int run(struct comparison *c) {
+    int r = device(c);
+    r = r < 0 ? r : look(c);
+    if (r == 0 && c->peers.count == 0 && c->tenants.count == 0) {
+        r = fill(c, page_of_tenants);
+        int filled = r == -ENOTCONN ? r : fill(c, page_of_peers);
+        r = filled < 0 ? filled : r;
+        int routed = r == -ENOTCONN ? r : routes(c);
+        return routed < 0 ? routed : r;
+    }
+    r = r < 0 ? r : compare(c);
+    /* What is foreign goes first: it may sit on addresses that others need. A tenant comes before its routers. */
+    struct {
+        const struct todo *todo;
+        decide_fn *decide;
+    } work[] = {
+        {&c->remove_peers, decide_peer},
+        {&c->remove_tenants, decide_tenant},
+        {&c->set_tenants, decide_tenant},
+        {&c->set_peers, decide_peer},
+    };
+    int refused = 0;
+    for (size_t i = 0; r == 0 && i < sizeof work / sizeof *work; i++) {
+        int done = mend(c, work[i].todo, work[i].decide);
+        refused = done < 0 ? done : refused;
+        r = done == -ENOTCONN ? done : 0;
+    }
+    int routed = r < 0 ? r : routes(c);
+    return routed < 0 ? routed : refused;
+}
+
+static void comparison_free(struct comparison *c) {
+    table_free(&c->peers);
+    table_free(&c->tenants);
+    free(c->set_peers.list);
+    free(c->remove_peers.list);
+    free(c->set_tenants.list);
+    free(c->remove_tenants.list);
+}
+
+/* One comparison from the start. */
+static int attempt(struct service *s, uint64_t *mended, struct problem *ret_problem) {
+    struct comparison c = {.service = s, .problem = ret_problem};
+    int r = 0;
+    pthread_mutex_lock(&s->mutex);
+    bool away = s->away;
+    c.trusted = s->in_sync && !away;
+    pthread_mutex_unlock(&s->mutex);
+    *ret_problem = (struct problem){0};
+    table_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
+    table_open(&c.tenants, sizeof(struct uuid), sizeof(struct seen_tenant));
+    randombytes_buf(c.digest_key, sizeof c.digest_key);
+    if (away) {
+        r = plane_revive(s, ret_problem);
+    }
+    r = r < 0 ? r : run(&c);
+    if (r < 0 && !attach_is_lacking(ret_problem)) {
+        plane_trouble(s, r, ret_problem);
+    }
+    *mended += c.trusted ? c.mended : 0;
+    comparison_free(&c);
+    return r;
+}
+
+int reconcile_run(struct service *s, struct problem *ret_problem) {
+    uint64_t start = clock_mono_ns(), mended = 0;
+    pthread_mutex_lock(&s->reconcile_mutex);
+    pthread_mutex_lock(&s->mutex);
+    uint64_t troubles = s->troubles;
+    pthread_mutex_unlock(&s->mutex);
+    int r = attempt(s, &mended, ret_problem);
+    if (r == -ENOTCONN) {
+        /* It may be that a new data plane is there already and only our connections are to the old one. */
+        pthread_mutex_lock(&s->mutex);
+        troubles = s->troubles;
+        pthread_mutex_unlock(&s->mutex);
+        r = attempt(s, &mended, ret_problem);
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->mended += mended;
+    if (r == 0) {
+        s->reconciled_at = clock_wall_us();
+        s->reconcile_ms = (uint32_t)((clock_mono_ns() - start) / NSEC_PER_MSEC);
+        if (s->troubles == troubles) {
+            s->in_sync = true;
+            s->severed = false;
+            s->trouble[0] = '\0';
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&s->reconcile_mutex);
+    return r;
+}
+
+int service_reconcile(struct service *s, struct problem *ret_problem) {
+    return reconcile_run(s, ret_problem);
+}

@@ -1,0 +1,233 @@
+/* The interface itself, on a TUN in a network namespace of this process's own. Needs root and /dev/net/tun; skipped
+ * without. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "backend/host/device.h"
+#include "backend/host/link.h"
+#include "fake_server.h"
+
+#define NAME "sptest0"
+
+static int tun = -1;
+
+static int open_tun(void **state) {
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+    (void)state;
+    if (unshare(CLONE_NEWNET) < 0) {
+        return 0;
+    }
+    strcpy(request.ifr_name, NAME);
+    tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    if (tun >= 0 && ioctl(tun, TUNSETIFF, &request) < 0) {
+        close(tun);
+        tun = -1;
+    }
+    return 0;
+}
+
+static int close_tun(void **state) {
+    (void)state;
+    if (tun >= 0) {
+        close(tun);
+    }
+    return 0;
+}
+
+static void need_tun(void) {
+    if (tun < 0) {
+        print_message("needs root and /dev/net/tun\n");
+        skip();
+    }
+}
+
+static struct prefix address(const char *text) {
+    struct prefix prefix;
+    char copy[64];
+    char *slash;
+    snprintf(copy, sizeof copy, "%s", text);
+    slash = strchr(copy, '/');
+    *slash = '\0';
+    assert_int_equal(ip_parse(copy, &prefix.addr), 0);
+    prefix.length = (uint8_t)atoi(slash + 1);
+    return prefix;
+}
+
+/* All prefixes as one text, in order. */
+static int note(void *context, const struct prefix *prefix) {
+    char text[PREFIX_TEXT_SIZE];
+    char *all = context;
+    snprintf(all + strlen(all), 512 - strlen(all), "%s ", prefix_format(prefix, text));
+    return 0;
+}
+
+static const char *addresses(struct link *link) {
+    static char all[512];
+    *all = '\0';
+    assert_int_equal(link_each_address(link, note, all), 0);
+    return all;
+}
+
+static const char *routes(struct link *link) {
+    static char all[512];
+    *all = '\0';
+    assert_int_equal(link_each_route(link, note, all), 0);
+    return all;
+}
+
+static void an_interface_that_is_not_there_is_said(void **state) {
+    (void)state;
+    struct link *link = NULL;
+    assert_int_equal(link_open("nosuch0", &link), -ENODEV);
+    assert_null(link);
+    link_free(NULL);
+}
+
+static void addresses_come_and_go_and_both_are_idempotent(void **state) {
+    (void)state;
+    struct link *link;
+    need_tun();
+    assert_int_equal(link_open(NAME, &link), 0);
+    struct prefix four = address("10.0.0.1/8");
+    struct prefix six = address("fd00::1/48");
+    assert_int_equal(link_add_address(link, &four), 0);
+    assert_int_equal(link_add_address(link, &four), 0);
+    assert_int_equal(link_add_address(link, &six), 0);
+    assert_string_equal(addresses(link), "10.0.0.1/8 fd00::1/48 ");
+    assert_int_equal(link_remove_address(link, &four), 0);
+    assert_int_equal(link_remove_address(link, &four), 0);
+    assert_string_equal(addresses(link), "fd00::1/48 ");
+    assert_int_equal(link_remove_address(link, &six), 0);
+    link_free(link);
+}
+
+static void routes_come_and_go_and_both_are_idempotent(void **state) {
+    (void)state;
+    struct link *link;
+    need_tun();
+    assert_int_equal(link_open(NAME, &link), 0);
+    struct prefix lan = address("192.168.7.0/24");
+    struct prefix lan6 = address("2001:db8:7::/64");
+    assert_int_equal(link_set_up(link), 0);
+    assert_int_equal(link_add_route(link, &lan), 0);
+    assert_int_equal(link_add_route(link, &lan), 0);
+    assert_int_equal(link_add_route(link, &lan6), 0);
+    assert_int_equal(link_add_route(link, &lan6), 0);
+    assert_string_equal(routes(link), "192.168.7.0/24 2001:db8:7::/64 ");
+    assert_int_equal(link_remove_route(link, &lan), 0);
+    assert_int_equal(link_remove_route(link, &lan), 0);
+    assert_int_equal(link_remove_route(link, &lan6), 0);
+    assert_string_equal(routes(link), "");
+    link_free(link);
+}
+
+static void the_device_is_mended_once_and_then_left_alone(void **state) {
+    (void)state;
+    struct link *link;
+    struct link_state is;
+    struct problem problem;
+    struct desired_device device = {.mtu = 1380, .hub_address_count = 2};
+    unsigned touched = 99;
+    need_tun();
+    device.hub_addresses[0] = address("10.0.0.1/8");
+    device.hub_addresses[1] = address("fd00::1/48");
+    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_in_range(touched, 3, 4); /* up already if another test was here */
+    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 0);
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_int_equal(link_get(link, &is), 0);
+    assert_true(is.up);
+    assert_int_equal(is.mtu, 1380);
+    assert_string_equal(addresses(link), "10.0.0.1/8 fd00::1/48 ");
+    /* another pool: the old address goes */
+    device.hub_addresses[0] = address("10.64.0.1/10");
+    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 2);
+    assert_string_equal(addresses(link), "10.64.0.1/10 fd00::1/48 ");
+    link_free(link);
+    assert_int_equal(device_mend("nosuch0", &device, &touched, &problem), -ENODEV);
+}
+
+static void ipv6_that_is_switched_off_is_switched_on_for_this_interface(void **state) {
+    (void)state;
+    struct link *link;
+    struct problem problem;
+    struct desired_device device = {.mtu = 1380, .hub_address_count = 1};
+    unsigned touched;
+    need_tun();
+    int fd = open("/proc/sys/net/ipv6/conf/" NAME "/disable_ipv6", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        skip(); /* no IPv6 here, or /proc/sys is read-only */
+    }
+    assert_int_equal(write(fd, "1\n", 2), 2);
+    close(fd);
+    device.hub_addresses[0] = address("fd00::1/48");
+    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_string_equal(addresses(link), "fd00::1/48 ");
+    link_free(link);
+}
+
+static void a_backend_sets_the_device_and_its_routes(void **state) {
+    (void)state;
+    char directory[64];
+    struct backend *backend;
+    struct problem problem;
+    struct backend_state is;
+    struct link *link;
+    unsigned touched;
+    struct backend_config config = {.interface_name = NAME};
+    struct desired_device device = {.private_key = {{1}}, .listen_port = 51820, .mtu = 1400, .hub_address_count = 1};
+    need_tun();
+    device.hub_addresses[0] = address("10.0.0.1/8");
+    fake_server_directory_make(directory);
+    pid_t server = fake_server_start(NAME);
+    assert_int_equal(backend_engine.open(&config, &backend, &problem), 0);
+    assert_int_equal(backend_engine.set_device(backend, &device, &touched, &problem), 0);
+    assert_true(touched >= 4); /* MTU, key, hub, port at least */
+    assert_int_equal(backend_engine.set_device(backend, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 0);
+    device.listen_port = 51821;
+    assert_int_equal(backend_engine.set_device(backend, &device, &touched, &problem), 0);
+    assert_int_equal(touched, 1);
+    assert_int_equal(backend_engine.state(backend, &is), 0);
+    assert_int_equal(is.listen_port, 51821);
+    struct prefix lans[] = {address("192.168.8.0/24"), address("192.168.9.0/24")};
+    assert_int_equal(backend_engine.set_routes(backend, lans, 2, NULL, 0, &problem), 0);
+    assert_int_equal(backend_engine.set_routes(backend, lans, 1, lans + 1, 1, &problem), 0);
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_string_equal(routes(link), "192.168.8.0/24 ");
+    link_free(link);
+    backend_engine.close(backend);
+    fake_server_stop(server);
+    fake_server_directory_remove(directory);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_interface_that_is_not_there_is_said),
+        cmocka_unit_test(addresses_come_and_go_and_both_are_idempotent),
+        cmocka_unit_test(routes_come_and_go_and_both_are_idempotent),
+        cmocka_unit_test(the_device_is_mended_once_and_then_left_alone),
+        cmocka_unit_test(ipv6_that_is_switched_off_is_switched_on_for_this_interface),
+        cmocka_unit_test(a_backend_sets_the_device_and_its_routes),
+    };
+    return cmocka_run_group_tests(tests, open_tun, close_tun);
+}

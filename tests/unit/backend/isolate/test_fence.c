@@ -1,0 +1,91 @@
+/* The fence in a network namespace of this process's own; needs root, skipped without. tests/bpf has the system tests.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <sched.h>
+
+#include "backend/isolate/fence.h"
+#include "model/problem.h"
+
+static bool able;
+
+static int own_namespace(void **state) {
+    struct fence *fence;
+    struct problem problem;
+    unsigned touched = 0;
+    (void)state;
+    able = unshare(CLONE_NEWNET) == 0 && fence_open("sptest0", &fence, &problem) == 0;
+    if (able) {
+        able = fence_set(fence, &touched, &problem) == 0 && fence_remove(fence, &problem) == 0;
+        fence_close(fence);
+    }
+    return 0;
+}
+
+static void no_name_becomes_a_rule(void **state) {
+    static const char *const names[] = {"",        "a b", "wg0\"", "wg0;", "wg0 drop", "{", "wg0\n", "sixteen-letters-",
+                                        "\xc3\xa4"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fence *fence = NULL;
+        struct problem problem = {0};
+        assert_int_equal(fence_open(names[i], &fence, &problem), -EINVAL);
+        assert_null(fence);
+        assert_string_equal(problem.type, "bad-interface-name");
+    }
+    fence_close(NULL);
+}
+
+static void usual_and_unusual_names_are_fine(void **state) {
+    static const char *const names[] = {"wg0", "wg-office", "wg.7", "_", "0", "fifteen-letters"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fence *fence;
+        struct problem problem;
+        unsigned touched = 0;
+        assert_int_equal(fence_open(names[i], &fence, &problem), 0);
+        if (able) {
+            assert_int_equal(fence_set(fence, &touched, &problem), 0);
+            assert_int_equal(touched, 1);
+            assert_int_equal(fence_set(fence, &touched, &problem), 0);
+            assert_int_equal(touched, 1);
+            assert_int_equal(fence_remove(fence, &problem), 0);
+        }
+        fence_close(fence);
+    }
+}
+
+/* A second process finds the text as the first one set it, so it touches nothing. */
+static void what_is_right_is_left_alone_by_whoever_comes(void **state) {
+    struct problem problem;
+    (void)state;
+    if (!able) {
+        print_message("needs root and nftables\n");
+        skip();
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct fence *fence;
+        unsigned touched = 0;
+        assert_int_equal(fence_open("wg0", &fence, &problem), 0);
+        assert_int_equal(fence_set(fence, &touched, &problem), 0);
+        assert_int_equal(touched, i == 0);
+        fence_close(fence);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_name_becomes_a_rule),
+        cmocka_unit_test(usual_and_unusual_names_are_fine),
+        cmocka_unit_test(what_is_right_is_left_alone_by_whoever_comes),
+    };
+    return cmocka_run_group_tests(tests, own_namespace, NULL);
+}
