@@ -223,7 +223,7 @@ static void remove_peer(struct worker *worker, struct change_batch *batch, const
 static void move_peer(struct worker *worker, struct change_batch *batch, const struct change *change, struct peer *peer,
                       struct space *space) {
     empty_peer(worker, batch, change, peer);
-    peer_deactivate(worker, peer);
+    peer_reset(worker, peer);
     space_leave(peer);
     if (space) {
         space_join(space, peer);
@@ -234,16 +234,16 @@ static void move_peer(struct worker *worker, struct change_batch *batch, const s
 static void keep_alive(struct worker *worker, struct peer *peer, uint16_t keepalive_s) {
     bool changed = keepalive_s != peer->keepalive_s;
     peer->keepalive_s = keepalive_s;
-    if (keepalive_s > 0 && worker->up && peer->endpoint.sa.sa_family != AF_UNSPEC && !peer->active) {
-        changed = peer_activate(worker, peer) == 0;
+    if (keepalive_s > 0 && worker->up && peer->endpoint.sa.sa_family != AF_UNSPEC && !peer->state) {
+        changed = peer_make_state(worker, peer) == 0;
         if (changed) {
-            peer->active->timers.persistent_s = 0; /* so that it counts as just switched on */
+            peer->state->timers.persistent_s = 0; /* so that it counts as just switched on */
         }
     }
-    if (changed && peer->active) {
-        timers_set_persistent(&peer->active->timers, keepalive_s, worker->now_ns);
-        peer_rearm(worker, peer->active);
-        peer_settle(worker, peer);
+    if (changed && peer->state) {
+        timers_set_persistent(&peer->state->timers, keepalive_s, worker->now_ns);
+        peer_rearm(worker, peer->state);
+        peer_free_idle_state(worker, peer);
     }
 }
 

@@ -90,11 +90,12 @@ struct lift {
 /* Peers with keepalives open their path, one after the other: all at once would be a storm of our own making. */
 static void lift_peer(struct worker *worker, struct peer *peer, struct lift *lift) {
     if (!lift->up) {
-        peer_deactivate(worker, peer);
-    } else if (peer->keepalive_s > 0 && peer->endpoint.sa.sa_family != AF_UNSPEC && peer_activate(worker, peer) == 0) {
-        peer->active->timers.persistent_at = worker->now_ns + lift->delay_ns;
+        peer_reset(worker, peer);
+    } else if (peer->keepalive_s > 0 && peer->endpoint.sa.sa_family != AF_UNSPEC &&
+               peer_make_state(worker, peer) == 0) {
+        peer->state->timers.persistent_at = worker->now_ns + lift->delay_ns;
         lift->delay_ns += NSEC_PER_MSEC;
-        peer_rearm(worker, peer->active);
+        peer_rearm(worker, peer->state);
     }
 }
 

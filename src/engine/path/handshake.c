@@ -175,12 +175,12 @@ void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size,
 void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes) {
     const struct message_cookie_reply *reply = (const struct message_cookie_reply *)bytes;
     struct index_entry *entry = session_index_find(&worker->index, le32_get(reply->receiver));
-    if (!entry || !entry->peer->active) {
+    if (!entry || !entry->peer->state) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
         return;
     }
     struct peer *peer = entry->peer;
-    if (cookie_reply_consume(&peer->active->jar, &peer->remote.public_key, worker->now_ns, reply) < 0) {
+    if (cookie_reply_consume(&peer->state->jar, &peer->remote.public_key, worker->now_ns, reply) < 0) {
         worker_drop(worker, ENGINE_DROP_BAD_HANDSHAKE, 1);
     }
 }
@@ -188,20 +188,20 @@ void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes) {
 /* --- what both roles do when a handshake message proved authentic --- */
 
 static void note_received(struct worker *worker, struct peer *peer, const struct queued *message) {
-    struct active *active = peer->active;
+    struct peer_state *state = peer->state;
     peer_roam(worker, peer, &message->from, &message->to);
     peer->bytes_received += message->size;
     peer->changed_ns = worker->mono_ns;
-    timers_any_authenticated_received(&active->timers);
-    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
+    timers_any_authenticated_received(&state->timers);
+    timers_any_authenticated_traversed(&state->timers, worker->now_ns);
 }
 
-static void install(struct worker *worker, struct peer *peer, struct channel *channel,
+static void install(struct worker *worker, struct peer *peer, struct indexed_keypair *indexed,
                     const struct noise_transport_keys *keys, uint32_t remote_index, bool initiator) {
-    keypair_set(&channel->keypair, keys, channel->entry.index, remote_index, initiator, worker->now_ns);
-    struct session_dropped dropped = session_install(&peer->active->session, &channel->keypair);
-    session_index_drop(&worker->index, &dropped);
-    timers_session_derived(&peer->active->timers, worker->now_ns);
+    keypair_set(&indexed->keypair, keys, indexed->entry.index, remote_index, initiator, worker->now_ns);
+    struct session_dropped dropped = session_install(&peer->state->session, &indexed->keypair);
+    session_index_retire(&worker->index, &dropped);
+    timers_session_derived(&peer->state->timers, worker->now_ns);
 }
 
 /* --- responder --- */
@@ -209,22 +209,22 @@ static void install(struct worker *worker, struct peer *peer, struct channel *ch
 static int respond(struct worker *worker, struct peer *peer, struct noise_caller *caller,
                    struct message_response *ret_response) {
     struct noise_transport_keys keys = {0};
-    struct channel *channel = calloc(1, sizeof *channel);
-    if (!channel) {
+    struct indexed_keypair *indexed = calloc(1, sizeof *indexed);
+    if (!indexed) {
         return -ENOMEM;
     }
-    int error = session_index_add(worker, &channel->entry, peer, false);
+    int error = session_index_add(&worker->index, &indexed->entry, peer, false, worker->epoch);
     if (!error) {
-        error = noise_response_create(&peer->remote, &worker_random, channel->entry.index, &caller->handshake,
+        error = noise_response_create(&peer->remote, &worker_random, indexed->entry.index, &caller->handshake,
                                       ret_response, &keys);
     }
     if (error) {
-        session_index_remove(&worker->index, &channel->entry);
-        free(channel);
+        session_index_remove(&worker->index, &indexed->entry);
+        free(indexed);
         return error;
     }
-    cookie_stamp(&peer->active->jar, &peer->remote.public_key, worker->now_ns, ret_response, sizeof *ret_response);
-    install(worker, peer, channel, &keys, caller->handshake.remote_index, false);
+    cookie_stamp(&peer->state->jar, &peer->remote.public_key, worker->now_ns, ret_response, sizeof *ret_response);
+    install(worker, peer, indexed, &keys, caller->handshake.remote_index, false);
     sodium_memzero(&keys, sizeof keys);
     return 0;
 }
@@ -236,12 +236,12 @@ static void accept_initiation(struct worker *worker, struct noise_caller *caller
         worker_drop(worker, ENGINE_DROP_UNKNOWN_PEER, 1);
         return;
     }
-    peer_refresh(worker, peer);
+    peer_follow_identity(worker, peer);
     int error = noise_initiation_accept(worker->identity, &peer->remote, caller, initiation);
     if (!error) {
-        error = peer_activate(worker, peer);
+        error = peer_make_state(worker, peer);
     }
-    if (!error && !timers_may_accept_initiation(&peer->active->timers, worker->now_ns)) {
+    if (!error && !timers_may_accept_initiation(&peer->state->timers, worker->now_ns)) {
         error = -EALREADY;
     }
     struct message_response response;
@@ -256,9 +256,9 @@ static void accept_initiation(struct worker *worker, struct noise_caller *caller
         return;
     }
     note_received(worker, peer, message);
-    timers_response_sent(&peer->active->timers, worker->now_ns);
-    timers_any_authenticated_sent(&peer->active->timers);
-    peer_rearm(worker, peer->active);
+    timers_response_sent(&peer->state->timers, worker->now_ns);
+    timers_any_authenticated_sent(&peer->state->timers);
+    peer_rearm(worker, peer->state);
     transmit_message(worker, peer, &peer->endpoint, &peer->local, &response, sizeof response, HANDSHAKE_TOS);
 }
 
@@ -293,46 +293,46 @@ static void work_initiation(struct worker *worker, const struct queued *message)
 
 /* --- initiator --- */
 
-static bool complete(struct worker *worker, struct flight *flight, const struct queued *message) {
+static bool complete(struct worker *worker, struct pending_handshake *pending, const struct queued *message) {
     const struct message_response *response = (const struct message_response *)message->bytes;
-    struct peer *peer = flight->entry.peer;
-    struct active *active = peer->active;
+    struct peer *peer = pending->entry.peer;
+    struct peer_state *state = peer->state;
     struct noise_transport_keys keys = {0};
-    struct channel *channel = calloc(1, sizeof *channel);
-    peer_refresh(worker, peer);
-    if (!channel || active->flight != flight ||
-        noise_response_consume(worker->identity, &peer->remote, &flight->handshake, response, &keys) < 0) {
+    struct indexed_keypair *indexed = calloc(1, sizeof *indexed);
+    peer_follow_identity(worker, peer);
+    if (!indexed || state->pending != pending ||
+        noise_response_consume(worker->identity, &peer->remote, &pending->handshake, response, &keys) < 0) {
         worker_drop(worker, ENGINE_DROP_BAD_HANDSHAKE, 1);
-        free(channel);
+        free(indexed);
         return false;
     }
-    session_index_replace(&worker->index, &flight->entry, &channel->entry);
-    install(worker, peer, channel, &keys, flight->handshake.remote_index, true);
+    session_index_replace(&worker->index, &pending->entry, &indexed->entry);
+    install(worker, peer, indexed, &keys, pending->handshake.remote_index, true);
     sodium_memzero(&keys, sizeof keys);
-    session_index_free_flight(&worker->index, flight);
-    active->flight = NULL;
+    session_index_free_handshake(&worker->index, pending);
+    state->pending = NULL;
     note_received(worker, peer, message);
-    timers_handshake_complete(&active->timers);
+    timers_handshake_complete(&state->timers);
     peer->last_handshake_wall_ns = clock_wall_ns();
     worker->counters.handshakes++;
     /* The responder may not send before it has heard something on the new keypair. */
-    if (active->waiting_first) {
+    if (state->waiting_first) {
         transmit_waiting(worker, peer);
     } else {
         transmit_keepalive(worker, peer);
     }
-    peer_rearm(worker, active);
+    peer_rearm(worker, state);
     return true;
 }
 
 static void work_response(struct worker *worker, const struct queued *message) {
     const struct message_response *response = (const struct message_response *)message->bytes;
     struct index_entry *entry = session_index_find(&worker->index, le32_get(response->receiver));
-    if (!entry || !entry->is_flight) {
+    if (!entry || !entry->is_handshake) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
         return;
     }
-    bool genuine = complete(worker, flight_of_entry(entry), message);
+    bool genuine = complete(worker, pending_handshake_of_entry(entry), message);
     if (!message->proved) {
         judge(worker->handshakes, genuine);
     }
@@ -371,66 +371,66 @@ bool handshake_work(struct worker *worker) {
     return handshakes->count > 0;
 }
 
-/* A new one takes the place of one in flight: only the latest can be answered. */
+/* A new one takes the place of a pending one: only the latest can be answered. */
 static int begin(struct worker *worker, struct peer *peer, struct message_initiation *ret_initiation) {
-    struct active *active = peer->active;
-    struct flight *flight = calloc(1, sizeof *flight);
-    if (!flight) {
+    struct peer_state *state = peer->state;
+    struct pending_handshake *pending = calloc(1, sizeof *pending);
+    if (!pending) {
         return -ENOMEM;
     }
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
     noise_timestamp(clock_wall_ns(), timestamp);
-    int error = session_index_add(worker, &flight->entry, peer, true);
+    int error = session_index_add(&worker->index, &pending->entry, peer, true, worker->epoch);
     if (!error) {
-        error = noise_initiation_create(worker->identity, &peer->remote, &worker_random, flight->entry.index, timestamp,
-                                        &flight->handshake, ret_initiation);
+        error = noise_initiation_create(worker->identity, &peer->remote, &worker_random, pending->entry.index,
+                                        timestamp, &pending->handshake, ret_initiation);
     }
     if (error) {
-        session_index_free_flight(&worker->index, flight);
+        session_index_free_handshake(&worker->index, pending);
         return error;
     }
-    session_index_free_flight(&worker->index, active->flight);
-    active->flight = flight;
+    session_index_free_handshake(&worker->index, state->pending);
+    state->pending = pending;
     return 0;
 }
 
 static void initiate(struct worker *worker, struct peer *peer) {
-    struct active *active = peer->active;
+    struct peer_state *state = peer->state;
     struct message_initiation initiation;
-    peer_refresh(worker, peer);
+    peer_follow_identity(worker, peer);
     if (!worker->up || peer->endpoint.sa.sa_family == AF_UNSPEC ||
-        !timers_may_initiate(&active->timers, worker->now_ns)) {
+        !timers_may_initiate(&state->timers, worker->now_ns)) {
         return;
     }
     /* One that cannot be made (no key of ours, a low-order one of the peer's) counts as lost, and is retried as such.
      */
-    timers_initiation_sent(&active->timers, worker->now_ns, worker_jitter(worker));
-    peer_rearm(worker, active);
+    timers_initiation_sent(&state->timers, worker->now_ns, worker_jitter(worker));
+    peer_rearm(worker, state);
     if (begin(worker, peer, &initiation) < 0) {
         return;
     }
-    cookie_stamp(&active->jar, &peer->remote.public_key, worker->now_ns, &initiation, sizeof initiation);
-    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
-    timers_any_authenticated_sent(&active->timers);
-    peer_rearm(worker, active);
+    cookie_stamp(&state->jar, &peer->remote.public_key, worker->now_ns, &initiation, sizeof initiation);
+    timers_any_authenticated_traversed(&state->timers, worker->now_ns);
+    timers_any_authenticated_sent(&state->timers);
+    peer_rearm(worker, state);
     transmit_message(worker, peer, &peer->endpoint, &peer->local, &initiation, sizeof initiation, HANDSHAKE_TOS);
 }
 
 void handshake_want(struct worker *worker, struct peer *peer) {
-    if (peer_activate(worker, peer) < 0) {
+    if (peer_make_state(worker, peer) < 0) {
         return;
     }
-    timers_handshake_wanted(&peer->active->timers);
+    timers_handshake_wanted(&peer->state->timers);
     initiate(worker, peer);
 }
 
-void handshake_expire(struct worker *worker, struct active *active) {
-    struct peer *peer = active->peer;
-    unsigned actions = timers_expire(&active->timers, worker->now_ns, worker_jitter(worker));
+void handshake_expire(struct worker *worker, struct peer_state *state) {
+    struct peer *peer = state->peer;
+    unsigned actions = timers_expire(&state->timers, worker->now_ns, worker_jitter(worker));
     if (actions & TIMERS_GIVE_UP) {
         peer_wait_purge(worker, peer);
-        session_index_free_flight(&worker->index, active->flight);
-        active->flight = NULL;
+        session_index_free_handshake(&worker->index, state->pending);
+        state->pending = NULL;
     }
     if (actions & TIMERS_WIPE_KEYS) {
         peer_forget_sessions(worker, peer);
@@ -443,6 +443,6 @@ void handshake_expire(struct worker *worker, struct active *active) {
     if (actions & TIMERS_SEND_KEEPALIVE) {
         transmit_keepalive(worker, peer);
     }
-    peer_rearm(worker, active);
-    peer_settle(worker, peer);
+    peer_rearm(worker, state);
+    peer_free_idle_state(worker, peer);
 }

@@ -34,7 +34,7 @@ int handshakes_create(struct handshakes **ret_handshakes);
 /* Accepts NULL. */
 void handshakes_free(struct handshakes *handshakes);
 
-/* A received initiation, or a response to a handshake in flight: checks and queues it. */
+/* A received initiation, or a response to a pending handshake: checks and queues it. */
 void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size, const union endpoint *from,
                        const struct udp_local *to);
 void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes);
@@ -49,4 +49,4 @@ void handshake_accept(struct worker *worker, struct noise_caller *caller, const 
 /* Something wants a session: begins a handshake unless one was begun just now. */
 void handshake_want(struct worker *worker, struct peer *peer);
 /* What a peer's armed timers ask for, now that the wheel fired. */
-void handshake_expire(struct worker *worker, struct active *active);
+void handshake_expire(struct worker *worker, struct peer_state *state);

@@ -66,7 +66,7 @@ int peer_create(struct worker *worker, const struct key *key, uint32_t slot, str
 }
 
 void peer_free(struct worker *worker, struct peer *peer) {
-    peer_deactivate(worker, peer);
+    peer_reset(worker, peer);
     space_leave(peer);
     table_remove(&worker->keys, hash_of(worker, &peer->remote.public_key), peer->slot);
     worker->peers[peer->slot] = NULL;
@@ -180,78 +180,78 @@ int peer_set_hub_addresses(struct peer *peer, const struct engine_hub_address *a
 
 /* --- active or idle --- */
 
-int peer_activate(struct worker *worker, struct peer *peer) {
-    if (peer->active) {
+int peer_make_state(struct worker *worker, struct peer *peer) {
+    if (peer->state) {
         return 0;
     }
-    struct active *active = calloc(1, sizeof *active);
-    if (!active) {
+    struct peer_state *state = calloc(1, sizeof *state);
+    if (!state) {
         return -ENOMEM;
     }
-    active->peer = peer;
-    active->waiting_last = &active->waiting_first;
-    timers_set_persistent(&active->timers, peer->keepalive_s, worker->now_ns);
+    state->peer = peer;
+    state->waiting_last = &state->waiting_first;
+    timers_set_persistent(&state->timers, peer->keepalive_s, worker->now_ns);
     /* Whoever needs it now sends something now; the persistent rhythm starts with that. */
-    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
-    peer->active = active;
-    peer_rearm(worker, active);
+    timers_any_authenticated_traversed(&state->timers, worker->now_ns);
+    peer->state = state;
+    peer_rearm(worker, state);
     return 0;
 }
 
-static void free_active(struct worker *worker, struct peer *peer) {
-    wheel_disarm(&worker->wheel, &peer->active->node);
-    sodium_memzero(peer->active, sizeof *peer->active);
-    free(peer->active);
-    peer->active = NULL;
+static void free_state(struct worker *worker, struct peer *peer) {
+    wheel_disarm(&worker->wheel, &peer->state->node);
+    sodium_memzero(peer->state, sizeof *peer->state);
+    free(peer->state);
+    peer->state = NULL;
 }
 
-static bool has_session(const struct active *active) {
-    return active->session.current || active->session.previous || active->session.next;
+static bool has_session(const struct peer_state *state) {
+    return state->session.current || state->session.previous || state->session.next;
 }
 
-void peer_settle(struct worker *worker, struct peer *peer) {
-    const struct active *active = peer->active;
-    if (active && !has_session(active) && !active->flight && !active->waiting_first &&
-        timers_next(&active->timers) == TIMERS_NEVER) {
-        free_active(worker, peer);
+void peer_free_idle_state(struct worker *worker, struct peer *peer) {
+    const struct peer_state *state = peer->state;
+    if (state && !has_session(state) && !state->pending && !state->waiting_first &&
+        timers_next(&state->timers) == TIMERS_NEVER) {
+        free_state(worker, peer);
     }
 }
 
-void peer_deactivate(struct worker *worker, struct peer *peer) {
-    if (!peer->active) {
+void peer_reset(struct worker *worker, struct peer *peer) {
+    if (!peer->state) {
         return;
     }
     peer_forget_sessions(worker, peer);
     peer_wait_purge(worker, peer);
-    free_active(worker, peer);
+    free_state(worker, peer);
 }
 
-void peer_rearm(struct worker *worker, struct active *active) {
-    uint64_t next = timers_next(&active->timers);
-    if (next != TIMERS_NEVER && (!wheel_armed(&active->node) || next < active->node.deadline_ns)) {
-        wheel_arm(&worker->wheel, &active->node, next);
+void peer_rearm(struct worker *worker, struct peer_state *state) {
+    uint64_t next = timers_next(&state->timers);
+    if (next != TIMERS_NEVER && (!wheel_armed(&state->node) || next < state->node.deadline_ns)) {
+        wheel_arm(&worker->wheel, &state->node, next);
     }
 }
 
-void peer_refresh(struct worker *worker, struct peer *peer) {
+void peer_follow_identity(struct worker *worker, struct peer *peer) {
     if (peer->epoch == worker->epoch) {
         return;
     }
     peer->epoch = worker->epoch;
     peer->remote.has_static_static = false;
     sodium_memzero(&peer->remote.static_static, sizeof peer->remote.static_static);
-    if (peer->active) {
-        session_index_free_flight(&worker->index, peer->active->flight);
-        peer->active->flight = NULL;
-        peer->active->timers.handshake_sent_ns = 0;
+    if (peer->state) {
+        session_index_free_handshake(&worker->index, peer->state->pending);
+        peer->state->pending = NULL;
+        peer->state->timers.handshake_sent_ns = 0;
     }
 }
 
 void peer_forget_sessions(struct worker *worker, struct peer *peer) {
-    struct session_dropped dropped = session_clear(&peer->active->session);
-    session_index_drop(&worker->index, &dropped);
-    session_index_free_flight(&worker->index, peer->active->flight);
-    peer->active->flight = NULL;
+    struct session_dropped dropped = session_clear(&peer->state->session);
+    session_index_retire(&worker->index, &dropped);
+    session_index_free_handshake(&worker->index, peer->state->pending);
+    peer->state->pending = NULL;
 }
 
 static bool local_equal(const struct udp_local *a, const struct udp_local *b) {
@@ -291,16 +291,16 @@ void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *f
 /* --- packets that wait --- */
 
 struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer) {
-    struct active *active = peer->active;
-    struct waiting *oldest = active->waiting_first;
+    struct peer_state *state = peer->state;
+    struct waiting *oldest = state->waiting_first;
     if (!oldest) {
         return NULL;
     }
-    active->waiting_first = oldest->next;
-    if (!active->waiting_first) {
-        active->waiting_last = &active->waiting_first;
+    state->waiting_first = oldest->next;
+    if (!state->waiting_first) {
+        state->waiting_last = &state->waiting_first;
     }
-    active->waiting_count--;
+    state->waiting_count--;
     TAILQ_REMOVE(&worker->waiting, oldest, of_all);
     worker->waiting_size -= sizeof *oldest + oldest->size;
     return oldest;
@@ -312,8 +312,8 @@ static void drop_oldest(struct worker *worker, struct peer *peer) {
 }
 
 void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *bytes, size_t size) {
-    struct active *active = peer->active;
-    if (active->waiting_count >= PEER_WAITING_MAX) {
+    struct peer_state *state = peer->state;
+    if (state->waiting_count >= PEER_WAITING_MAX) {
         drop_oldest(worker, peer);
     }
     struct waiting *waiting = malloc(sizeof *waiting + size);
@@ -325,9 +325,9 @@ void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *byt
     waiting->peer = peer;
     waiting->size = size;
     memcpy(waiting->bytes, bytes, size);
-    *active->waiting_last = waiting;
-    active->waiting_last = &waiting->next;
-    active->waiting_count++;
+    *state->waiting_last = waiting;
+    state->waiting_last = &waiting->next;
+    state->waiting_count++;
     TAILQ_INSERT_TAIL(&worker->waiting, waiting, of_all);
     worker->waiting_size += sizeof *waiting + size;
     while (worker->waiting_size > WORKER_WAITING_MAX) {
@@ -336,7 +336,7 @@ void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *byt
 }
 
 void peer_wait_purge(struct worker *worker, struct peer *peer) {
-    while (peer->active->waiting_first) {
+    while (peer->state->waiting_first) {
         drop_oldest(worker, peer);
     }
 }

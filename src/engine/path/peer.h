@@ -1,10 +1,10 @@
 /* A peer, in the tables of the worker that owns it. Only that worker touches it.
  *
  * Most of a hundred thousand peers are idle, so what an idle one needs is kept small: struct peer. What only a peer
- * with a session, a handshake or an armed timer needs is its struct active, allocated when something happens and freed
- * when all that is over. Keypairs and handshakes in flight are allocated one by one (engine/path/session_index.h).
+ * with a session, a handshake or an armed timer needs is its struct peer_state, allocated when something happens and
+ * freed when all that is over. Keypairs and pending handshakes are allocated one by one (engine/path/session_index.h).
  *
- *     peer_create() -> idle --- peer_activate() ---> active --- peer_settle() ---> idle -> peer_free()
+ *     peer_create() -> idle --- peer_make_state() ---> active --- peer_free_idle_state() ---> idle -> peer_free()
  */
 #pragma once
 
@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "engine/io/udp.h"
+#include "engine/path/session_index.h"
 #include "engine/table/wheel.h"
 #include "wire/cookie.h"
 #include "wire/noise.h"
@@ -34,34 +35,12 @@ struct waiting {
     uint8_t bytes[];
 };
 
-/* Embedded in what a receiver index of ours names. */
-struct index_entry {
-    struct peer *peer; /* NULL: dropped in this round, only memory is waiting */
-    uint32_t index;
-    uint32_t id; /* in the session index */
-    bool is_flight;
-    uint16_t epoch; /* of the worker's identity when it was made */
-};
-
-/* A keypair of a session. */
-struct channel {
-    struct index_entry entry;
-    struct channel *next_dropped;
-    struct keypair keypair;
-};
-
-/* A handshake that this side began and that has no answer yet. */
-struct flight {
-    struct index_entry entry;
-    struct noise_handshake handshake;
-};
-
-struct active {
+struct peer_state {
     struct peer *peer;
     struct wheel_node node; /* armed no later than timers_next() */
     struct timers timers;
-    struct session session; /* each keypair is part of a struct channel */
-    struct flight *flight;  /* owned */
+    struct session session;            /* each keypair is part of a struct indexed_keypair */
+    struct pending_handshake *pending; /* owned */
     struct cookie_jar jar;
     struct waiting *waiting_first; /* owned, oldest first */
     struct waiting **waiting_last;
@@ -69,8 +48,8 @@ struct active {
 };
 
 struct peer {
-    struct active *active; /* owned; NULL while idle */
-    struct space *space;   /* NULL: plain WireGuard, no tenant */
+    struct peer_state *state; /* owned; NULL while idle */
+    struct space *space;      /* NULL: plain WireGuard, no tenant */
     struct peer *space_next;
     struct peer **space_link;
     struct engine_hub_address *hub_addresses; /* owned; NULL: none */
@@ -116,16 +95,16 @@ const struct engine_hub_address *peer_hub_address(const struct peer *peer, uint8
 /* Replaces them. 0, -ENOMEM. */
 int peer_set_hub_addresses(struct peer *peer, const struct engine_hub_address *addresses, size_t count);
 
-/* Makes sure that peer->active is there. 0, -ENOMEM. */
-int peer_activate(struct worker *worker, struct peer *peer);
-/* Frees peer->active if there is nothing left in it to remember. */
-void peer_settle(struct worker *worker, struct peer *peer);
+/* Makes sure that peer->state is there. 0, -ENOMEM. */
+int peer_make_state(struct worker *worker, struct peer *peer);
+/* Frees peer->state if there is nothing left in it to remember. */
+void peer_free_idle_state(struct worker *worker, struct peer *peer);
 /* Forgets sessions, handshake, waiting packets, timers: interface down, another tenant. */
-void peer_deactivate(struct worker *worker, struct peer *peer);
+void peer_reset(struct worker *worker, struct peer *peer);
 /* Brings the wheel's node forward if a deadline now is earlier. To be called after timers_*(). */
-void peer_rearm(struct worker *worker, struct active *active);
+void peer_rearm(struct worker *worker, struct peer_state *state);
 /* Drops what an older identity left, if there is a newer one (engine_set_private_key). */
-void peer_refresh(struct worker *worker, struct peer *peer);
+void peer_follow_identity(struct worker *worker, struct peer *peer);
 
 /* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through
  * the tunnel: what is sent there would come back to be sent again, larger each time, for ever; and to forge a source
@@ -140,5 +119,5 @@ struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer);
 /* Counts each as NO_SESSION. */
 void peer_wait_purge(struct worker *worker, struct peer *peer);
 
-/* Forgets all keypairs and the handshake in flight. */
+/* Forgets all keypairs and the pending handshake. */
 void peer_forget_sessions(struct worker *worker, struct peer *peer);

@@ -21,7 +21,7 @@ _Static_assert(sizeof(struct message_data) >= COALESCE_HEADROOM, "room in front 
 
 /* A data message on its way through the batch. */
 struct opening {
-    struct channel *channel;
+    struct indexed_keypair *indexed;
     const struct udp_received *received;
     size_t wire_size;
 };
@@ -35,7 +35,7 @@ struct batch {
 
 /* The peer proved that it has the keypair: what Linux's received_with_keypair() does. */
 static void confirm(struct worker *worker, struct peer *peer) {
-    timers_handshake_complete(&peer->active->timers);
+    timers_handshake_complete(&peer->state->timers);
     peer->last_handshake_wall_ns = clock_wall_ns();
     worker->counters.handshakes++;
     transmit_waiting(worker, peer);
@@ -43,28 +43,28 @@ static void confirm(struct worker *worker, struct peer *peer) {
 
 static void note_received(struct worker *worker, struct peer *peer, struct keypair *keypair,
                           const struct opening *opening) {
-    struct active *active = peer->active;
+    struct peer_state *state = peer->state;
     bool confirmed;
     peer_roam(worker, peer, &opening->received->from, &opening->received->to);
     peer->bytes_received += opening->wire_size;
     peer->changed_ns = worker->mono_ns;
-    struct session_dropped dropped = session_received(&active->session, keypair, &confirmed);
-    session_index_drop(&worker->index, &dropped);
+    struct session_dropped dropped = session_received(&state->session, keypair, &confirmed);
+    session_index_retire(&worker->index, &dropped);
     if (confirmed) {
         confirm(worker, peer);
     }
     /* Not the keypair it came on: an old one may still bring stragglers. */
-    const struct keypair *current = active->session.current;
+    const struct keypair *current = state->session.current;
     if (current && keypair_wants_rekey_after_receive(current, worker->now_ns)) {
         handshake_want(worker, peer);
     }
-    timers_any_authenticated_received(&active->timers);
-    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
+    timers_any_authenticated_received(&state->timers);
+    timers_any_authenticated_traversed(&state->timers, worker->now_ns);
 }
 
 static void finish(struct worker *worker, const struct opening *opening, const struct aead_job *job) {
-    struct channel *channel = opening->channel;
-    struct peer *peer = channel->entry.peer;
+    struct indexed_keypair *indexed = opening->indexed;
+    struct peer *peer = indexed->entry.peer;
     if (!peer) {
         /* Its keypair fell out of the session earlier in this batch. */
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
@@ -74,15 +74,15 @@ static void finish(struct worker *worker, const struct opening *opening, const s
         worker_drop(worker, ENGINE_DROP_BAD_TAG, 1);
         return;
     }
-    if (!replay_accept(&channel->keypair.replay, job->counter)) {
+    if (!replay_accept(&indexed->keypair.replay, job->counter)) {
         worker_drop(worker, ENGINE_DROP_REPLAYED, 1);
         return;
     }
-    note_received(worker, peer, &channel->keypair, opening);
+    note_received(worker, peer, &indexed->keypair, opening);
     if (job->size > 0) {
-        timers_data_received(&peer->active->timers, worker->now_ns);
+        timers_data_received(&peer->state->timers, worker->now_ns);
     }
-    peer_rearm(worker, peer->active);
+    peer_rearm(worker, peer->state);
     if (job->size > 0) {
         forward_from_peer(worker, peer, job->to, job->size, opening->received->ecn);
     }
@@ -99,23 +99,23 @@ static uint32_t index_of(const struct udp_received *received) {
     return received->size >= sizeof *message ? le32_get(message->receiver) : 0;
 }
 
-static void prefetch_channels(const struct worker *worker, const struct udp_received *received, size_t count) {
+static void prefetch_keypairs(const struct worker *worker, const struct udp_received *received, size_t count) {
     for (size_t i = 0; i < count; i++) {
         session_index_prefetch(&worker->index, index_of(&received[i]));
     }
     for (size_t i = 0; i < count; i++) {
         const struct index_entry *entry = session_index_find(&worker->index, index_of(&received[i]));
         if (entry) {
-            prefetch(entry, offsetof(struct channel, keypair.replay.bitmap));
+            prefetch(entry, offsetof(struct indexed_keypair, keypair.replay.bitmap));
         }
     }
 }
 
 static void prefetch_peers(const struct batch *batch) {
     for (size_t i = 0; i < batch->count; i++) {
-        const struct peer *peer = batch->openings[i].channel->entry.peer;
+        const struct peer *peer = batch->openings[i].indexed->entry.peer;
         if (peer) {
-            prefetch(peer->active, offsetof(struct active, flight));
+            prefetch(peer->state, offsetof(struct peer_state, pending));
             prefetch(peer->space, sizeof *peer->space);
         }
     }
@@ -123,8 +123,8 @@ static void prefetch_peers(const struct batch *batch) {
 
 static void prefetch_route(const struct batch *batch, size_t at) {
     const struct aead_job *job = &batch->jobs[at];
-    if (at < batch->count && job->ok && batch->openings[at].channel->entry.peer) {
-        forward_prefetch(batch->worker, batch->openings[at].channel->entry.peer, job->to, job->size);
+    if (at < batch->count && job->ok && batch->openings[at].indexed->entry.peer) {
+        forward_prefetch(batch->worker, batch->openings[at].indexed->entry.peer, job->to, job->size);
     }
 }
 
@@ -171,27 +171,27 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
         return;
     }
     struct index_entry *entry = session_index_find(&worker->index, index);
-    if (!entry || entry->is_flight) {
+    if (!entry || entry->is_handshake) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
         return;
     }
-    struct channel *channel = channel_of_entry(entry);
-    if (!keypair_can_receive(&channel->keypair, worker->now_ns) || counter >= SESSION_REJECT_AFTER_MESSAGES) {
+    struct indexed_keypair *indexed = indexed_keypair_of_entry(entry);
+    if (!keypair_can_receive(&indexed->keypair, worker->now_ns) || counter >= SESSION_REJECT_AFTER_MESSAGES) {
         worker_drop(worker, ENGINE_DROP_EXPIRED, 1);
         return;
     }
     if (batch->count == BATCH) {
         open_batch(batch);
-        if (!channel->entry.peer) {
+        if (!indexed->entry.peer) {
             worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
             return;
         }
     }
-    prefetch(channel->entry.peer, offsetof(struct peer, remote));
+    prefetch(indexed->entry.peer, offsetof(struct peer, remote));
     uint8_t *payload = bytes + sizeof *message;
-    batch->openings[batch->count] = (struct opening){.channel = channel, .received = received, .wire_size = size};
+    batch->openings[batch->count] = (struct opening){.indexed = indexed, .received = received, .wire_size = size};
     batch->jobs[batch->count] = (struct aead_job){
-        .key = &channel->keypair.receive_key,
+        .key = &indexed->keypair.receive_key,
         .counter = counter,
         .from = payload,
         .to = payload,
@@ -200,11 +200,11 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
     batch->count++;
 }
 
-/* Whether a response names a handshake in flight. Anybody can make one whose mac1 is right, and one that answers
+/* Whether a response names a pending handshake. Anybody can make one whose mac1 is right, and one that answers
  * nothing must not take the place of those that wait for public-key work. */
 static bool is_awaited(struct worker *worker, const struct message_response *response) {
     const struct index_entry *entry = session_index_find(&worker->index, le32_get(response->receiver));
-    if (entry && entry->is_flight) {
+    if (entry && entry->is_handshake) {
         return true;
     }
     worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
@@ -249,7 +249,7 @@ void receive_batch(struct worker *worker, const struct udp_received *received, s
     struct batch batch;
     batch.worker = worker;
     batch.count = 0;
-    prefetch_channels(worker, received, count);
+    prefetch_keypairs(worker, received, count);
     for (size_t i = 0; i < count; i++) {
         size_t at = 0;
         if (is_looped(worker, &received[i])) {

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "engine/io/steer.h"
-#include "engine/path/worker.h"
 
 #define FIRST_ROOM 64
 
@@ -14,7 +13,7 @@ void session_index_free(struct session_index *index) {
     table_free(&index->table);
     free(index->entries);
     free(index->free_ids);
-    *index = (struct session_index){0};
+    *index = (struct session_index){.worker = index->worker};
 }
 
 struct index_entry *session_index_find(const struct session_index *index, uint32_t number) {
@@ -43,8 +42,8 @@ static int grow(struct session_index *index) {
     return 0;
 }
 
-int session_index_add(struct worker *worker, struct index_entry *entry, struct peer *peer, bool is_flight) {
-    struct session_index *index = &worker->index;
+int session_index_add(struct session_index *index, struct index_entry *entry, struct peer *peer, bool is_handshake,
+                      uint16_t epoch) {
     if (index->free_count == 0) {
         int error = grow(index);
         if (error) {
@@ -54,7 +53,7 @@ int session_index_add(struct worker *worker, struct index_entry *entry, struct p
     uint32_t number;
     do {
         randombytes_buf(&number, sizeof number);
-        number = steer_index(worker->number, number);
+        number = steer_index(index->worker, number);
     } while (session_index_find(index, number));
     uint32_t id = index->free_ids[index->free_count - 1];
     int error = table_insert(&index->table, table_mix(number), id);
@@ -63,14 +62,19 @@ int session_index_add(struct worker *worker, struct index_entry *entry, struct p
     }
     index->free_count--;
     index->entries[id] = entry;
-    *entry =
-        (struct index_entry){.peer = peer, .index = number, .id = id, .is_flight = is_flight, .epoch = worker->epoch};
+    *entry = (struct index_entry){
+        .peer = peer,
+        .index = number,
+        .id = id,
+        .is_handshake = is_handshake,
+        .epoch = epoch,
+    };
     return 0;
 }
 
 void session_index_replace(struct session_index *index, struct index_entry *from, struct index_entry *to) {
     *to = *from;
-    to->is_flight = false;
+    to->is_handshake = false;
     index->entries[to->id] = to;
     from->peer = NULL;
     from->id = 0;
@@ -87,31 +91,31 @@ void session_index_remove(struct session_index *index, struct index_entry *entry
     entry->peer = NULL;
 }
 
-void session_index_drop(struct session_index *index, const struct session_dropped *dropped) {
+void session_index_retire(struct session_index *index, const struct session_dropped *dropped) {
     for (size_t i = 0; i < sizeof dropped->keypairs / sizeof *dropped->keypairs; i++) {
         if (dropped->keypairs[i]) {
-            struct channel *channel = channel_of_keypair(dropped->keypairs[i]);
-            session_index_remove(index, &channel->entry);
-            channel->next_dropped = index->dropped;
-            index->dropped = channel;
+            struct indexed_keypair *indexed = indexed_keypair_of(dropped->keypairs[i]);
+            session_index_remove(index, &indexed->entry);
+            indexed->next_retired = index->retired;
+            index->retired = indexed;
         }
     }
 }
 
 void session_index_sweep(struct session_index *index) {
-    while (index->dropped) {
-        struct channel *channel = index->dropped;
-        index->dropped = channel->next_dropped;
-        keypair_wipe(&channel->keypair);
-        free(channel);
+    while (index->retired) {
+        struct indexed_keypair *indexed = index->retired;
+        index->retired = indexed->next_retired;
+        keypair_wipe(&indexed->keypair);
+        free(indexed);
     }
 }
 
-void session_index_free_flight(struct session_index *index, struct flight *flight) {
-    if (!flight) {
+void session_index_free_handshake(struct session_index *index, struct pending_handshake *pending) {
+    if (!pending) {
         return;
     }
-    session_index_remove(index, &flight->entry);
-    noise_handshake_wipe(&flight->handshake);
-    free(flight);
+    session_index_remove(index, &pending->entry);
+    noise_handshake_wipe(&pending->handshake);
+    free(pending);
 }

@@ -58,14 +58,14 @@ bool transmit_gso(const struct transmit *transmit) {
 
 /* --- gathering --- */
 
-/* The channel to send on now, or NULL: none, worn out, or made with a key of ours that was replaced. */
-static struct channel *usable_channel(struct worker *worker, struct peer *peer) {
-    struct keypair *current = peer->active ? peer->active->session.current : NULL;
+/* The indexed to send on now, or NULL: none, worn out, or made with a key of ours that was replaced. */
+static struct indexed_keypair *usable_keypair(struct worker *worker, struct peer *peer) {
+    struct keypair *current = peer->state ? peer->state->session.current : NULL;
     if (!current || !keypair_can_send(current, worker->now_ns)) {
         return NULL;
     }
-    struct channel *channel = channel_of_keypair(current);
-    return channel->entry.epoch == worker->epoch ? channel : NULL;
+    struct indexed_keypair *indexed = indexed_keypair_of(current);
+    return indexed->entry.epoch == worker->epoch ? indexed : NULL;
 }
 
 static uint8_t *make_room(struct worker *worker, size_t size) {
@@ -79,19 +79,19 @@ static uint8_t *make_room(struct worker *worker, size_t size) {
 }
 
 static void note_sent(struct worker *worker, struct peer *peer, size_t size, size_t wire_size) {
-    struct active *active = peer->active;
+    struct peer_state *state = peer->state;
     peer->bytes_sent += wire_size;
     peer->changed_ns = worker->mono_ns;
     if (peer->space && size > 0) {
         peer->space->usage.bytes_sent += size;
         peer->space->usage.packets_sent++;
     }
-    timers_any_authenticated_traversed(&active->timers, worker->now_ns);
-    timers_any_authenticated_sent(&active->timers);
+    timers_any_authenticated_traversed(&state->timers, worker->now_ns);
+    timers_any_authenticated_sent(&state->timers);
     if (size > 0) {
-        timers_data_sent(&active->timers, worker->now_ns, worker_jitter(worker));
+        timers_data_sent(&state->timers, worker->now_ns, worker_jitter(worker));
     }
-    peer_rearm(worker, active);
+    peer_rearm(worker, state);
 }
 
 /* Where the inner packet of the next message goes. */
@@ -101,10 +101,10 @@ static uint8_t *gather_begin(struct worker *worker, size_t size) {
 }
 
 /* The message around it. Size 0: a keepalive. */
-static void gather_end(struct worker *worker, struct peer *peer, struct channel *channel, uint8_t *payload,
+static void gather_end(struct worker *worker, struct peer *peer, struct indexed_keypair *indexed, uint8_t *payload,
                        size_t size) {
     struct transmit *transmit = worker->transmit;
-    struct keypair *keypair = &channel->keypair;
+    struct keypair *keypair = &indexed->keypair;
     size_t padded = message_padded_size(size, worker->mtu);
     size_t wire_size = padded + MESSAGE_DATA_OVERHEAD;
     struct message_data *message = (struct message_data *)(payload - sizeof *message);
@@ -128,13 +128,13 @@ static void gather_end(struct worker *worker, struct peer *peer, struct channel 
     }
 }
 
-static void gather(struct worker *worker, struct peer *peer, struct channel *channel, const uint8_t *bytes,
+static void gather(struct worker *worker, struct peer *peer, struct indexed_keypair *indexed, const uint8_t *bytes,
                    size_t size) {
     uint8_t *payload = gather_begin(worker, size);
     if (payload != bytes) { /* wait_segments() may have built it there */
         memcpy(payload, bytes, size);
     }
-    gather_end(worker, peer, channel, payload, size);
+    gather_end(worker, peer, indexed, payload, size);
 }
 
 static bool has_endpoint(const struct peer *peer) {
@@ -146,14 +146,14 @@ void transmit_packet(struct worker *worker, struct peer *peer, const uint8_t *by
         worker_drop(worker, ENGINE_DROP_NO_ENDPOINT, 1);
         return;
     }
-    peer_refresh(worker, peer);
-    struct channel *channel = usable_channel(worker, peer);
+    peer_follow_identity(worker, peer);
+    struct indexed_keypair *indexed = usable_keypair(worker, peer);
     /* What waits goes first. */
-    if (channel && !peer->active->waiting_first) {
-        gather(worker, peer, channel, bytes, size);
+    if (indexed && !peer->state->waiting_first) {
+        gather(worker, peer, indexed, bytes, size);
         return;
     }
-    if (peer_activate(worker, peer) < 0) {
+    if (peer_make_state(worker, peer) < 0) {
         worker_drop(worker, ENGINE_DROP_NO_SESSION, 1);
         return;
     }
@@ -178,26 +178,26 @@ void transmit_segments(struct worker *worker, struct peer *peer, struct segments
         worker_drop(worker, ENGINE_DROP_NO_ENDPOINT, segments->count);
         return;
     }
-    peer_refresh(worker, peer);
-    struct channel *channel;
+    peer_follow_identity(worker, peer);
+    struct indexed_keypair *indexed;
     size_t size;
-    while ((size = segments_next_size(segments)) > 0 && (channel = usable_channel(worker, peer)) &&
-           !peer->active->waiting_first) {
+    while ((size = segments_next_size(segments)) > 0 && (indexed = usable_keypair(worker, peer)) &&
+           !peer->state->waiting_first) {
         uint8_t *payload = gather_begin(worker, size);
         segments_take(segments, payload);
-        gather_end(worker, peer, channel, payload, size);
+        gather_end(worker, peer, indexed, payload, size);
     }
     wait_segments(worker, peer, segments);
 }
 
 void transmit_waiting(struct worker *worker, struct peer *peer) {
-    struct channel *channel = NULL;
-    while (peer->active->waiting_first && (channel = usable_channel(worker, peer))) {
+    struct indexed_keypair *indexed = NULL;
+    while (peer->state->waiting_first && (indexed = usable_keypair(worker, peer))) {
         struct waiting *waiting = peer_wait_pop(worker, peer);
-        gather(worker, peer, channel, waiting->bytes, waiting->size);
+        gather(worker, peer, indexed, waiting->bytes, waiting->size);
         free(waiting);
     }
-    if (peer->active->waiting_first) {
+    if (peer->state->waiting_first) {
         handshake_want(worker, peer);
     }
 }
@@ -206,10 +206,10 @@ void transmit_keepalive(struct worker *worker, struct peer *peer) {
     if (!has_endpoint(peer)) {
         return;
     }
-    peer_refresh(worker, peer);
-    struct channel *channel = usable_channel(worker, peer);
-    if (channel) {
-        gather_end(worker, peer, channel, gather_begin(worker, 0), 0);
+    peer_follow_identity(worker, peer);
+    struct indexed_keypair *indexed = usable_keypair(worker, peer);
+    if (indexed) {
+        gather_end(worker, peer, indexed, gather_begin(worker, 0), 0);
     } else {
         handshake_want(worker, peer);
     }

@@ -150,8 +150,8 @@ static void wake_others(struct worker *worker) {
 /* --- the loop --- */
 
 static void fire(void *context, struct wheel_node *node) {
-    struct active *active = (struct active *)((char *)node - offsetof(struct active, node));
-    handshake_expire(context, active);
+    struct peer_state *state = (struct peer_state *)((char *)node - offsetof(struct peer_state, node));
+    handshake_expire(context, state);
 }
 
 static void run_call(struct worker *worker) {
@@ -296,6 +296,7 @@ int worker_create(const struct worker_setup *setup, unsigned number, struct work
     sem_init(&worker->answered, 0, 0);
     read_clock(worker);
     wheel_init(&worker->wheel, worker->now_ns);
+    worker->index.worker = number;
     TAILQ_INIT(&worker->waiting);
     int error = create_parts(worker);
     if (error) {

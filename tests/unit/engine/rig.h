@@ -184,7 +184,7 @@ static inline size_t rig_heard(struct rig *rig, uint8_t *packet, size_t room) {
 
 /* Takes what waits longest for this peer; 0: nothing. */
 static inline size_t rig_waits(struct rig *rig, unsigned worker, struct peer *peer, uint8_t *packet, size_t room) {
-    struct waiting *waiting = peer->active ? peer_wait_pop(rig->workers[worker], peer) : NULL;
+    struct waiting *waiting = peer->state ? peer_wait_pop(rig->workers[worker], peer) : NULL;
     if (!waiting) {
         return 0;
     }

@@ -133,14 +133,14 @@ static void replacing_forgets_the_old_ones(void **state) {
 static void another_tenant_means_another_space(void **state) {
     struct rig *rig = *state;
     struct peer *peer = rig_peer(rig, 0, 1, 1, (const char *[]){"10.100.0.0/24", NULL}, "10.200.0.1=10.100.0.1");
-    assert_int_equal(peer_activate(rig->workers[0], peer), 0);
+    assert_int_equal(peer_make_state(rig->workers[0], peer), 0);
     struct change change = change_of(peer);
     change.peer.has_tenant = true;
     change.tenant_slot = 2;
     assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
     assert_int_equal(peer->allowed_count, 0);
     assert_int_equal(peer->hub_address_count, 0);
-    assert_null(peer->active);
+    assert_null(peer->state);
     assert_ptr_equal(peer->space, space_at(rig->workers[0], 2));
     assert_int_equal(directory_route_count(rig->directory), 0);
     assert_true(trie_empty(&space_at(rig->workers[0], 1)->trie));

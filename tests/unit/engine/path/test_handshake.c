@@ -96,7 +96,7 @@ static void later(struct rig *rig, uint64_t ns) {
 }
 
 static void fire(void *context, struct wheel_node *node) {
-    handshake_expire(context, (struct active *)((char *)node - offsetof(struct active, node)));
+    handshake_expire(context, (struct peer_state *)((char *)node - offsetof(struct peer_state, node)));
 }
 
 static void let_timers_fire(struct rig *rig) {
@@ -136,7 +136,7 @@ static void a_packet_begins_a_session_and_crosses_it(void **state) {
 static void what_waits_is_bounded_and_the_oldest_goes(void **state) {
     struct ends *ends = *state;
     for (int i = 0; i < PEER_WAITING_MAX + 10; i++) {
-        ends->at_left->active ? (void)0 : (void)peer_activate(ends->left.workers[0], ends->at_left);
+        ends->at_left->state ? (void)0 : (void)peer_make_state(ends->left.workers[0], ends->at_left);
         uint8_t number = (uint8_t)i;
         peer_wait_push(ends->left.workers[0], ends->at_left, &number, 1);
     }
@@ -144,7 +144,7 @@ static void what_waits_is_bounded_and_the_oldest_goes(void **state) {
     struct waiting *oldest = peer_wait_pop(ends->left.workers[0], ends->at_left);
     assert_int_equal(oldest->bytes[0], 10);
     free(oldest);
-    peer_deactivate(ends->left.workers[0], ends->at_left);
+    peer_reset(ends->left.workers[0], ends->at_left);
     assert_int_equal(ends->left.workers[0]->waiting_size, 0);
 }
 
@@ -156,7 +156,7 @@ static void whoever_is_called_next_is_called_all_the_same(void **state) {
     const uint32_t peers = 2 * WORKER_WAITING_MAX / sizeof packet / PEER_WAITING_MAX;
     for (uint32_t i = 0; i < peers; i++) {
         struct peer *silent = rig_peer(&ends->left, 0, 10 + i, 0, (const char *const[]){NULL}, NULL);
-        assert_int_equal(peer_activate(left, silent), 0);
+        assert_int_equal(peer_make_state(left, silent), 0);
         for (int n = 0; n < PEER_WAITING_MAX; n++) {
             peer_wait_push(left, silent, packet, sizeof packet);
         }
@@ -164,7 +164,7 @@ static void whoever_is_called_next_is_called_all_the_same(void **state) {
     assert_in_range(left->waiting_size, WORKER_WAITING_MAX - 2 * sizeof packet, WORKER_WAITING_MAX);
     assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_NO_SESSION) + left->waiting_size / sizeof packet,
                      peers * PEER_WAITING_MAX);
-    assert_null(peer_at(left, 10)->active->waiting_first);
+    assert_null(peer_at(left, 10)->state->waiting_first);
     size_t size = send_right(ends);
     assert_int_equal(arrives_right(ends), size);
 }
@@ -296,7 +296,7 @@ static void malformed_datagrams_cost_nothing(void **state) {
     assert_int_equal(counters->drops[ENGINE_DROP_MALFORMED] + counters->drops[ENGINE_DROP_UNKNOWN_INDEX] +
                          counters->drops[ENGINE_DROP_BAD_MAC],
                      3000);
-    assert_null(ends->at_right->active);
+    assert_null(ends->at_right->state);
 }
 
 static void an_unknown_key_gets_no_answer(void **state) {
@@ -333,7 +333,7 @@ static void load(struct ends *ends) {
 
 /* The left begins (anew, if it did five seconds ago), and the right reads it. */
 static void call_right(struct ends *ends) {
-    if (ends->at_left->active) {
+    if (ends->at_left->state) {
         later(&ends->left, 6 * NSEC_PER_SEC);
         let_timers_fire(&ends->left);
     } else {
@@ -352,7 +352,7 @@ static void under_load_only_the_owner_of_an_address_is_served(void **state) {
     handshake_work(right);
     assert_int_equal(right->counters.cookies_sent, 1);
     turn(&ends->left);
-    assert_true(ends->at_left->active->jar.has_cookie);
+    assert_true(ends->at_left->state->jar.has_cookie);
     uint64_t dropped = rig_drops(&ends->right, ENGINE_DROP_UNDER_LOAD);
     assert_int_equal(dropped, 1 + UNDER_LOAD - TRUSTED_FORGERIES); /* no work for the forgeries that waited */
     forge(ends, 1);
@@ -405,26 +405,26 @@ static void responses_to_nothing_take_nobodys_place(void **state) {
     struct ends *ends = *state;
     struct worker *left = ends->left.workers[0];
     send_right(ends);
-    uint32_t awaited = ends->at_left->active->flight->entry.index;
+    uint32_t awaited = ends->at_left->state->pending->entry.index;
     forge_responses(ends, steer_index(0, awaited ^ 1), 2 * UNDER_LOAD);
     assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNKNOWN_INDEX), 2 * UNDER_LOAD);
     assert_false(handshake_work(left)); /* none waits */
     settle(ends);
     assert_int_equal(left->counters.handshakes, 1);
     /* The index of a session is none that a response may name. */
-    forge_responses(ends, ends->at_left->active->session.current->local_index, 1);
+    forge_responses(ends, ends->at_left->state->session.current->local_index, 1);
     assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNKNOWN_INDEX), 2 * UNDER_LOAD + 1);
 }
 
 static void forged_responses_end_the_trust_too(void **state) {
     struct ends *ends = *state;
     send_right(ends);
-    forge_responses(ends, ends->at_left->active->flight->entry.index, UNDER_LOAD);
+    forge_responses(ends, ends->at_left->state->pending->entry.index, UNDER_LOAD);
     while (handshake_work(ends->left.workers[0])) {
     }
     assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_BAD_HANDSHAKE), TRUSTED_FORGERIES);
     assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_UNDER_LOAD), UNDER_LOAD - TRUSTED_FORGERIES);
-    assert_non_null(ends->at_left->active->flight); /* the true answer may still come */
+    assert_non_null(ends->at_left->state->pending); /* the true answer may still come */
 }
 
 static void one_source_gets_few_cookies(void **state) {
@@ -495,7 +495,7 @@ static void any_worker_takes_an_initiation_and_the_owner_finishes_it(void **stat
     open_ends(ends, 3);
     size_t size = send_right(ends);
     assert_int_equal(arrives_right(ends), size);
-    assert_non_null(ends->right.workers[2]->peers[1]->active);
+    assert_non_null(ends->right.workers[2]->peers[1]->state);
     /* Data that the kernel did not steer comes to its owner all the same. */
     send_right(ends);
     transmit_flush(ends->left.workers[0]);
@@ -527,7 +527,7 @@ static void a_new_key_of_ours_ends_sending_on_old_sessions(void **state) {
     send_right(ends);
     transmit_flush(left);
     assert_int_equal(ends->at_left->bytes_sent, before + 148); /* an initiation, not data */
-    assert_int_equal(ends->at_left->active->waiting_count, 1);
+    assert_int_equal(ends->at_left->state->waiting_count, 1);
 }
 
 static void a_new_key_of_ours_is_the_one_that_calls(void **state) {
@@ -553,10 +553,10 @@ static void a_handshake_begun_anew_leaves_nothing_of_the_last(void **state) {
     struct ends *ends = *state;
     struct worker *left = ends->left.workers[0];
     send_right(ends);
-    uint32_t first = ends->at_left->active->flight->entry.index;
+    uint32_t first = ends->at_left->state->pending->entry.index;
     later(&ends->left, 6 * NSEC_PER_SEC);
     let_timers_fire(&ends->left);
-    assert_int_not_equal(ends->at_left->active->flight->entry.index, first);
+    assert_int_not_equal(ends->at_left->state->pending->entry.index, first);
     assert_null(session_index_find(&left->index, first));
     assert_int_equal(table_count(&left->index.table), 1);
 }
@@ -565,13 +565,13 @@ static void an_idle_peer_forgets_its_keys_and_its_timers(void **state) {
     struct ends *ends = *state;
     send_right(ends);
     assert_true(arrives_right(ends) > 0);
-    assert_non_null(ends->at_right->active->session.current);
+    assert_non_null(ends->at_right->state->session.current);
     for (int i = 0; i < 60; i++) { /* nobody hears the other any more */
         later(&ends->right, 10 * NSEC_PER_SEC);
         let_timers_fire(&ends->right);
         session_index_sweep(&ends->right.workers[0]->index);
     }
-    assert_null(ends->at_right->active);
+    assert_null(ends->at_right->state);
     assert_int_equal(wheel_next(&ends->right.workers[0]->wheel), WHEEL_NEVER);
     assert_int_equal(table_count(&ends->right.workers[0]->index.table), 0);
 }

@@ -21,43 +21,43 @@ static int teardown(void **state) {
 static void indexes_name_their_worker_and_only_one_entry(void **state) {
     struct rig *rig = *state;
     struct worker *worker = rig->workers[2];
-    struct flight *flights = calloc(MANY, sizeof *flights);
+    struct pending_handshake *pendings = calloc(MANY, sizeof *pendings);
     uint32_t different = 0;
     for (int i = 0; i < MANY; i++) {
-        assert_int_equal(session_index_add(worker, &flights[i].entry, NULL, true), 0);
-        assert_int_equal(steer_worker(flights[i].entry.index), 2);
-        different |= flights[i].entry.index ^ flights[0].entry.index;
+        assert_int_equal(session_index_add(&worker->index, &pendings[i].entry, NULL, true, worker->epoch), 0);
+        assert_int_equal(steer_worker(pendings[i].entry.index), 2);
+        different |= pendings[i].entry.index ^ pendings[0].entry.index;
     }
     assert_int_equal(different, STEER_RANDOM_MASK); /* every other bit is random */
     for (int i = 0; i < MANY; i++) {
-        assert_ptr_equal(session_index_find(&worker->index, flights[i].entry.index), &flights[i].entry);
+        assert_ptr_equal(session_index_find(&worker->index, pendings[i].entry.index), &pendings[i].entry);
     }
     for (int i = 0; i < MANY; i++) {
-        uint32_t number = flights[i].entry.index;
-        session_index_remove(&worker->index, &flights[i].entry);
-        session_index_remove(&worker->index, &flights[i].entry); /* twice is once */
+        uint32_t number = pendings[i].entry.index;
+        session_index_remove(&worker->index, &pendings[i].entry);
+        session_index_remove(&worker->index, &pendings[i].entry); /* twice is once */
         assert_null(session_index_find(&worker->index, number));
     }
     assert_int_equal(table_count(&worker->index.table), 0);
-    free(flights);
+    free(pendings);
 }
 
 static void a_handshakes_index_goes_over_to_its_keypair(void **state) {
     struct rig *rig = *state;
     struct worker *worker = rig->workers[0];
     struct peer peer = {0};
-    struct flight *flight = calloc(1, sizeof *flight);
-    struct channel *channel = calloc(1, sizeof *channel);
-    assert_int_equal(session_index_add(worker, &flight->entry, &peer, true), 0);
-    uint32_t number = flight->entry.index;
-    session_index_replace(&worker->index, &flight->entry, &channel->entry);
-    assert_ptr_equal(session_index_find(&worker->index, number), &channel->entry);
-    assert_false(channel->entry.is_flight);
-    assert_ptr_equal(channel->entry.peer, &peer);
-    session_index_free_flight(&worker->index, flight); /* takes nothing along */
-    assert_ptr_equal(session_index_find(&worker->index, number), &channel->entry);
-    struct session_dropped dropped = {.keypairs = {&channel->keypair}};
-    session_index_drop(&worker->index, &dropped);
+    struct pending_handshake *pending = calloc(1, sizeof *pending);
+    struct indexed_keypair *indexed = calloc(1, sizeof *indexed);
+    assert_int_equal(session_index_add(&worker->index, &pending->entry, &peer, true, worker->epoch), 0);
+    uint32_t number = pending->entry.index;
+    session_index_replace(&worker->index, &pending->entry, &indexed->entry);
+    assert_ptr_equal(session_index_find(&worker->index, number), &indexed->entry);
+    assert_false(indexed->entry.is_handshake);
+    assert_ptr_equal(indexed->entry.peer, &peer);
+    session_index_free_handshake(&worker->index, pending); /* takes nothing along */
+    assert_ptr_equal(session_index_find(&worker->index, number), &indexed->entry);
+    struct session_dropped dropped = {.keypairs = {&indexed->keypair}};
+    session_index_retire(&worker->index, &dropped);
     session_index_sweep(&worker->index);
 }
 
@@ -65,17 +65,17 @@ static void a_dropped_keypair_stays_readable_until_the_sweep(void **state) {
     struct rig *rig = *state;
     struct worker *worker = rig->workers[1];
     struct peer peer = {0};
-    struct channel *channel = calloc(1, sizeof *channel);
-    assert_int_equal(session_index_add(worker, &channel->entry, &peer, false), 0);
-    uint32_t number = channel->entry.index;
-    memset(channel->keypair.send_key.bytes, 7, KEY_SIZE);
-    struct session_dropped dropped = {.keypairs = {NULL, &channel->keypair}};
-    session_index_drop(&worker->index, &dropped);
+    struct indexed_keypair *indexed = calloc(1, sizeof *indexed);
+    assert_int_equal(session_index_add(&worker->index, &indexed->entry, &peer, false, worker->epoch), 0);
+    uint32_t number = indexed->entry.index;
+    memset(indexed->keypair.send_key.bytes, 7, KEY_SIZE);
+    struct session_dropped dropped = {.keypairs = {NULL, &indexed->keypair}};
+    session_index_retire(&worker->index, &dropped);
     assert_null(session_index_find(&worker->index, number));
-    assert_null(channel->entry.peer);                        /* what a batch looks at */
-    assert_int_equal(channel->keypair.send_key.bytes[0], 7); /* what its jobs still use */
+    assert_null(indexed->entry.peer);                        /* what a batch looks at */
+    assert_int_equal(indexed->keypair.send_key.bytes[0], 7); /* what its jobs still use */
     session_index_sweep(&worker->index);
-    assert_null(worker->index.dropped);
+    assert_null(worker->index.retired);
 }
 
 #define RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
