@@ -47,6 +47,14 @@ struct backend_state {
 typedef int backend_peer_fn(void *context, const struct actual_peer *peer);
 typedef int backend_tenant_fn(void *context, const struct actual_tenant *tenant);
 typedef int backend_counter_fn(void *context, const char *name, uint64_t value);
+typedef int backend_route_fn(void *context, const struct prefix *prefix);
+
+/* What the host itself has, apart from the data plane's interface. */
+enum backend_host_fact {
+    BACKEND_HOST_ADDRESS,
+    BACKEND_HOST_NEXT_HOP, /* of one of its routes */
+};
+typedef int backend_host_fn(void *context, enum backend_host_fact fact, const struct ip_addr *address);
 
 struct backend_ops {
     const char *name;
@@ -70,9 +78,13 @@ struct backend_ops {
     int (*each_peer)(struct backend *backend, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
     int (*each_tenant)(struct backend *backend, backend_tenant_fn *fn, void *context);
     int (*each_counter)(struct backend *backend, backend_counter_fn *fn, void *context);
-    /* Routes on the host for prefixes behind unique tenants' routers that lie outside the pool. Idempotent. */
+    /* Routes on the host for prefixes behind unique tenants' routers that lie outside the pool: those there are, and
+     * changing them (`remove` first; idempotent). */
+    int (*each_route)(struct backend *backend, backend_route_fn *fn, void *context, struct problem *ret_problem);
     int (*set_routes)(struct backend *backend, const struct prefix *add, size_t add_count, const struct prefix *remove,
                       size_t remove_count, struct problem *ret_problem);
+    /* Any thread, without a connection. NULL: nothing is known of the host. */
+    int (*each_host_fact)(const char *interface_name, backend_host_fn *fn, void *context);
     int (*state)(struct backend *backend, struct backend_state *ret_state);
     /* Whether somebody else touched what is ours since the last call: then compare and mend now. Costs next to nothing:
      * ask once a second. NULL: there is nothing to touch. */

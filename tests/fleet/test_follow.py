@@ -63,7 +63,7 @@ def test_lans_are_routes_at_every_gateway(fleet):
     fleet.south.api.patch(f"/routers/{made['id']}", {"lans": ["172.20.1.0/24", "172.20.2.0/24"]})
 
     def routes(member):
-        return member.namespace.ip("route", "show", "dev", member.interface)
+        return member.namespace.ip("route", "show", "table", "all", "dev", member.interface)
 
     assert fleet.everywhere(lambda m: "172.20.1.0/24" in routes(m) and "172.20.2.0/24" in routes(m)) is not None
     fleet.east.api.patch(f"/routers/{made['id']}", {"lans": ["172.20.2.0/24"]})

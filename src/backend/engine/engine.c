@@ -18,6 +18,7 @@
 #include "backend/engine/client.h"
 #include "backend/engine/process.h"
 #include "backend/host/device.h"
+#include "backend/host/link.h"
 #include "base/buf.h"
 #include "engine/uapi/text.h"
 
@@ -467,6 +468,11 @@ static int engine_state(struct backend *b, struct backend_state *ret_state) {
 
 /* --- routes --- */
 
+static int engine_each_route(struct backend *b, backend_route_fn *fn, void *context, struct problem *ret_problem) {
+    int rc = device_each_route(b->interface_name, fn, context, ret_problem);
+    return rc == -ENODEV ? away(b, ret_problem, -ENOTCONN) : rc;
+}
+
 static int engine_set_routes(struct backend *b, const struct prefix *add, size_t add_count, const struct prefix *remove,
                              size_t remove_count, struct problem *ret_problem) {
     int rc = device_set_routes(b->interface_name, add, add_count, remove, remove_count, ret_problem);
@@ -484,6 +490,8 @@ const struct backend_ops backend_engine = {
     .each_peer = engine_each_peer_fn,
     .each_tenant = engine_each_tenant_fn,
     .each_counter = engine_each_counter_fn,
+    .each_route = engine_each_route,
     .set_routes = engine_set_routes,
+    .each_host_fact = link_each_host_fact,
     .state = engine_state,
 };

@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/rtnetlink.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/host/link.h"
+#include "base/array.h"
 #include "model/desired.h"
 #include "model/problem.h"
 
@@ -153,25 +156,86 @@ end:
     return rc;
 }
 
+/* --- routes --- */
+
+static int route_problem(struct problem *problem, int rc, const char *interface_name, const struct prefix *prefix,
+                         const char *what) {
+    char text[PREFIX_TEXT_SIZE] = "";
+    if (rc < 0 && rc != -ENODEV) {
+        problem_set(problem, PROBLEM_UNAVAILABLE, "route-refused", "", "Cannot %s %s over %s: %s.", what,
+                    prefix ? prefix_format(prefix, text) : "the LANs", interface_name, strerror(-rc));
+    }
+    return rc;
+}
+
+/* Without the rules nobody asks our table. Flushed ones come back with the next comparison. */
+static int set_rules(struct link *link, bool four, bool six) {
+    int rc = four ? link_set_rules(link, AF_INET) : 0;
+    return rc == 0 && six ? link_set_rules(link, AF_INET6) : rc;
+}
+
+struct found_routes {
+    backend_route_fn *fn;
+    void *context;
+    struct prefix *old; /* owned: in the main table, where a former version had them */
+    size_t old_count, old_room;
+    bool four, six;
+};
+
+static int find_route(void *context, const struct prefix *prefix, uint32_t table) {
+    struct found_routes *found = context;
+    found->four |= prefix->addr.family == AF_INET;
+    found->six |= prefix->addr.family == AF_INET6;
+    if (table != LINK_ROUTE_TABLE) {
+        struct prefix *grown = array_grow(found->old, &found->old_room, found->old_count + 1, sizeof *grown);
+        if (!grown) {
+            return -ENOMEM;
+        }
+        found->old = grown;
+        found->old[found->old_count++] = *prefix;
+        return 0; /* it will be ours in a moment, and is told with the others then */
+    }
+    return found->fn(found->context, prefix);
+}
+
+int device_each_route(const char *interface_name, backend_route_fn *fn, void *context, struct problem *ret_problem) {
+    struct found_routes found = {.fn = fn, .context = context};
+    struct link *link = NULL;
+    const struct prefix *at = NULL;
+    int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : link_each_route(link, find_route, &found);
+    rc = rc < 0 ? rc : set_rules(link, found.four, found.six);
+    for (size_t i = 0; i < found.old_count && rc == 0; i++) {
+        at = &found.old[i];
+        rc = link_add_route(link, at);
+        rc = rc < 0 ? rc : link_remove_route(link, at, RT_TABLE_MAIN);
+        rc = rc < 0 ? rc : fn(context, at);
+    }
+    link_free(link);
+    rc = route_problem(ret_problem, rc, interface_name, at, "read or move the host's routes to");
+    free(found.old);
+    return rc;
+}
+
 int device_set_routes(const char *interface_name, const struct prefix *add, size_t add_count,
                       const struct prefix *remove, size_t remove_count, struct problem *ret_problem) {
     struct link *link = NULL;
     const struct prefix *at = NULL;
+    bool four = false, six = false;
+    for (size_t i = 0; i < add_count; i++) {
+        four |= add[i].addr.family == AF_INET;
+        six |= add[i].addr.family == AF_INET6;
+    }
     int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : set_rules(link, four, six);
     for (size_t i = 0; i < remove_count && rc == 0; i++) {
         at = &remove[i];
-        rc = link_remove_route(link, at);
+        rc = link_remove_route(link, at, LINK_ROUTE_TABLE);
     }
     for (size_t i = 0; i < add_count && rc == 0; i++) {
         at = &add[i];
         rc = link_add_route(link, at);
     }
     link_free(link);
-    if (rc < 0 && rc != -ENODEV) {
-        char text[PREFIX_TEXT_SIZE] = "";
-        problem_set(ret_problem, PROBLEM_UNAVAILABLE, "route-refused", "",
-                    "Cannot set the host's route to %s over %s: %s.", at ? prefix_format(at, text) : "the LANs",
-                    interface_name, strerror(-rc));
-    }
-    return rc;
+    return route_problem(ret_problem, rc, interface_name, at, "set the host's route to");
 }

@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "backend/backend.h"
+
 struct desired_device;
 struct prefix;
 struct problem;
@@ -13,6 +15,9 @@ struct problem;
 int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,
                 struct problem *ret_problem);
 
-/* Routes of ours over the interface. Idempotent. -ENODEV without a problem: no such interface. */
+/* Routes of ours over the interface, which are in a table of their own (link.h); those that a former version put into
+ * the main table are moved there first. -ENODEV without a problem: no such interface. */
+int device_each_route(const char *interface_name, backend_route_fn *fn, void *context, struct problem *ret_problem);
+/* Idempotent; in this order: `remove`, `add`. */
 int device_set_routes(const char *interface_name, const struct prefix *add, size_t add_count,
                       const struct prefix *remove, size_t remove_count, struct problem *ret_problem);

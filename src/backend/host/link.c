@@ -2,16 +2,19 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 /* Also the most a message of ours has: an address or a route is some 60 bytes. */
 #define MESSAGE_SIZE 512
-/* Those we read: IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS, IFA_ADDRESS, IFA_LOCAL, RTA_DST and RTA_OIF are all below. */
+/* Those we read: IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS, IFA_ADDRESS, IFA_LOCAL, RTA_DST, RTA_OIF, RTA_GATEWAY and
+ * RTA_TABLE are all below. */
 #define MESSAGE_ATTRIBUTES 24
 #define DUMP_SIZE (32 * 1024)
 
@@ -39,6 +42,8 @@ static int open_for(const char *interface_name, struct link **ret_link) {
         rc = -errno;
         goto fail;
     }
+    /* Linux 4.20: dumps of routes come filtered. Older kernels send all, and we look at each. */
+    (void)setsockopt(mnl_socket_get_fd(l->netlink), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){1}, sizeof(int));
     *ret_link = l;
     return 0;
 fail:
@@ -215,6 +220,9 @@ int link_delete(const char *interface_name) {
 struct walk {
     uint32_t index;
     link_prefix_fn *fn;
+    link_route_fn *route_fn;
+    backend_host_fn *host_fn;
+    size_t routes; /* read, of others */
     void *context;
     int rc; /* what fn said */
 };
@@ -301,38 +309,126 @@ static int take_route(const struct nlmsghdr *message, void *context) {
         (to ? !prefix_from(to, info->rtm_family, info->rtm_dst_len, &prefix) : info->rtm_dst_len != 0)) {
         return MNL_CB_OK;
     }
-    return hand_on(walk, &prefix);
+    if (walk->rc == 0) {
+        uint32_t table =
+            is_u32(attributes.of[RTA_TABLE]) ? mnl_attr_get_u32(attributes.of[RTA_TABLE]) : info->rtm_table;
+        walk->rc = walk->route_fn(walk->context, &prefix, table);
+    }
+    return MNL_CB_OK;
 }
 
-int link_each_route(struct link *link, link_prefix_fn *fn, void *context) {
-    struct walk walk = {.index = link->index, .fn = fn, .context = context};
-    struct nlmsghdr *message = begin(link, RTM_GETROUTE, NLM_F_DUMP);
-    struct rtmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
-    info->rtm_family = AF_UNSPEC;
-    int rc = exchange(link, message, take_route, &walk);
+int link_each_route(struct link *link, link_route_fn *fn, void *context) {
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    struct walk walk = {.index = link->index, .route_fn = fn, .context = context};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof families && rc == 0 && walk.rc == 0; i++) { /* a filtered dump is of one family */
+        struct nlmsghdr *message = begin(link, RTM_GETROUTE, NLM_F_DUMP);
+        struct rtmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
+        info->rtm_family = families[i];
+        info->rtm_protocol = LINK_ROUTE_PROTOCOL;
+        mnl_attr_put_u32(message, RTA_OIF, link->index);
+        rc = exchange(link, message, take_route, &walk);
+        rc = families[i] == AF_INET6 && (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT) ? 0 : rc; /* no IPv6 here */
+    }
     return rc < 0 ? rc : walk.rc;
 }
 
-static int change_route(struct link *l, uint16_t type, uint16_t flags, const struct prefix *prefix) {
+static int change_route(struct link *l, uint16_t type, uint16_t flags, const struct prefix *prefix, uint32_t table) {
     struct nlmsghdr *message = begin(l, type, (uint16_t)(NLM_F_ACK | flags));
     struct rtmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
     info->rtm_family = prefix->addr.family;
     info->rtm_dst_len = prefix->length;
-    info->rtm_table = RT_TABLE_MAIN;
+    info->rtm_table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
     info->rtm_protocol = LINK_ROUTE_PROTOCOL;
     info->rtm_scope = prefix->addr.family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     info->rtm_type = RTN_UNICAST;
     mnl_attr_put(message, RTA_DST, ip_bits(&prefix->addr) / 8u, prefix->addr.bytes);
     mnl_attr_put_u32(message, RTA_OIF, l->index);
-    mnl_attr_put_u32(message, RTA_PRIORITY, LINK_ROUTE_METRIC);
+    mnl_attr_put_u32(message, RTA_TABLE, table);
     return exchange(l, message, NULL, NULL);
 }
 
 int link_add_route(struct link *link, const struct prefix *prefix) {
-    return change_route(link, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, prefix);
+    return change_route(link, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, prefix, LINK_ROUTE_TABLE);
 }
 
-int link_remove_route(struct link *link, const struct prefix *prefix) {
-    int rc = change_route(link, RTM_DELROUTE, 0, prefix);
+int link_remove_route(struct link *link, const struct prefix *prefix, uint32_t table) {
+    int rc = change_route(link, RTM_DELROUTE, 0, prefix, table);
     return rc == -ESRCH ? 0 : rc;
+}
+
+/* --- rules --- */
+
+/* The main table but for its default routes: a match of length 0 is passed over. */
+static int add_rule(struct link *l, uint8_t family, uint32_t priority, uint32_t table, bool without_default) {
+    struct nlmsghdr *message = begin(l, RTM_NEWRULE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
+    struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(message, sizeof *rule);
+    rule->family = family;
+    rule->action = FR_ACT_TO_TBL;
+    rule->table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
+    mnl_attr_put_u32(message, FRA_TABLE, table);
+    mnl_attr_put_u32(message, FRA_PRIORITY, priority);
+    mnl_attr_put_u8(message, FRA_PROTOCOL, LINK_ROUTE_PROTOCOL);
+    if (without_default) {
+        mnl_attr_put_u32(message, FRA_SUPPRESS_PREFIXLEN, 0);
+    }
+    int rc = exchange(l, message, NULL, NULL);
+    return rc == -EEXIST ? 0 : rc;
+}
+
+int link_set_rules(struct link *link, uint8_t family) {
+    int rc = add_rule(link, family, LINK_RULE_PRIORITY, RT_TABLE_MAIN, true);
+    return rc < 0 ? rc : add_rule(link, family, LINK_RULE_PRIORITY + 1, LINK_ROUTE_TABLE, false);
+}
+
+/* --- what else the host has --- */
+
+static int take_host_address(const struct nlmsghdr *message, void *context) {
+    struct walk *walk = context;
+    const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
+    struct prefix prefix;
+    struct attributes attributes = parse(message, sizeof *info);
+    const struct nlattr *own = attributes.of[attributes.of[IFA_LOCAL] ? IFA_LOCAL : IFA_ADDRESS];
+    if (info->ifa_index != walk->index && walk->rc == 0 && own &&
+        prefix_from(own, info->ifa_family, info->ifa_prefixlen, &prefix)) {
+        walk->rc = walk->host_fn(walk->context, BACKEND_HOST_ADDRESS, &prefix.addr);
+    }
+    return MNL_CB_OK;
+}
+
+static int take_next_hop(const struct nlmsghdr *message, void *context) {
+    struct walk *walk = context;
+    const struct rtmsg *info = mnl_nlmsg_get_payload(message);
+    struct prefix prefix;
+    if (walk->rc != 0 || ++walk->routes > LINK_HOST_ROUTES_MAX) {
+        return MNL_CB_STOP; /* the socket is not used again */
+    }
+    struct attributes attributes = parse(message, sizeof *info);
+    const struct nlattr *gateway = attributes.of[RTA_GATEWAY];
+    if (gateway && info->rtm_type == RTN_UNICAST &&
+        prefix_from(gateway, info->rtm_family, info->rtm_family == AF_INET ? 32 : 128, &prefix)) {
+        walk->rc = walk->host_fn(walk->context, BACKEND_HOST_NEXT_HOP, &prefix.addr);
+    }
+    return MNL_CB_OK;
+}
+
+int link_each_host_fact(const char *interface_name, backend_host_fn *fn, void *context) {
+    struct walk walk = {.index = if_nametoindex(interface_name), .host_fn = fn, .context = context};
+    struct link *l = NULL;
+    int rc = open_for(NULL, &l);
+    if (rc < 0) {
+        return rc;
+    }
+    struct nlmsghdr *message = begin(l, RTM_GETADDR, NLM_F_DUMP);
+    struct ifaddrmsg *address = mnl_nlmsg_put_extra_header(message, sizeof *address);
+    address->ifa_family = AF_UNSPEC;
+    rc = exchange(l, message, take_host_address, &walk);
+    if (rc == 0 && walk.rc == 0) {
+        message = begin(l, RTM_GETROUTE, NLM_F_DUMP);
+        struct rtmsg *route = mnl_nlmsg_put_extra_header(message, sizeof *route);
+        route->rtm_family = AF_UNSPEC;
+        rc = exchange(l, message, take_next_hop, &walk);
+    }
+    link_free(l);
+    return rc < 0 ? rc : walk.rc;
 }

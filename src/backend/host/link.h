@@ -10,12 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/backend.h"
 #include "model/prefix.h"
 
-/* Our routes carry this protocol number (rtnetlink(7); ip route calls it "proto 83"), so that we touch no others, and a
- * metric so high that a route of the host to the same prefix goes first. */
+/* Our routes carry this protocol number (rtnetlink(7); ip route calls it "proto 83"), so that we touch no others, and
+ * lie in a table of their own. Two rules of the host (link_set_rules()) have that table asked after every route of the
+ * main table but its default route: whatever the host has a route to, however wide, goes the host's way, and a LAN can
+ * shadow nothing. */
 #define LINK_ROUTE_PROTOCOL 83
-#define LINK_ROUTE_METRIC 23057
+#define LINK_ROUTE_TABLE 23057
+#define LINK_RULE_PRIORITY 23057 /* of the first of the two; before 32766, the main table's */
 
 struct link;
 
@@ -54,7 +58,20 @@ int link_add_address(struct link *link, const struct prefix *address);
 /* 0 also if it is not there. */
 int link_remove_address(struct link *link, const struct prefix *address);
 
-/* Every route of ours over this interface (LINK_ROUTE_PROTOCOL). */
-int link_each_route(struct link *link, link_prefix_fn *fn, void *context);
+typedef int link_route_fn(void *context, const struct prefix *prefix, uint32_t table);
+/* Every route of ours over this interface (LINK_ROUTE_PROTOCOL), in whatever table. The kernel leaves out the others,
+ * so that a host with a full routing table is asked cheaply. Stops at the first non-zero return. */
+int link_each_route(struct link *link, link_route_fn *fn, void *context);
+/* 0 also if it is there already. */
 int link_add_route(struct link *link, const struct prefix *prefix);
-int link_remove_route(struct link *link, const struct prefix *prefix);
+/* 0 also if it is not there. */
+int link_remove_route(struct link *link, const struct prefix *prefix, uint32_t table);
+/* The host's two rules for a family (AF_INET, AF_INET6): 0 also if they are there. -EOPNOTSUPP, -EAFNOSUPPORT: the
+ * kernel has no such rules, or not that family. */
+int link_set_rules(struct link *link, uint8_t family);
+
+/* What else the host has: addresses of other interfaces, and next hops of its routes. Reads at most
+ * LINK_HOST_ROUTES_MAX routes. */
+#define LINK_HOST_ROUTES_MAX 10000
+/* `interface_name` is left out; it need not exist. Stops at the first non-zero return. */
+int link_each_host_fact(const char *interface_name, backend_host_fn *fn, void *context);

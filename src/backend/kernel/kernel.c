@@ -416,16 +416,26 @@ static int kernel_state(struct backend *b, struct backend_state *ret_state) {
     return 0;
 }
 
-static int kernel_set_routes(struct backend *b, const struct prefix *add, size_t add_count, const struct prefix *remove,
-                             size_t remove_count, struct problem *ret_problem) {
-    struct kernel *k = b->kernel;
-    int rc = device_set_routes(k->interface_name, add, add_count, remove, remove_count, ret_problem);
+/* -ENODEV of the interface means that the data plane is away. */
+static int route_outcome(struct kernel *k, int rc, struct problem *ret_problem) {
     if (rc == -ENODEV) {
         pthread_mutex_lock(&k->mutex);
         rc = kernel_away(k, ret_problem);
         pthread_mutex_unlock(&k->mutex);
     }
     return rc;
+}
+
+static int kernel_each_route(struct backend *b, backend_route_fn *fn, void *context, struct problem *ret_problem) {
+    struct kernel *k = b->kernel;
+    return route_outcome(k, device_each_route(k->interface_name, fn, context, ret_problem), ret_problem);
+}
+
+static int kernel_set_routes(struct backend *b, const struct prefix *add, size_t add_count, const struct prefix *remove,
+                             size_t remove_count, struct problem *ret_problem) {
+    struct kernel *k = b->kernel;
+    int rc = device_set_routes(k->interface_name, add, add_count, remove, remove_count, ret_problem);
+    return route_outcome(k, rc, ret_problem);
 }
 
 /* --- attention --- */
@@ -449,7 +459,9 @@ const struct backend_ops backend_kernel = {
     .each_peer = kernel_each_peer,
     .each_tenant = kernel_each_tenant,
     .each_counter = kernel_each_counter,
+    .each_route = kernel_each_route,
     .set_routes = kernel_set_routes,
+    .each_host_fact = link_each_host_fact,
     .state = kernel_state,
     .heed = kernel_heed,
 };

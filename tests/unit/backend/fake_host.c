@@ -147,8 +147,18 @@ int link_remove_address(struct link *link, const struct prefix *address) {
     return 0;
 }
 
-int link_each_route(struct link *link, link_prefix_fn *fn, void *context) {
+int link_each_route(struct link *link, link_route_fn *fn, void *context) {
     (void)link, (void)fn, (void)context;
+    return 0;
+}
+
+int link_set_rules(struct link *link, uint8_t family) {
+    (void)link, (void)family;
+    return 0;
+}
+
+int link_each_host_fact(const char *interface_name, backend_host_fn *fn, void *context) {
+    (void)interface_name, (void)fn, (void)context;
     return 0;
 }
 
@@ -157,8 +167,8 @@ int link_add_route(struct link *link, const struct prefix *prefix) {
     return 0;
 }
 
-int link_remove_route(struct link *link, const struct prefix *prefix) {
-    (void)link, (void)prefix;
+int link_remove_route(struct link *link, const struct prefix *prefix, uint32_t table) {
+    (void)link, (void)prefix, (void)table;
     return 0;
 }
 

@@ -314,6 +314,16 @@ static size_t route_of(const struct prefix *prefix) {
     return at;
 }
 
+static int fake_each_route(struct backend *b, backend_route_fn *fn, void *context, struct problem *ret_problem) {
+    pthread_mutex_lock(&plane.mutex);
+    int r = fate(b, FAKE_SET_ROUTES);
+    for (size_t i = 0; r == 0 && i < plane.route_count; i++) {
+        r = fn(context, &plane.routes[i]);
+    }
+    pthread_mutex_unlock(&plane.mutex);
+    return problem_of(r, ret_problem);
+}
+
 static int fake_set_routes(struct backend *b, const struct prefix *add, size_t add_count, const struct prefix *remove,
                            size_t remove_count, struct problem *ret_problem) {
     pthread_mutex_lock(&plane.mutex);
@@ -470,6 +480,7 @@ const struct backend_ops fake_plane_ops = {
     .each_peer = fake_each_peer,
     .each_tenant = fake_each_tenant,
     .each_counter = fake_each_counter,
+    .each_route = fake_each_route,
     .set_routes = fake_set_routes,
     .state = fake_state,
 };

@@ -24,6 +24,7 @@
 #include "fake_server.h"
 
 #define NAME "sptest0"
+#define OTHER "sptest1"
 
 static int tun = -1;
 
@@ -84,10 +85,20 @@ static const char *addresses(struct link *link) {
     return all;
 }
 
+/* In our table plainly, in another with its number. */
+static int note_route(void *context, const struct prefix *prefix, uint32_t table) {
+    char *all = context;
+    note(context, prefix);
+    if (table != LINK_ROUTE_TABLE) {
+        snprintf(all + strlen(all), 512 - strlen(all), "(%u) ", table);
+    }
+    return 0;
+}
+
 static const char *routes(struct link *link) {
     static char all[512];
     *all = '\0';
-    assert_int_equal(link_each_route(link, note, all), 0);
+    assert_int_equal(link_each_route(link, note_route, all), 0);
     return all;
 }
 
@@ -130,11 +141,88 @@ static void routes_come_and_go_and_both_are_idempotent(void **state) {
     assert_int_equal(link_add_route(link, &lan6), 0);
     assert_int_equal(link_add_route(link, &lan6), 0);
     assert_string_equal(routes(link), "192.168.7.0/24 2001:db8:7::/64 ");
-    assert_int_equal(link_remove_route(link, &lan), 0);
-    assert_int_equal(link_remove_route(link, &lan), 0);
-    assert_int_equal(link_remove_route(link, &lan6), 0);
+    assert_int_equal(link_remove_route(link, &lan, LINK_ROUTE_TABLE), 0);
+    assert_int_equal(link_remove_route(link, &lan, LINK_ROUTE_TABLE), 0);
+    assert_int_equal(link_remove_route(link, &lan6, LINK_ROUTE_TABLE), 0);
     assert_string_equal(routes(link), "");
     link_free(link);
+}
+
+/* What `ip` says, in one line. */
+static const char *said(const char *command) {
+    static char all[1024];
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    all[fread(all, 1, sizeof all - 1, pipe)] = '\0';
+    assert_int_equal(pclose(pipe), 0);
+    return all;
+}
+
+/* An uplink of the host's, beside the tunnel. */
+static void other_interface(void) {
+    said("ip link add " OTHER " type veth peer name sptest2; ip link set sptest2 up; ip link set " OTHER " up;"
+         "ip addr add 192.0.2.9/24 dev " OTHER);
+}
+
+static void a_lan_shadows_no_route_of_the_host(void **state) {
+    (void)state;
+    struct problem problem;
+    need_tun();
+    struct prefix lan = address("203.0.113.5/32");
+    other_interface();
+    said("ip route add default via 192.0.2.77");
+    assert_int_equal(device_set_routes(NAME, &lan, 1, NULL, 0, &problem), 0);
+    assert_non_null(strstr(said("ip route get 203.0.113.5"), NAME)); /* before the host's default route */
+    said("ip route add 203.0.113.0/24 via 192.0.2.77");
+    assert_null(strstr(said("ip route get 203.0.113.5"), NAME)); /* but behind any other, although it is longer */
+    said("ip route del 203.0.113.0/24");
+    assert_int_equal(device_set_routes(NAME, NULL, 0, &lan, 1, &problem), 0);
+    assert_null(strstr(said("ip route get 203.0.113.5"), NAME));
+    said("ip link del " OTHER);
+}
+
+static int add_prefix(void *context, const struct prefix *prefix) {
+    return note(context, prefix);
+}
+
+static void routes_of_a_former_version_are_moved(void **state) {
+    (void)state;
+    struct link *link;
+    struct problem problem;
+    char all[512] = "";
+    need_tun();
+    said("ip route add 192.168.30.0/24 dev " NAME " proto 83 metric 23057;"
+         "ip route add 2001:db8:30::/64 dev " NAME
+         " proto 83 metric 23057; ip rule del pref 23057; ip rule del pref 23058; true");
+    assert_int_equal(device_each_route(NAME, add_prefix, all, &problem), 0);
+    assert_string_equal(all, "192.168.30.0/24 2001:db8:30::/64 ");
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_string_equal(routes(link), "192.168.30.0/24 2001:db8:30::/64 ");
+    link_free(link);
+    assert_string_equal(said("ip route show proto 83"), "");
+    assert_non_null(strstr(said("ip rule"), "23058:")); /* flushed rules come back */
+    struct prefix both[] = {address("192.168.30.0/24"), address("2001:db8:30::/64")};
+    assert_int_equal(device_set_routes(NAME, NULL, 0, both, 2, &problem), 0);
+}
+
+static int note_fact(void *context, enum backend_host_fact fact, const struct ip_addr *addr) {
+    struct prefix prefix = {.addr = *addr, .length = addr->family == AF_INET ? 32 : 128};
+    char *all = context;
+    snprintf(all + strlen(all), 512 - strlen(all), fact == BACKEND_HOST_NEXT_HOP ? "via " : "");
+    return note(context, &prefix);
+}
+
+static void what_the_host_has_beside_the_interface_is_told(void **state) {
+    (void)state;
+    char all[512] = "";
+    need_tun();
+    other_interface();
+    said("ip route add 198.51.100.0/24 via 192.0.2.77; ip addr add 172.29.1.1/24 dev " NAME);
+    assert_int_equal(link_each_host_fact(NAME, note_fact, all), 0);
+    said("ip link del " OTHER "; ip addr del 172.29.1.1/24 dev " NAME);
+    assert_non_null(strstr(all, "192.0.2.9/32 "));
+    assert_non_null(strstr(all, "via 192.0.2.77/32 "));
+    assert_null(strstr(all, "172.29.1.1"));
 }
 
 static void the_device_is_mended_once_and_then_left_alone(void **state) {
@@ -225,6 +313,9 @@ int main(void) {
         cmocka_unit_test(an_interface_that_is_not_there_is_said),
         cmocka_unit_test(addresses_come_and_go_and_both_are_idempotent),
         cmocka_unit_test(routes_come_and_go_and_both_are_idempotent),
+        cmocka_unit_test(a_lan_shadows_no_route_of_the_host),
+        cmocka_unit_test(routes_of_a_former_version_are_moved),
+        cmocka_unit_test(what_the_host_has_beside_the_interface_is_told),
         cmocka_unit_test(the_device_is_mended_once_and_then_left_alone),
         cmocka_unit_test(ipv6_that_is_switched_off_is_switched_on_for_this_interface),
         cmocka_unit_test(a_backend_sets_the_device_and_its_routes),
