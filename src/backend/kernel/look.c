@@ -183,7 +183,7 @@ static int look_at(void *context, const struct wireguard_peer *peer) {
 static void find_missing(struct look *look) {
     struct kernel *k = look->k;
     size_t at = 0;
-    for (struct kernel_peer *peer; (peer = kernel_table_each(&k->peers.peers, &at));) {
+    for (struct kernel_peer *peer; (peer = hash_each(&k->peers.peers, &at));) {
         if (peer->heard != look->mark && peer->set_at <= look->settled && !kernel_peer_is_revoked(peer)) {
             peer->missing = true;
             look->altered = true;
@@ -202,7 +202,7 @@ static void check_maps(struct kernel *k) {
     if (!sure) {
         return;
     }
-    for (struct kernel_peer *peer; (peer = kernel_table_each(&k->peers.peers, &at));) {
+    for (struct kernel_peer *peer; (peer = hash_each(&k->peers.peers, &at));) {
         if (kernel_peer_is_revoked(peer)) {
             continue;
         }

@@ -7,20 +7,20 @@
 #include "base/bytes.h"
 
 void kernel_peers_open(struct kernel_peers *peers) {
-    *peers = (struct kernel_peers){.revoked = KERNEL_TABLE_NONE};
-    kernel_table_open(&peers->peers, sizeof(struct key), sizeof(struct kernel_peer));
-    kernel_table_open(&peers->tenants, sizeof(struct uuid), sizeof(struct kernel_tenant));
+    *peers = (struct kernel_peers){.revoked = HASH_NONE};
+    hash_open(&peers->peers, sizeof(struct key), sizeof(struct kernel_peer));
+    hash_open(&peers->tenants, sizeof(struct uuid), sizeof(struct kernel_tenant));
     randombytes_buf(peers->digest_key, sizeof peers->digest_key);
 }
 
 void kernel_peers_free(struct kernel_peers *peers) {
     size_t at = 0;
-    for (struct kernel_peer *peer; (peer = kernel_table_each(&peers->peers, &at));) {
+    for (struct kernel_peer *peer; (peer = hash_each(&peers->peers, &at));) {
         free(peer->lans);
     }
-    kernel_table_free(&peers->peers);
-    kernel_table_free(&peers->tenants);
-    peers->revoked = KERNEL_TABLE_NONE;
+    hash_free(&peers->peers);
+    hash_free(&peers->tenants);
+    peers->revoked = HASH_NONE;
     peers->revoked_count = 0;
 }
 
@@ -29,35 +29,35 @@ size_t kernel_peers_count(const struct kernel_peers *peers) {
 }
 
 struct kernel_peer *kernel_peers_get(const struct kernel_peers *peers, const struct key *public_key) {
-    return kernel_table_get(&peers->peers, public_key);
+    return hash_get(&peers->peers, public_key);
 }
 
 /* --- lists --- */
 
 static struct kernel_peer *numbered(const struct kernel_peers *peers, uint32_t number) {
-    return number == KERNEL_TABLE_NONE ? NULL : kernel_table_at(&peers->peers, number);
+    return number == HASH_NONE ? NULL : hash_at(&peers->peers, number);
 }
 
 static uint32_t *head_of(struct kernel_peers *peers, uint32_t tenant) {
-    if (tenant == KERNEL_TABLE_NONE) {
+    if (tenant == HASH_NONE) {
         return &peers->revoked;
     }
-    struct kernel_tenant *entry = kernel_table_at(&peers->tenants, tenant);
+    struct kernel_tenant *entry = hash_at(&peers->tenants, tenant);
     return &entry->first;
 }
 
 static void chain(struct kernel_peers *peers, struct kernel_peer *peer, uint32_t tenant) {
     uint32_t *head = head_of(peers, tenant);
     struct kernel_peer *second = numbered(peers, *head);
-    uint32_t number = kernel_table_number(&peers->peers, peer);
+    uint32_t number = hash_number(&peers->peers, peer);
     peer->tenant = tenant;
     peer->next = *head;
-    peer->previous = KERNEL_TABLE_NONE;
+    peer->previous = HASH_NONE;
     if (second) {
         second->previous = number;
     }
     *head = number;
-    peers->revoked_count += tenant == KERNEL_TABLE_NONE;
+    peers->revoked_count += tenant == HASH_NONE;
 }
 
 static void unchain(struct kernel_peers *peers, struct kernel_peer *peer) {
@@ -69,13 +69,13 @@ static void unchain(struct kernel_peers *peers, struct kernel_peer *peer) {
         next->previous = peer->previous;
     }
     peers->revoked_count -= kernel_peer_is_revoked(peer);
-    if (!kernel_peer_is_revoked(peer) && *head == KERNEL_TABLE_NONE) {
-        kernel_table_remove(&peers->tenants, kernel_table_at(&peers->tenants, peer->tenant));
+    if (!kernel_peer_is_revoked(peer) && *head == HASH_NONE) {
+        hash_remove(&peers->tenants, hash_at(&peers->tenants, peer->tenant));
     }
 }
 
 struct kernel_peer *kernel_peers_of(const struct kernel_peers *peers, const struct uuid *tenant) {
-    const struct kernel_tenant *entry = kernel_table_get(&peers->tenants, tenant);
+    const struct kernel_tenant *entry = hash_get(&peers->tenants, tenant);
     return entry ? numbered(peers, entry->first) : NULL;
 }
 
@@ -91,20 +91,20 @@ struct kernel_peer *kernel_peers_next(const struct kernel_peers *peers, const st
 
 static uint32_t tenant_number(struct kernel_peers *peers, const struct uuid *id) {
     uint32_t before = peers->tenants.count;
-    struct kernel_tenant *tenant = kernel_table_put(&peers->tenants, id);
+    struct kernel_tenant *tenant = hash_put(&peers->tenants, id);
     if (!tenant) {
-        return KERNEL_TABLE_NONE;
+        return HASH_NONE;
     }
     if (peers->tenants.count > before) {
-        tenant->first = KERNEL_TABLE_NONE;
+        tenant->first = HASH_NONE;
     }
-    return kernel_table_number(&peers->tenants, tenant);
+    return hash_number(&peers->tenants, tenant);
 }
 
 static void drop_tenant_without_peers(struct kernel_peers *peers, uint32_t number) {
-    struct kernel_tenant *tenant = kernel_table_at(&peers->tenants, number);
-    if (tenant->first == KERNEL_TABLE_NONE) {
-        kernel_table_remove(&peers->tenants, tenant);
+    struct kernel_tenant *tenant = hash_at(&peers->tenants, number);
+    if (tenant->first == HASH_NONE) {
+        hash_remove(&peers->tenants, tenant);
     }
 }
 
@@ -126,10 +126,9 @@ struct kernel_peer *kernel_peers_keep(struct kernel_peers *peers, const struct d
         memcpy(lans, desired->lans, desired->lan_count * sizeof *lans);
     }
     uint32_t tenant = tenant_number(peers, &desired->tenant);
-    struct kernel_peer *peer =
-        tenant == KERNEL_TABLE_NONE ? NULL : kernel_table_put(&peers->peers, &desired->public_key);
+    struct kernel_peer *peer = tenant == HASH_NONE ? NULL : hash_put(&peers->peers, &desired->public_key);
     if (!peer) {
-        if (tenant != KERNEL_TABLE_NONE) {
+        if (tenant != HASH_NONE) {
             drop_tenant_without_peers(peers, tenant);
         }
         free(lans);
@@ -162,14 +161,14 @@ void kernel_peers_revoke(struct kernel_peers *peers, struct kernel_peer *peer) {
     forget_addresses(peer);
     if (!kernel_peer_is_revoked(peer)) {
         unchain(peers, peer);
-        chain(peers, peer, KERNEL_TABLE_NONE);
+        chain(peers, peer, HASH_NONE);
     }
 }
 
 void kernel_peers_remove(struct kernel_peers *peers, struct kernel_peer *peer) {
     forget_addresses(peer);
     unchain(peers, peer);
-    kernel_table_remove(&peers->peers, peer);
+    hash_remove(&peers->peers, peer);
 }
 
 void kernel_peers_desired(const struct kernel_peers *peers, const struct kernel_peer *peer,
@@ -177,7 +176,7 @@ void kernel_peers_desired(const struct kernel_peers *peers, const struct kernel_
     memset(ret_desired, 0, sizeof *ret_desired);
     ret_desired->public_key = peer->public_key;
     if (!kernel_peer_is_revoked(peer)) {
-        const struct kernel_tenant *tenant = kernel_table_at(&peers->tenants, peer->tenant);
+        const struct kernel_tenant *tenant = hash_at(&peers->tenants, peer->tenant);
         ret_desired->tenant = tenant->id;
     }
     if (peer->address) {

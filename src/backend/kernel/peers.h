@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/kernel/table.h"
+#include "base/hash.h"
 #include "model/desired.h"
 
 #define KERNEL_ALLOWED_MAX (ROUTER_LANS_MAX + 2)
@@ -21,7 +21,7 @@ struct kernel_peer {
     struct prefix *lans;  /* owned; NULL: none */
     uint8_t address6[16]; /* zero: none */
     uint32_t address;     /* host order; 0: none */
-    uint32_t tenant;      /* number; KERNEL_TABLE_NONE: revoked */
+    uint32_t tenant;      /* number; HASH_NONE: revoked */
     uint32_t next, previous;
     uint32_t changed; /* mark of the dump that first saw it as it is */
     uint32_t heard;   /* number of the last dump that had it */
@@ -37,7 +37,7 @@ struct kernel_tenant {
 };
 
 struct kernel_peers {
-    struct kernel_table peers, tenants;
+    struct hash peers, tenants;
     uint32_t revoked; /* first of them */
     uint32_t revoked_count;
     uint8_t digest_key[16];
@@ -56,7 +56,7 @@ struct kernel_peer *kernel_peers_keep(struct kernel_peers *peers, const struct d
 void kernel_peers_revoke(struct kernel_peers *peers, struct kernel_peer *peer);
 void kernel_peers_remove(struct kernel_peers *peers, struct kernel_peer *peer);
 static inline bool kernel_peer_is_revoked(const struct kernel_peer *peer) {
-    return peer->tenant == KERNEL_TABLE_NONE;
+    return peer->tenant == HASH_NONE;
 }
 
 /* A peer of this tenant, a revoked one; NULL: there is none. */

@@ -1,4 +1,4 @@
-/* The table of what was set, against a naive list; chains of tenants; parting of allowed IPs. */
+/* What was set: chains of tenants; parting of allowed IPs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,58 +10,6 @@
 #include <cmocka.h>
 
 #include "backend/kernel/peers.h"
-#include "backend/kernel/table.h"
-
-#define KEYS 3000
-
-struct entry {
-    uint64_t key;
-    uint64_t value;
-};
-
-static void a_table_agrees_with_a_naive_one(void **state) {
-    static uint64_t is[KEYS]; /* value; 0: absent */
-    static uint32_t number[KEYS];
-    struct kernel_table table;
-    uint32_t count = 0;
-    (void)state;
-    srandom(7);
-    kernel_table_open(&table, sizeof(uint64_t), sizeof(struct entry));
-    for (int step = 0; step < 200000; step++) {
-        uint64_t key = (uint64_t)(random() % KEYS);
-        struct entry *entry = kernel_table_get(&table, &key);
-        assert_int_equal(entry != NULL, is[key] != 0);
-        if (entry) {
-            assert_int_equal(entry->value, is[key]);
-            assert_int_equal(kernel_table_number(&table, entry), number[key]); /* as long as it lives */
-            assert_ptr_equal(kernel_table_at(&table, number[key]), entry);
-        }
-        /* fills up, and empties again */
-        bool more = random() % 100 < (step / 40000 % 2 ? 30 : 70);
-        if (more && !entry) {
-            entry = kernel_table_put(&table, &key);
-            assert_non_null(entry);
-            assert_int_equal(entry->value, 0);
-            entry->value = is[key] = (uint64_t)random() + 1;
-            number[key] = kernel_table_number(&table, entry);
-            count++;
-        } else if (!more && entry) {
-            kernel_table_remove(&table, entry);
-            is[key] = 0;
-            count--;
-        }
-        assert_int_equal(table.count, count);
-    }
-    size_t at = 0, seen = 0;
-    for (struct entry *entry; (entry = kernel_table_each(&table, &at));) {
-        assert_int_equal(entry->value, is[entry->key]);
-        seen++;
-    }
-    assert_int_equal(seen, count);
-    assert_true(table.used <= KEYS); /* places are used again */
-    kernel_table_free(&table);
-    assert_null(kernel_table_get(&table, &count));
-}
 
 static struct desired_peer peer_of(unsigned number, unsigned tenant) {
     struct desired_peer peer;
@@ -169,7 +117,6 @@ static void allowed_ips_are_parted_into_addresses_and_lans(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_table_agrees_with_a_naive_one),
         cmocka_unit_test(peers_are_found_by_their_tenant_until_they_are_revoked),
         cmocka_unit_test(what_was_kept_is_told_again),
         cmocka_unit_test(allowed_ips_are_parted_into_addresses_and_lans),
