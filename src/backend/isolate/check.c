@@ -2,11 +2,10 @@
  * not. In the end what nobody marked goes. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "backend/isolate/index.h"
 #include "backend/isolate/isolate.h"
 #include "backend/isolate/types.h"
+#include "base/hash.h"
 
 struct mapped {
     struct isolate_prefix prefix;
@@ -16,41 +15,24 @@ struct mapped {
 
 struct isolate_check {
     struct isolate *isolate;
-    struct mapped *mapped;
-    uint32_t count, room;
-    struct isolate_index index;
+    struct hash mapped; /* by prefix */
 };
-
-static bool is_prefix(const void *records, uint32_t place, const void *wanted) {
-    const struct mapped *mapped = records;
-    return memcmp(&mapped[place].prefix, wanted, sizeof mapped[place].prefix) == 0;
-}
-
-static uint64_t hash_of(const struct isolate_check *check, const struct isolate_prefix *prefix) {
-    return isolate_index_hash(&check->index, prefix, sizeof *prefix);
-}
 
 static int note(void *context, const struct isolate_prefix *prefix, struct isolate_owner owner) {
     struct isolate_check *check = context;
-    if (check->count == check->room) {
-        uint32_t room = check->room ? check->room * 2 : 1024;
-        struct mapped *mapped = reallocarray(check->mapped, room, sizeof *mapped);
-        if (!mapped) {
-            return -ENOMEM;
-        }
-        check->mapped = mapped;
-        check->room = room;
+    struct mapped *mapped = hash_put(&check->mapped, prefix);
+    if (!mapped) {
+        return -ENOMEM;
     }
-    check->mapped[check->count] = (struct mapped){.prefix = *prefix, .owner = owner};
-    return isolate_index_add(&check->index, hash_of(check, prefix), check->count++);
+    mapped->owner = owner;
+    return 0;
 }
 
 /* Somebody should have this. */
 static int expect(struct isolate_check *check, const struct isolate_prefix *prefix, struct isolate_owner owner,
                   unsigned *touched) {
-    uint32_t place;
-    if (isolate_index_find(&check->index, hash_of(check, prefix), is_prefix, check->mapped, prefix, &place)) {
-        struct mapped *mapped = &check->mapped[place];
+    struct mapped *mapped = hash_get(&check->mapped, prefix);
+    if (mapped) {
         mapped->right = true;
         if (mapped->owner.tenant == owner.tenant && mapped->owner.peer == owner.peer) {
             return 0;
@@ -75,8 +57,7 @@ static int expect_hub(struct isolate_check *check, unsigned *touched) {
 
 static void check_free(struct isolate_check *check) {
     if (check) {
-        isolate_index_free(&check->index);
-        free(check->mapped);
+        hash_free(&check->mapped);
         free(check);
     }
 }
@@ -87,7 +68,7 @@ int isolate_check_begin(struct isolate *isolate, struct isolate_check **ret_chec
         return -ENOMEM;
     }
     check->isolate = isolate;
-    isolate_index_init(&check->index);
+    hash_open(&check->mapped, sizeof(struct isolate_prefix), sizeof(struct mapped));
     int error = isolate_hosts_flush(&isolate->hosts);
     error = error ? error : isolate_hosts_each(&isolate->hosts, note, check);
     if (error) {
@@ -109,8 +90,8 @@ int isolate_check_peer(struct isolate_check *check, const struct desired_peer *p
 
 static int sweep(struct isolate_check *check, unsigned *touched) {
     int error = 0;
-    for (uint32_t i = 0; i < check->count && !error; i++) {
-        const struct mapped *mapped = &check->mapped[i];
+    size_t at = 0;
+    for (const struct mapped *mapped; !error && (mapped = hash_each(&check->mapped, &at));) {
         bool removed = false;
         if (!mapped->right) {
             error = isolate_hosts_remove(&check->isolate->hosts, &mapped->prefix, mapped->owner, &removed);

@@ -16,6 +16,11 @@
 #define BURST_BITS_LEAST (UINT64_C(8) * 65535)
 #define BURST_PACKETS_LEAST 64
 
+struct place {
+    struct uuid id;
+    uint32_t slot;
+};
+
 /* Both shared with the kernel. */
 struct isolate_chunk {
     struct isolate_account *accounts; /* of each CPU */
@@ -43,12 +48,13 @@ static void policy_set(const struct isolate_slots *slots, uint32_t slot, struct 
     }
 }
 
-static bool has_id(const void *records, uint32_t slot, const void *id) {
-    return memcmp(tenant_at(records, slot)->id, id, sizeof(struct uuid)) == 0;
-}
-
-static uint64_t hash_of(const struct isolate_slots *slots, const void *id) {
-    return isolate_index_hash(&slots->index, id, sizeof(struct uuid));
+static int place_note(struct isolate_slots *slots, const void *id, uint32_t slot) {
+    struct place *place = hash_put(&slots->places, id);
+    if (!place) {
+        return -ENOMEM;
+    }
+    place->slot = slot;
+    return 0;
 }
 
 /* --- chunks --- */
@@ -205,7 +211,7 @@ static int chunk_add(struct isolate_slots *slots) {
             give_free(slots, slot);
             continue;
         }
-        error = isolate_index_add(&slots->index, hash_of(slots, tenant_at(slots, slot)->id), slot);
+        error = place_note(slots, tenant_at(slots, slot)->id, slot);
         if (error) {
             return error;
         }
@@ -224,7 +230,7 @@ static int chunks_open(struct isolate_slots *slots) {
 
 int isolate_slots_open(struct isolate_slots *slots, const struct isolate_load *load) {
     *slots = (struct isolate_slots){.load = load};
-    isolate_index_init(&slots->index);
+    hash_open(&slots->places, sizeof(struct uuid), sizeof(struct place));
     int error = chunks_open(slots);
     if (error) {
         isolate_slots_close(slots);
@@ -238,7 +244,7 @@ void isolate_slots_close(struct isolate_slots *slots) {
     }
     free(slots->chunks);
     free(slots->free);
-    isolate_index_free(&slots->index);
+    hash_free(&slots->places);
     *slots = (struct isolate_slots){0};
 }
 
@@ -296,7 +302,7 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     uint32_t slot = slots->free[slots->free_first];
     struct isolate_tenant *record = tenant_at(slots, slot);
     uint32_t number = ((record->number + (1u << ISOLATE_SLOT_BITS)) & ~ISOLATE_SLOT_MASK) | slot;
-    error = isolate_index_add(&slots->index, hash_of(slots, &tenant->id), slot);
+    error = place_note(slots, &tenant->id, slot);
     if (error) {
         return error;
     }
@@ -310,33 +316,30 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
 }
 
 int isolate_slots_set(struct isolate_slots *slots, const struct desired_tenant *tenant) {
-    uint32_t slot;
-    if (!isolate_index_find(&slots->index, hash_of(slots, &tenant->id), has_id, slots, &tenant->id, &slot)) {
+    const struct place *place = hash_get(&slots->places, &tenant->id);
+    if (!place) {
         return slot_take(slots, tenant);
     }
-    limits_set(tenant_at(slots, slot), &tenant->limits);
-    policy_set(slots, slot,
-               (struct isolate_policy){.tenant = tenant_at(slots, slot)->number, .flags = flags_of(tenant)});
+    struct isolate_tenant *record = tenant_at(slots, place->slot);
+    limits_set(record, &tenant->limits);
+    policy_set(slots, place->slot, (struct isolate_policy){.tenant = record->number, .flags = flags_of(tenant)});
     return 0;
 }
 
 void isolate_slots_remove(struct isolate_slots *slots, const struct uuid *id) {
-    uint32_t slot;
-    uint64_t hash = hash_of(slots, id);
-    if (!isolate_index_find(&slots->index, hash, has_id, slots, id, &slot)) {
+    struct place *place = hash_get(&slots->places, id);
+    if (!place) {
         return;
     }
-    policy_set(slots, slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
-    isolate_index_remove(&slots->index, hash, slot);
-    give_free(slots, slot);
+    policy_set(slots, place->slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
+    give_free(slots, place->slot);
+    hash_remove(&slots->places, place);
     slots->tenant_count--;
 }
 
 uint32_t isolate_slots_number(const struct isolate_slots *slots, const struct uuid *id) {
-    uint32_t slot;
-    return isolate_index_find(&slots->index, hash_of(slots, id), has_id, slots, id, &slot)
-               ? policy_at(slots, slot)->tenant
-               : ISOLATE_NOBODY;
+    const struct place *place = hash_get(&slots->places, id);
+    return place ? policy_at(slots, place->slot)->tenant : ISOLATE_NOBODY;
 }
 
 int isolate_slots_id(const struct isolate_slots *slots, uint32_t number, struct uuid *ret_id) {

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
-#include "backend/isolate/index.h"
+#include "base/hash.h"
 #include "model/desired.h"
 
 struct isolate_load;
@@ -20,7 +20,7 @@ struct isolate_slots {
     uint32_t *free; /* a ring of slots: who was free longest is taken first, so numbers come back as late as can be */
     uint32_t free_first, free_count;
     uint32_t tenant_count;
-    struct isolate_index index;
+    struct hash places; /* by UUID */
 };
 
 /* `load` must outlive it. */
