@@ -13,7 +13,6 @@
 #include <stdatomic.h>
 
 #include "service/pool/pool.h"
-#include "service/record/table.h"
 #include "service/record/turn.h"
 #include "service/service.h"
 #include "service/usage/live.h"

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "service/state.h"
 #include "store/noun/lans.h"
 
@@ -40,7 +41,7 @@ struct todo {
 struct comparison {
     struct service *service;
     uint8_t digest_key[crypto_shorthash_KEYBYTES];
-    struct table peers, tenants; /* what the data plane holds */
+    struct hash peers, tenants; /* what the data plane holds */
     struct todo set_peers, remove_peers, set_tenants, remove_tenants;
     uint64_t mended;
     bool trusted; /* nothing was known to be wrong with the data plane before we looked */
@@ -100,7 +101,7 @@ static uint64_t digest_of(const struct comparison *c, const struct desired_peer 
 
 static int note_peer(void *context, const struct actual_peer *peer) {
     struct comparison *c = context;
-    struct seen_peer *seen = table_put(&c->peers, &peer->is.public_key);
+    struct seen_peer *seen = hash_put(&c->peers, &peer->is.public_key);
     if (!seen) {
         return -ENOMEM;
     }
@@ -111,7 +112,7 @@ static int note_peer(void *context, const struct actual_peer *peer) {
 
 static int note_tenant(void *context, const struct actual_tenant *tenant) {
     struct comparison *c = context;
-    struct seen_tenant *seen = table_put(&c->tenants, &tenant->is.id);
+    struct seen_tenant *seen = hash_put(&c->tenants, &tenant->is.id);
     if (!seen) {
         return -ENOMEM;
     }
@@ -159,7 +160,7 @@ static int compare_tenants(struct comparison *c, struct store_conn *conn) {
         for (size_t i = 0; r == 0 && i < count; i++) {
             struct desired_change change;
             desired_tenant_from(&rows[i].tenant, &change);
-            struct seen_tenant *seen = table_get(&c->tenants, &change.tenant.id);
+            struct seen_tenant *seen = hash_get(&c->tenants, &change.tenant.id);
             if (seen) {
                 seen->wanted = true;
             }
@@ -186,7 +187,7 @@ static int compare_peers(struct comparison *c, struct store_conn *conn) {
             if (desired_peer_from(c->service, &rows[i], &change) < 0) {
                 continue; /* a broken seal: better no peer than one without its preshared key */
             }
-            struct seen_peer *seen = table_get(&c->peers, &change.peer.public_key);
+            struct seen_peer *seen = hash_get(&c->peers, &change.peer.public_key);
             if (seen) {
                 seen->wanted = true;
             }
@@ -211,11 +212,11 @@ static int compare(struct comparison *c) {
     r = store_begin(conn, false);
     r = r < 0 ? r : compare_tenants(c, conn);
     r = r < 0 ? r : compare_peers(c, conn);
-    for (struct seen_peer *p; r == 0 && (p = table_each(&c->peers, &at));) {
+    for (struct seen_peer *p; r == 0 && (p = hash_each(&c->peers, &at));) {
         r = p->wanted ? 0 : todo_add(&c->remove_peers, sizeof p->key, &p->key);
     }
     at = 0;
-    for (struct seen_tenant *t; r == 0 && (t = table_each(&c->tenants, &at));) {
+    for (struct seen_tenant *t; r == 0 && (t = hash_each(&c->tenants, &at));) {
         r = t->wanted ? 0 : todo_add(&c->remove_tenants, sizeof t->id, &t->id);
     }
     if (r < 0) {
@@ -506,8 +507,8 @@ static int run(struct comparison *c) {
 }
 
 static void comparison_free(struct comparison *c) {
-    table_free(&c->peers);
-    table_free(&c->tenants);
+    hash_free(&c->peers);
+    hash_free(&c->tenants);
     free(c->set_peers.list);
     free(c->remove_peers.list);
     free(c->set_tenants.list);
@@ -523,8 +524,8 @@ static int attempt(struct service *s, uint64_t *mended, struct problem *ret_prob
     c.trusted = s->in_sync && !away;
     pthread_mutex_unlock(&s->mutex);
     *ret_problem = (struct problem){0};
-    table_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
-    table_open(&c.tenants, sizeof(struct uuid), sizeof(struct seen_tenant));
+    hash_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
+    hash_open(&c.tenants, sizeof(struct uuid), sizeof(struct seen_tenant));
     randombytes_buf(c.digest_key, sizeof c.digest_key);
     if (away) {
         r = plane_revive(s, ret_problem);

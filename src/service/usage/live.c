@@ -5,24 +5,24 @@
 
 void live_open(struct lives *lives) {
     *lives = (struct lives){0};
-    table_open(&lives->peers, sizeof(struct key), sizeof(struct live));
-    table_open(&lives->tenants, sizeof(struct uuid), sizeof(struct live_tenant));
+    hash_open(&lives->peers, sizeof(struct key), sizeof(struct live));
+    hash_open(&lives->tenants, sizeof(struct uuid), sizeof(struct live_tenant));
 }
 
 void live_free(struct lives *lives) {
-    table_free(&lives->peers);
-    table_free(&lives->tenants);
+    hash_free(&lives->peers);
+    hash_free(&lives->tenants);
     free(lives->urgent);
     *lives = (struct lives){0};
 }
 
 struct live *live_get(const struct lives *lives, const struct key *public_key) {
-    struct live *live = table_get(&lives->peers, public_key);
+    struct live *live = hash_get(&lives->peers, public_key);
     return live && !live->dead ? live : NULL;
 }
 
 struct live_tenant *live_tenant_get(const struct lives *lives, const struct uuid *tenant_id) {
-    return table_get(&lives->tenants, tenant_id);
+    return hash_get(&lives->tenants, tenant_id);
 }
 
 static void touch(struct live *live) {
@@ -50,8 +50,8 @@ void live_make_urgent(struct lives *lives, struct live *live) {
 
 struct live *live_put(struct lives *lives, const struct session_row *row, int64_t gateway_id, const char *generation,
                       uint32_t now_s) {
-    struct live_tenant *tenant = table_put(&lives->tenants, &row->tenant_id);
-    struct live *live = tenant ? table_put(&lives->peers, &row->public_key) : NULL;
+    struct live_tenant *tenant = hash_put(&lives->tenants, &row->tenant_id);
+    struct live *live = tenant ? hash_put(&lives->peers, &row->public_key) : NULL;
     if (!live) {
         return NULL;
     }
@@ -144,7 +144,7 @@ void live_restart(struct lives *lives, struct live *live) {
         restart_one(lives, live);
         return;
     }
-    while ((live = table_each(&lives->peers, &at))) {
+    while ((live = hash_each(&lives->peers, &at))) {
         live->received = 0; /* rows of another generation expect nothing */
         live->sent = 0;
     }
@@ -159,7 +159,7 @@ void live_leave(struct lives *lives, struct live *live) {
 
 void live_expire(struct lives *lives, int64_t now) {
     size_t at = 0;
-    for (struct live *live; (live = table_each(&lives->peers, &at));) {
+    for (struct live *live; (live = hash_each(&lives->peers, &at));) {
         if (live->started_at && live->handshake_at <= now - CONNECTED_US) {
             lives->connected--;
             live->started_at = 0;
@@ -193,19 +193,19 @@ void live_compact(struct lives *lives) {
     if (lives->dead < 1024 || lives->dead < lives->peers.count / 2) {
         return;
     }
-    struct table peers;
+    struct hash peers;
     size_t at = 0;
-    table_open(&peers, sizeof(struct key), sizeof(struct live));
-    for (struct live *live; (live = table_each(&lives->peers, &at));) {
-        struct live *kept = live->dead ? NULL : table_put(&peers, &live->public_key);
+    hash_open(&peers, sizeof(struct key), sizeof(struct live));
+    for (struct live *live; (live = hash_each(&lives->peers, &at));) {
+        struct live *kept = live->dead ? NULL : hash_put(&peers, &live->public_key);
         if (kept) {
             *kept = *live;
         } else if (!live->dead) {
-            table_free(&peers); /* no memory now: another time */
+            hash_free(&peers); /* no memory now: another time */
             return;
         }
     }
-    table_free(&lives->peers);
+    hash_free(&lives->peers);
     lives->peers = peers;
     lives->dead = 0;
 }

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "model/desired.h"
-#include "service/record/table.h"
 #include "store/noun/sessions.h"
 
 #define CONNECTED_US INT64_C(180000000) /* a session lives 180 s after its handshake (whitepaper, section 6.1) */
@@ -43,7 +43,7 @@ struct live_tenant {
 };
 
 struct lives {
-    struct table peers, tenants;
+    struct hash peers, tenants;
     size_t connected, dead;
     struct key *urgent; /* owned */
     size_t urgent_count, urgent_room;

@@ -235,7 +235,7 @@ void usage_forget_tenant(struct service *s, const struct uuid *tenant_id) {
     struct lives *lives = &s->usage->lives;
     pthread_mutex_lock(&s->usage->mutex);
     if (live_tenant_get(lives, tenant_id)) {
-        for (struct live *live; (live = table_each(&lives->peers, &at));) {
+        for (struct live *live; (live = hash_each(&lives->peers, &at));) {
             if (!live->dead && uuid_equal(&live->tenant_id, tenant_id)) {
                 live_leave(lives, live);
                 live->over = true;
@@ -271,7 +271,7 @@ void usage_taken_out(struct service *s, const struct desired_change *changes, si
             break;
         case DESIRED_TENANT_REMOVE:
             s->usage->restarts++;
-            while (live_tenant_get(lives, &changes[i].tenant.id) && (live = table_each(&lives->peers, &at))) {
+            while (live_tenant_get(lives, &changes[i].tenant.id) && (live = hash_each(&lives->peers, &at))) {
                 if (!live->dead && uuid_equal(&live->tenant_id, &changes[i].tenant.id)) {
                     live_restart(lives, live);
                 }

@@ -312,7 +312,7 @@ static void gather_resting(struct usage *usage, struct due *due, bool everything
     size_t begin = usage->cursor < lives->peers.room ? usage->cursor : 0, at = begin;
     bool wrapped = false;
     for (;;) {
-        const struct live *live = table_each(&lives->peers, &at);
+        const struct live *live = hash_each(&lives->peers, &at);
         if (!live && !wrapped && begin) {
             wrapped = true;
             at = 0;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/record/table.h"
+#include "base/hash.h"
 
 struct held_peer {
     struct key key;
@@ -27,7 +27,7 @@ struct backend {
 
 static struct {
     pthread_mutex_t mutex;
-    struct table peers, tenants;
+    struct hash peers, tenants;
     size_t peer_count, tenant_count;
     struct prefix *routes;
     size_t route_count;
@@ -45,18 +45,18 @@ static struct {
 } plane = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void empty(void) {
-    table_free(&plane.peers);
-    table_free(&plane.tenants);
-    table_open(&plane.peers, sizeof(struct key), sizeof(struct held_peer));
-    table_open(&plane.tenants, sizeof(struct uuid), sizeof(struct held_tenant));
+    hash_free(&plane.peers);
+    hash_free(&plane.tenants);
+    hash_open(&plane.peers, sizeof(struct key), sizeof(struct held_peer));
+    hash_open(&plane.tenants, sizeof(struct uuid), sizeof(struct held_tenant));
     free(plane.routes);
     plane.routes = NULL;
     plane.peer_count = plane.tenant_count = plane.route_count = 0;
 }
 
 void fake_plane_free(void) {
-    table_free(&plane.peers);
-    table_free(&plane.tenants);
+    hash_free(&plane.peers);
+    hash_free(&plane.tenants);
     free(plane.routes);
     plane.routes = NULL;
 }
@@ -185,12 +185,12 @@ static int fake_set_device(struct backend *b, const struct desired_device *devic
 }
 
 static struct held_tenant *tenant_of(const struct uuid *id) {
-    struct held_tenant *tenant = table_get(&plane.tenants, id);
+    struct held_tenant *tenant = hash_get(&plane.tenants, id);
     return tenant && !tenant->gone ? tenant : NULL;
 }
 
 static void peer_set(const struct desired_peer *desired) {
-    struct held_peer *peer = table_put(&plane.peers, &desired->public_key);
+    struct held_peer *peer = hash_put(&plane.peers, &desired->public_key);
     bool fresh = peer->gone || peer->changed_at == 0;
     uint8_t timestamp[DESIRED_TIMESTAMP_SIZE];
     if (fresh || !uuid_equal(&peer->is.is.tenant, &desired->tenant)) {
@@ -221,7 +221,7 @@ static void tenant_remove(const struct uuid *id) {
         tenant->gone = true;
         plane.tenant_count--;
     }
-    for (struct held_peer *peer; (peer = table_each(&plane.peers, &at));) {
+    for (struct held_peer *peer; (peer = hash_each(&plane.peers, &at));) {
         if (uuid_equal(&peer->is.is.tenant, id)) {
             peer_remove(peer);
         }
@@ -241,10 +241,10 @@ static int change(const struct desired_change *c) {
         peer_set(&c->peer);
         return 0;
     case DESIRED_PEER_REMOVE:
-        peer_remove(table_get(&plane.peers, &c->peer.public_key));
+        peer_remove(hash_get(&plane.peers, &c->peer.public_key));
         return 0;
     case DESIRED_TENANT_SET: {
-        struct held_tenant *tenant = table_put(&plane.tenants, &c->tenant.id);
+        struct held_tenant *tenant = hash_put(&plane.tenants, &c->tenant.id);
         plane.tenant_count += tenant->gone || uuid_is_zero(&tenant->is.is.id);
         tenant->gone = false;
         tenant->is.is = c->tenant;
@@ -277,7 +277,7 @@ static int fake_each_peer(struct backend *b, uint64_t since, backend_peer_fn *fn
     size_t at = 0;
     pthread_mutex_lock(&plane.mutex);
     int r = fate(b, FAKE_EACH_PEER);
-    for (struct held_peer *peer; r == 0 && (peer = table_each(&plane.peers, &at));) {
+    for (struct held_peer *peer; r == 0 && (peer = hash_each(&plane.peers, &at));) {
         r = peer->gone || (since && peer->changed_at <= since) ? 0 : fn(context, &peer->is);
     }
     *ret_now = plane.clock;
@@ -294,7 +294,7 @@ static int fake_each_tenant(struct backend *b, backend_tenant_fn *fn, void *cont
     size_t at = 0;
     pthread_mutex_lock(&plane.mutex);
     int r = fate(b, FAKE_EACH_TENANT);
-    for (struct held_tenant *tenant; r == 0 && (tenant = table_each(&plane.tenants, &at));) {
+    for (struct held_tenant *tenant; r == 0 && (tenant = hash_each(&plane.tenants, &at));) {
         r = tenant->gone ? 0 : fn(context, &tenant->is);
     }
     pthread_mutex_unlock(&plane.mutex);
@@ -407,7 +407,7 @@ bool fake_plane_has_route(const struct prefix *prefix) {
 
 bool fake_plane_peer(const struct key *public_key, struct actual_peer *ret_peer) {
     pthread_mutex_lock(&plane.mutex);
-    struct held_peer *peer = table_get(&plane.peers, public_key);
+    struct held_peer *peer = hash_get(&plane.peers, public_key);
     bool found = peer && !peer->gone;
     if (found) {
         *ret_peer = peer->is;
@@ -428,7 +428,7 @@ bool fake_plane_tenant(const struct uuid *id, struct actual_tenant *ret_tenant) 
 
 void fake_plane_put(const struct actual_peer *is) {
     pthread_mutex_lock(&plane.mutex);
-    struct held_peer *peer = table_put(&plane.peers, &is->is.public_key);
+    struct held_peer *peer = hash_put(&plane.peers, &is->is.public_key);
     plane.peer_count += peer->gone || peer->changed_at == 0;
     peer->gone = false;
     peer->is = *is;
@@ -438,7 +438,7 @@ void fake_plane_put(const struct actual_peer *is) {
 
 void fake_plane_put_tenant(const struct actual_tenant *is) {
     pthread_mutex_lock(&plane.mutex);
-    struct held_tenant *tenant = table_put(&plane.tenants, &is->is.id);
+    struct held_tenant *tenant = hash_put(&plane.tenants, &is->is.id);
     plane.tenant_count += tenant->gone || uuid_is_zero(&tenant->is.is.id);
     tenant->gone = false;
     tenant->is = *is;
@@ -447,7 +447,7 @@ void fake_plane_put_tenant(const struct actual_tenant *is) {
 
 void fake_plane_drop(const struct key *public_key) {
     pthread_mutex_lock(&plane.mutex);
-    peer_remove(table_get(&plane.peers, public_key));
+    peer_remove(hash_get(&plane.peers, public_key));
     pthread_mutex_unlock(&plane.mutex);
 }
 
@@ -460,7 +460,7 @@ void fake_plane_drop_tenant(const struct uuid *id) {
 void fake_plane_each(void (*fn)(void *context, struct actual_peer *peer), void *context) {
     size_t at = 0;
     pthread_mutex_lock(&plane.mutex);
-    for (struct held_peer *peer; (peer = table_each(&plane.peers, &at));) {
+    for (struct held_peer *peer; (peer = hash_each(&plane.peers, &at));) {
         if (!peer->gone) {
             fn(context, &peer->is);
             peer->changed_at = ++plane.clock;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "service/record/table.h"
 #include "service/state.h"
 
 /* --- tokens --- */
@@ -316,36 +315,6 @@ static void waiting_ends_with_an_event_or_its_time(void **state) {
     pthread_join(thread, NULL);
 }
 
-/* --- the table under usage and reconciliation --- */
-
-static void a_table_finds_what_it_was_given(void **state) {
-    struct entry {
-        uint64_t key, value;
-    };
-    struct table table;
-    size_t at = 0, seen = 0;
-    (void)state;
-    table_open(&table, sizeof(uint64_t), sizeof(struct entry));
-    for (uint64_t key = 0; key < 5000; key++) {
-        assert_null(table_get(&table, &key));
-        struct entry *entry = table_put(&table, &key);
-        assert_int_equal(entry->value, 0);
-        entry->value = key * 3;
-    }
-    for (uint64_t key = 0; key < 5000; key++) {
-        struct entry *entry = table_get(&table, &key);
-        assert_int_equal(entry->value, key * 3);
-        assert_ptr_equal(table_put(&table, &key), entry);
-    }
-    while (table_each(&table, &at)) {
-        seen++;
-    }
-    assert_int_equal(seen, 5000);
-    table_free(&table);
-    assert_null(table_get(&table, &(uint64_t){1}));
-    table_free(&table);
-}
-
 int main(void) {
 #define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
@@ -363,7 +332,6 @@ int main(void) {
         WITH_GATEWAY(every_change_is_an_event_in_order),
         WITH_GATEWAY(a_tenants_token_hears_of_that_tenant_only),
         WITH_GATEWAY(waiting_ends_with_an_event_or_its_time),
-        cmocka_unit_test(a_table_finds_what_it_was_given),
     };
     return cmocka_run_group_tests_name("tokens", tests, NULL, NULL);
 }
