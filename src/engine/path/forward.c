@@ -8,7 +8,7 @@
 #include "engine/packet/packet.h"
 #include "engine/packet/segment.h"
 #include "engine/packet/translate.h"
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 #include "engine/path/host.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 #include "engine/path/transmit.h"
 #include "engine/path/worker.h"
 #include "engine/table/directory.h"

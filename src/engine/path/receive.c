@@ -7,7 +7,7 @@
 #include "engine/io/xdp.h"
 #include "engine/packet/coalesce.h"
 #include "engine/path/forward.h"
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
 #include "engine/path/space.h"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "engine/control/change.h"
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
 #include "engine/path/peer.h"

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "engine/io/tun.h"
 #include "engine/io/xdp.h"
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
 #include "engine/path/receive.h"

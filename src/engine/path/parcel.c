@@ -1,4 +1,4 @@
-#include "engine/path/handover.h"
+#include "engine/path/parcel.h"
 
 #include <errno.h>
 #include <linux/virtio_net.h>
