@@ -118,7 +118,7 @@ static int add_allowed(struct worker *worker, struct change_batch *batch, const 
     }
     if (peer->space) {
         uint32_t previous = 0;
-        error = trie_insert(worker->tries, &peer->space->trie, prefix, peer->slot, &previous);
+        error = trie_insert(worker->tables.tries, &peer->space->trie, prefix, peer->slot, &previous);
         if (error) {
             if (!had) {
                 peer_allowed_remove(peer, prefix);
@@ -139,7 +139,7 @@ static int add_allowed(struct worker *worker, struct change_batch *batch, const 
 static void withdraw(struct worker *worker, struct change_batch *batch, const struct change *change,
                      const struct peer *peer, const struct prefix *prefix) {
     if (peer->space) {
-        trie_remove(worker->tries, &peer->space->trie, prefix, peer->slot);
+        trie_remove(worker->tables.tries, &peer->space->trie, prefix, peer->slot);
     }
     if (shares_hub(peer)) {
         edit(worker, batch, change, peer, prefix, true);
@@ -217,6 +217,7 @@ static void remove_peer(struct worker *worker, struct change_batch *batch, const
                         struct peer *peer) {
     empty_peer(worker, batch, change, peer);
     batch->freed[batch->freed_count++] = peer->slot;
+    space_leave(peer);
     peer_free(worker, peer);
 }
 
@@ -234,7 +235,7 @@ static void move_peer(struct worker *worker, struct change_batch *batch, const s
 static void keep_alive(struct worker *worker, struct peer *peer, uint16_t keepalive_s) {
     bool changed = keepalive_s != peer->keepalive_s;
     peer->keepalive_s = keepalive_s;
-    if (keepalive_s > 0 && worker->up && peer->endpoint.sa.sa_family != AF_UNSPEC && !peer->state) {
+    if (keepalive_s > 0 && worker->device.up && peer->endpoint.sa.sa_family != AF_UNSPEC && !peer->state) {
         changed = peer_make_state(worker, peer) == 0;
         if (changed) {
             peer->state->timers.persistent_s = 0; /* so that it counts as just switched on */
@@ -342,7 +343,7 @@ static int apply_tenant(struct worker *worker, const struct change *change) {
 static void forget_prefix(struct worker *worker, const struct change *change) {
     struct peer *peer = peer_at(worker, change->slot);
     if (peer && shares_hub(peer) && peer_allowed_remove(peer, &change->prefix) && peer->space) {
-        trie_remove(worker->tries, &peer->space->trie, &change->prefix, peer->slot);
+        trie_remove(worker->tables.tries, &peer->space->trie, &change->prefix, peer->slot);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/control/control.h"
 #include "engine/path/host.h"
+#include "engine/path/loop.h"
 #include "engine/path/peer.h"
 #include "engine/path/transmit.h"
 
@@ -33,7 +34,7 @@ struct sockets_call {
 
 static void take_sockets(struct worker *worker, void *argument) {
     const struct sockets_call *call = argument;
-    worker_set_sockets(worker, &call->sockets[worker->number]);
+    loop_set_sockets(worker, &call->sockets[worker->number]);
     transmit_set_gso(worker->transmit, call->gso);
 }
 
@@ -101,15 +102,16 @@ static void lift_peer(struct worker *worker, struct peer *peer, struct lift *lif
 
 static void lift_some(struct worker *worker, void *argument) {
     struct lift *lift = argument;
-    worker->up = lift->up;
-    uint32_t end = lift->cursor + LIFT_SLOTS < worker->peer_room ? lift->cursor + LIFT_SLOTS : worker->peer_room;
+    worker->device.up = lift->up;
+    uint32_t end =
+        lift->cursor + LIFT_SLOTS < worker->tables.peer_room ? lift->cursor + LIFT_SLOTS : worker->tables.peer_room;
     for (; lift->cursor < end; lift->cursor++) {
-        struct peer *peer = worker->peers[lift->cursor];
+        struct peer *peer = worker->tables.peers[lift->cursor];
         if (peer) {
             lift_peer(worker, peer, lift);
         }
     }
-    lift->done = end == worker->peer_room;
+    lift->done = end == worker->tables.peer_room;
 }
 
 static void lift_all(struct engine *engine, bool up) {
@@ -138,11 +140,11 @@ static void go_down(struct engine *engine) {
 }
 
 static void take_mtu(struct worker *worker, void *argument) {
-    worker->mtu = *(const uint32_t *)argument;
+    worker->device.mtu = *(const uint32_t *)argument;
 }
 
 static void take_interface(struct worker *worker, void *argument) {
-    worker->interface = *(const unsigned *)argument;
+    worker->device.interface = *(const unsigned *)argument;
 }
 
 /* Follows the interface. A port that is busy when it goes up leaves it without sockets, as Linux leaves it down. */
@@ -192,11 +194,11 @@ static void open_xdp(struct engine *engine, const char *interfaces) {
     }
     engine->xdp_error = xdp_open(interfaces, engine->count, &engine->xdp, engine->xdp_failed);
     for (unsigned i = 0; i < engine->count && engine->xdp && !engine->xdp_error; i++) {
-        engine->xdp_error = worker_set_xdp(engine->workers[i], engine->xdp);
+        engine->xdp_error = loop_set_xdp(engine->workers[i], engine->xdp);
     }
     if (engine->xdp_error) {
         for (unsigned i = 0; i < engine->count; i++) {
-            worker_set_xdp(engine->workers[i], NULL);
+            loop_set_xdp(engine->workers[i], NULL);
         }
         xdp_close(engine->xdp);
         engine->xdp = NULL;
@@ -215,14 +217,14 @@ static int create_workers(struct engine *engine, const struct engine_options *op
         .workers = engine->workers,
     };
     for (unsigned i = 0; i < engine->count; i++) {
-        int error = worker_create(&setup, i, &engine->workers[i]);
+        int error = loop_create(&setup, i, &engine->workers[i]);
         if (error) {
             return error;
         }
     }
     open_xdp(engine, options->xdp);
     for (unsigned i = 0; i < engine->count; i++) {
-        int error = worker_start(engine->workers[i]);
+        int error = loop_start(engine->workers[i]);
         if (error) {
             return error;
         }
@@ -285,11 +287,11 @@ void engine_free(struct engine *engine) {
     }
     for (unsigned i = 0; i < engine->count; i++) {
         if (engine->workers[i]) {
-            worker_stop(engine->workers[i]);
+            loop_stop(engine->workers[i]);
         }
     }
     for (unsigned i = 0; i < engine->count; i++) {
-        worker_free(engine->workers[i]);
+        loop_free(engine->workers[i]);
     }
     xdp_close(engine->xdp);
     udp_close(engine->sockets, engine->count);
@@ -303,9 +305,9 @@ void engine_free(struct engine *engine) {
 /* --- the device --- */
 
 static void take_identity(struct worker *worker, void *argument) {
-    noise_identity_set(worker->identity, argument);
-    cookie_checker_set(worker->checker, &worker->identity->public_key);
-    worker->epoch++;
+    noise_identity_set(worker->device.identity, argument);
+    cookie_checker_set(worker->device.checker, &worker->device.identity->public_key);
+    worker->device.epoch++;
 }
 
 int engine_set_private_key(struct engine *engine, const struct key *private_key) {
@@ -369,8 +371,8 @@ int engine_set_fwmark(struct engine *engine, uint32_t fwmark) {
 
 static void take_hub(struct worker *worker, void *argument) {
     const struct engine *engine = argument;
-    memcpy(worker->hub, engine->hub, engine->hub_count * sizeof *engine->hub);
-    worker->hub_count = engine->hub_count;
+    memcpy(worker->device.hub, engine->hub, engine->hub_count * sizeof *engine->hub);
+    worker->device.hub_count = engine->hub_count;
 }
 
 int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t count) {

@@ -96,11 +96,11 @@ void snapshot_take_peers(struct worker *worker, void *argument) {
     snapshot->prefix_count = 0;
     snapshot->error = 0;
     for (unsigned looked = 0; looked < SLOTS_MAX; looked++) {
-        if (snapshot->cursor >= worker->peer_room || snapshot->count == SNAPSHOT_PEERS ||
+        if (snapshot->cursor >= worker->tables.peer_room || snapshot->count == SNAPSHOT_PEERS ||
             snapshot->prefix_count >= PREFIXES_MAX) {
             break;
         }
-        const struct peer *peer = worker->peers[snapshot->cursor];
+        const struct peer *peer = worker->tables.peers[snapshot->cursor];
         if (wanted(snapshot, peer)) {
             snapshot->error = copy_peer(snapshot, peer);
             if (snapshot->error) {
@@ -110,7 +110,7 @@ void snapshot_take_peers(struct worker *worker, void *argument) {
         snapshot->cursor++;
     }
     point_at_prefixes(snapshot);
-    snapshot->done = snapshot->cursor >= worker->peer_room;
+    snapshot->done = snapshot->cursor >= worker->tables.peer_room;
 }
 
 void snapshot_take_members(struct worker *worker, void *argument) {
@@ -129,15 +129,15 @@ void snapshot_take_tenants(struct worker *worker, void *argument) {
     snapshot->tenant_count = 0;
     snapshot->error = 0;
     for (unsigned looked = 0; looked < SLOTS_MAX; looked++) {
-        if (snapshot->cursor >= worker->space_room || snapshot->tenant_count == SNAPSHOT_TENANTS) {
+        if (snapshot->cursor >= worker->tables.space_room || snapshot->tenant_count == SNAPSHOT_TENANTS) {
             break;
         }
-        const struct space *space = worker->spaces[snapshot->cursor++];
+        const struct space *space = worker->tables.spaces[snapshot->cursor++];
         if (space) {
             snapshot->tenants[snapshot->tenant_count] = space->tenant;
             snapshot->usages[snapshot->tenant_count] = space->usage;
             snapshot->tenant_count++;
         }
     }
-    snapshot->done = snapshot->cursor >= worker->space_room;
+    snapshot->done = snapshot->cursor >= worker->tables.space_room;
 }

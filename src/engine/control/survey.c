@@ -81,7 +81,7 @@ static void add_counters(struct worker *worker, void *argument) {
     for (int i = 0; i < ENGINE_DROP_COUNT; i++) {
         sum->drops[i] += own->drops[i];
     }
-    for (struct xdp_queue *queue = worker->queues; queue; queue = xdp_next(queue)) {
+    for (struct xdp_queue *queue = worker->io.queues; queue; queue = xdp_next(queue)) {
         sum->drops[ENGINE_DROP_XDP_FULL] += xdp_queue_lost(queue);
     }
 #define X(name) sum->name += own->name;

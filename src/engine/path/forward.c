@@ -8,8 +8,8 @@
 #include "engine/packet/packet.h"
 #include "engine/packet/segment.h"
 #include "engine/packet/translate.h"
-#include "engine/path/parcel.h"
 #include "engine/path/host.h"
+#include "engine/path/parcel.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
@@ -28,13 +28,13 @@ static uint32_t route_of(const struct worker *worker, const uint8_t *packet, con
 
 static uint32_t slot_of(const struct worker *worker, const struct space *space, const uint8_t *packet,
                         const uint8_t *address) {
-    return packet_is_v6(packet) ? trie_lookup6(worker->tries, &space->trie, address)
-                                : trie_lookup4(worker->tries, &space->trie, address);
+    return packet_is_v6(packet) ? trie_lookup6(worker->tables.tries, &space->trie, address)
+                                : trie_lookup4(worker->tables.tries, &space->trie, address);
 }
 
 static bool is_hub(const struct worker *worker, const struct ip_addr *address) {
-    for (size_t i = 0; i < worker->hub_count; i++) {
-        if (prefix_contains(&worker->hub[i], address)) {
+    for (size_t i = 0; i < worker->device.hub_count; i++) {
+        if (prefix_contains(&worker->device.hub[i], address)) {
             return true;
         }
     }
@@ -65,12 +65,12 @@ static void answer_peer(struct worker *worker, struct peer *peer, enum icmp_erro
     uint8_t answer[ICMP_ERROR_SIZE_MAX];
     size_t answer_size;
     uint8_t family = packet_is_v6(packet) ? AF_INET6 : AF_INET;
-    for (size_t i = 0; i < worker->hub_count; i++) {
-        if (worker->hub[i].addr.family != family) {
+    for (size_t i = 0; i < worker->device.hub_count; i++) {
+        if (worker->device.hub[i].addr.family != family) {
             continue;
         }
-        if (icmp_error_create(error, packet, size, &worker->hub[i].addr, worker->mtu, &peer->space->answers,
-                              &answers_to_tenant, worker->mono_ns, answer, &answer_size) == 0) {
+        if (icmp_error_create(error, packet, size, &worker->device.hub[i].addr, worker->device.mtu,
+                              &peer->space->answers, &answers_to_tenant, worker->mono_ns, answer, &answer_size) == 0) {
             transmit_packet(worker, peer, answer, answer_size);
         }
         return;
@@ -155,7 +155,7 @@ static void refuse(struct worker *worker, struct peer *peer, const uint8_t *pack
 /* Site to site. It turns around here and never meets the host. */
 static void turn_around(struct worker *worker, struct peer *from, struct peer *to, const uint8_t *packet, size_t size) {
     struct packet parsed;
-    if (size > worker->mtu && packet_parse(packet, size, &parsed) == 0 && parsed.dont_fragment) {
+    if (size > worker->device.mtu && packet_parse(packet, size, &parsed) == 0 && parsed.dont_fragment) {
         drop(worker, from->space, ENGINE_DROP_TOO_BIG);
         answer_peer(worker, from, ICMP_ERROR_TOO_BIG, packet, size);
         return;
@@ -206,7 +206,7 @@ void forward_prefetch(const struct worker *worker, const struct peer *peer, cons
     }
     struct ip_addr source = packet_addr(bytes, packet_source(bytes));
     if (peer->space) {
-        trie_prefetch(worker->tries, &peer->space->trie, source.family);
+        trie_prefetch(worker->tables.tries, &peer->space->trie, source.family);
     } else {
         directory_prefetch(worker->setup.directory, &source);
     }
@@ -237,7 +237,7 @@ static bool may_enter(const struct worker *worker, const struct space *space, co
     if (is_hub(worker, &source)) {
         return true;
     }
-    if (worker->hub_count > 0 && !space->tenant.egress) {
+    if (worker->device.hub_count > 0 && !space->tenant.egress) {
         return false;
     }
     uint32_t id = route_of(worker, packet, packet_source(packet));
@@ -296,7 +296,7 @@ void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const
     uint32_t id = route_of(worker, bytes, packet_destination(bytes));
     unsigned owner = directory_id_worker(id);
     if (id != 0 && owner != worker->number && !handed_over) {
-        handover_packet(worker, owner, bytes, inner_size, header);
+        parcel_send_packet(worker, owner, bytes, inner_size, header);
         return;
     }
     struct peer *peer = id != 0 && owner == worker->number ? peer_at(worker, directory_id_slot(id)) : NULL;

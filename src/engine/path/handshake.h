@@ -14,7 +14,7 @@
  * none. The replies of a round leave together.
  * 4. Who has waited 4 s is dropped at no cost: an answer would reach him when he has begun anew, as everybody does
  *    after 5 s (REKEY_TIMEOUT), and has forgotten this handshake. If the queue is full the oldest goes. So that nobody
- *    waits unseen in the socket, it is read in larger strides (worker.c).
+ *    waits unseen in the socket, it is read in larger strides (loop.c).
  *
  * An initiation may arrive at any worker. That one finds out who is calling (one X25519) and hands the caller over to
  * the worker that owns it, which does the rest. One worker, except where said. */
@@ -40,13 +40,12 @@ void handshake_receive(struct worker *worker, const uint8_t *bytes, size_t size,
 void handshake_receive_cookie(struct worker *worker, const uint8_t *bytes);
 /* Whether so many have come that more may be waiting in the sockets. */
 bool handshakes_crowded(const struct worker *worker);
-/* Sends the cookie replies of this round, and works off a few of the queue. True if there are more. */
+/* Sends the cookie replies of this round, begins a few of the handshakes that are wanted, and works off a few of the
+ * queue. True if there are more. */
 bool handshake_work(struct worker *worker);
 /* A caller that another worker identified: finishes the initiation. */
 void handshake_accept(struct worker *worker, struct noise_caller *caller, const uint8_t *initiation,
                       const union endpoint *from, const struct udp_local *to);
 
-/* Something wants a session: begins a handshake unless one was begun just now. */
-void handshake_want(struct worker *worker, struct peer *peer);
 /* What a peer's armed timers ask for, now that the wheel fired. */
 void handshake_expire(struct worker *worker, struct peer_state *state);

@@ -4,20 +4,14 @@
 #include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "engine/io/tun.h"
 #include "engine/io/uring.h"
 #include "engine/packet/coalesce.h"
-#include "engine/packet/segment.h"
-#include "engine/path/forward.h"
-#include "engine/path/transmit.h"
 #include "engine/path/worker.h"
 
-#define PACKETS_ROUND 64
-#define BYTES_ROUND (256 << 10) /* large packets count for many */
 #define PACKET_SIZE_MAX 65536
 #define BATCH_LEAST 4 /* fewer writes cost less one by one */
 
@@ -85,45 +79,25 @@ void host_free(struct host *host) {
 
 /* --- from the host --- */
 
-/* The packet's size, 0 if there is none, or -errno. */
-static ssize_t read_packet(struct worker *worker, struct virtio_net_hdr *ret_header) {
+ssize_t host_read(struct worker *worker, uint8_t **ret_packet, struct virtio_net_hdr *ret_header) {
     struct host *host = worker->host;
     *ret_header = (struct virtio_net_hdr){0};
-    if (!host->has_header) {
-        ssize_t size = read(worker->tun_fd, host->packet, sizeof host->packet);
-        return size < 0 ? -errno : size;
-    }
+    *ret_packet = host->packet;
     const struct iovec parts[2] = {
         {.iov_base = ret_header, .iov_len = sizeof *ret_header},
         {.iov_base = host->packet, .iov_len = sizeof host->packet},
     };
-    ssize_t size = readv(worker->tun_fd, parts, 2);
+    size_t header_size = host->has_header ? sizeof *ret_header : 0;
+    ssize_t size = readv(worker->io.tun_fd, parts + !host->has_header, 1 + host->has_header);
+    worker->counters.tun_reads++;
     if (size < 0) {
         return -errno;
     }
-    return size > (ssize_t)sizeof *ret_header ? size - (ssize_t)sizeof *ret_header : 0;
-}
-
-size_t host_round(struct worker *worker) {
-    size_t count = 0;
-    size_t bytes = 0;
-    while (count < PACKETS_ROUND && bytes < BYTES_ROUND) {
-        struct virtio_net_hdr header;
-        ssize_t size = read_packet(worker, &header);
-        worker->counters.tun_reads++;
-        if (size == -EBADFD) {
-            /* The interface was deleted. The control thread hears of it too, and ends us. */
-            epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, worker->tun_fd, NULL);
-        }
-        if (size <= 0) {
-            break;
-        }
-        worker->counters.tun_received++;
-        count++;
-        bytes += (size_t)size;
-        forward_from_host(worker, worker->host->packet, (size_t)size, &header, false);
+    if (size <= (ssize_t)header_size) {
+        return 0;
     }
-    return count;
+    worker->counters.tun_received++;
+    return size - (ssize_t)header_size;
 }
 
 /* --- to the host --- */
@@ -140,7 +114,7 @@ static void note_written(struct worker *worker, ssize_t written, size_t packets)
 static size_t write_together(struct worker *worker) {
     struct host *host = worker->host;
     int results[URING_WRITES_MAX];
-    size_t count = uring_write(host->uring, worker->tun_fd, host->singles, host->single_count, results);
+    size_t count = uring_write(host->uring, worker->io.tun_fd, host->singles, host->single_count, results);
     worker->counters.tun_writes++;
     for (size_t i = 0; i < count; i++) {
         note_written(worker, results[i], 1);
@@ -159,7 +133,7 @@ static void write_singles(struct worker *worker) {
     for (; done < host->single_count; done++) {
         const struct iovec *single = &host->singles[done];
         worker->counters.tun_writes++;
-        note_written(worker, write(worker->tun_fd, single->iov_base, single->iov_len), 1);
+        note_written(worker, write(worker->io.tun_fd, single->iov_base, single->iov_len), 1);
     }
     host->single_count = 0;
 }
@@ -176,7 +150,7 @@ static void add_single(struct worker *worker, struct iovec single) {
 static int write_large(struct worker *worker, const struct iovec *parts, size_t part_count, size_t packets) {
     struct host *host = worker->host;
     write_singles(worker);
-    ssize_t written = writev(worker->tun_fd, parts, (int)part_count);
+    ssize_t written = writev(worker->io.tun_fd, parts, (int)part_count);
     int error = written < 0 ? -errno : 0;
     worker->counters.tun_writes++;
     if (error != -EINVAL) {

@@ -4,9 +4,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct host;
 struct tun;
+struct virtio_net_hdr;
 struct worker;
 
 /* `tun` (NULL: none) says what goes in front of packets. 0, -ENOMEM. */
@@ -22,8 +24,9 @@ bool host_uses_uring(const struct host *host);
 bool host_gives_tcp(const struct host *host);
 bool host_gives_udp(const struct host *host);
 
-/* Reads and forwards a bounded number of packets. The number read. */
-size_t host_round(struct worker *worker);
+/* Reads one packet, and what the kernel says of it. `ret_packet` is valid until the next. Its size; 0: there is none,
+ * or an empty one; -EBADFD: the interface was deleted; else -errno. */
+ssize_t host_read(struct worker *worker, uint8_t **ret_packet, struct virtio_net_hdr *ret_header);
 /* One whole packet for the host, with COALESCE_HEADROOM bytes in front of it; both will be written to, and must stay
  * until host_flush(). */
 void host_deliver(struct worker *worker, uint8_t *bytes, size_t size);

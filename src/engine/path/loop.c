@@ -1,4 +1,4 @@
-#include "engine/path/worker.h"
+#include "engine/path/loop.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -12,20 +12,19 @@
 #include "base/clock.h"
 #include "engine/io/tun.h"
 #include "engine/io/xdp.h"
-#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
+#include "engine/path/intake.h"
+#include "engine/path/parcel.h"
+#include "engine/path/peer.h"
 #include "engine/path/receive.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
-#include "engine/table/limiter.h"
+#include "engine/path/worker.h"
 #include "engine/table/trie.h"
 
-#define WHEEL_ROUND 64 /* timers a round */
-#define HANDSHAKES_PER_S                                                                                               \
-    3500                    /* beyond Linux's limit, to sources that proved their address: half of what a core can do */
-#define COOKIES_PER_S 60000 /* about a third of a core */
-#define READS_CROWDED 16    /* a round, while handshakes wait: some milliseconds */
+#define WHEEL_ROUND 64   /* timers per round */
+#define READS_CROWDED 16 /* reads per round, while handshakes wait: some milliseconds */
 #define WAIT_MS_MAX 60000
 
 enum source {
@@ -37,21 +36,6 @@ enum source {
     SOURCE_COUNT,
 };
 
-static void fill_random(void *context, void *out, size_t size) {
-    (void)context;
-    randombytes_buf(out, size);
-}
-
-const struct noise_random worker_random = {.fill = fill_random};
-
-uint64_t worker_jitter(struct worker *worker) {
-    /* SplitMix64 (Steele, Lea, Flood 2014): cheap, and the hot path asks for each packet. */
-    uint64_t z = worker->jitter_state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ (z >> 31)) % TIMERS_JITTER_NS;
-}
-
 static void read_clock(struct worker *worker) {
     worker->mono_ns = clock_mono_ns();
     worker->now_ns = worker->mono_ns * worker->setup.clock_rate;
@@ -61,17 +45,17 @@ static void read_clock(struct worker *worker) {
 
 static int watch(struct worker *worker, int fd, enum source source) {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
-    return epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    return epoll_ctl(worker->loop.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-void worker_set_sockets(struct worker *worker, const struct udp_sockets *sockets) {
-    if (worker->sockets.v4 >= 0) {
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, worker->sockets.v4, NULL);
+void loop_set_sockets(struct worker *worker, const struct udp_sockets *sockets) {
+    if (worker->io.sockets.v4 >= 0) {
+        epoll_ctl(worker->loop.epoll_fd, EPOLL_CTL_DEL, worker->io.sockets.v4, NULL);
     }
-    if (worker->sockets.v6 >= 0) {
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, worker->sockets.v6, NULL);
+    if (worker->io.sockets.v6 >= 0) {
+        epoll_ctl(worker->loop.epoll_fd, EPOLL_CTL_DEL, worker->io.sockets.v6, NULL);
     }
-    worker->sockets = *sockets;
+    worker->io.sockets = *sockets;
     if (sockets->v4 >= 0) {
         watch(worker, sockets->v4, SOURCE_V4);
     }
@@ -80,17 +64,17 @@ void worker_set_sockets(struct worker *worker, const struct udp_sockets *sockets
     }
 }
 
-int worker_set_xdp(struct worker *worker, const struct xdp *xdp) {
-    worker->queues = xdp ? xdp_first(xdp, worker->number) : NULL;
+int loop_set_xdp(struct worker *worker, const struct xdp *xdp) {
+    worker->io.queues = xdp ? xdp_first(xdp, worker->number) : NULL;
     int error = 0;
-    for (struct xdp_queue *queue = worker->queues; queue && !error; queue = xdp_next(queue)) {
+    for (struct xdp_queue *queue = worker->io.queues; queue && !error; queue = xdp_next(queue)) {
         error = watch(worker, xdp_queue_fd(queue), SOURCE_XDP);
     }
     return error;
 }
 
 static int wait_ms(struct worker *worker, bool more_work) {
-    if (more_work || atomic_load(&worker->posted) || handover_pending(worker)) {
+    if (more_work || worker_has_call(worker) || intake_pending(worker)) {
         return 0;
     }
     uint64_t next = wheel_next(&worker->wheel);
@@ -109,9 +93,9 @@ static int wait_ms(struct worker *worker, bool more_work) {
 static unsigned wait_ready(struct worker *worker, bool more_work) {
     struct epoll_event events[SOURCE_COUNT];
     /* Producers push first and exchange `sleeping` after; here it is the other way round. Whoever exchanges second sees
-     * what the first did before: either they wake us, or handover_pending() sees their parcel. */
+     * what the first did before: either they wake us, or intake_pending() sees their parcel. */
     atomic_exchange(&worker->sleeping, true);
-    int count = epoll_wait(worker->epoll_fd, events, SOURCE_COUNT, wait_ms(worker, more_work));
+    int count = epoll_wait(worker->loop.epoll_fd, events, SOURCE_COUNT, wait_ms(worker, more_work));
     atomic_store(&worker->sleeping, false);
     unsigned ready = 0;
     for (int i = 0; i < count; i++) {
@@ -122,29 +106,8 @@ static unsigned wait_ready(struct worker *worker, bool more_work) {
 
 static void clear_wake(struct worker *worker) {
     uint64_t count;
-    ssize_t size = read(worker->wake_fd, &count, sizeof count);
+    ssize_t size = read(worker->loop.wake_fd, &count, sizeof count);
     (void)size; /* nothing there is as good */
-}
-
-static void wake(struct worker *worker) {
-    const uint64_t one = 1;
-    ssize_t size = write(worker->wake_fd, &one, sizeof one);
-    (void)size; /* fails only when it is full of wake-ups already */
-}
-
-void worker_wake_later(struct worker *worker, unsigned other) {
-    worker->woken[other] = 1;
-}
-
-static void wake_others(struct worker *worker) {
-    for (unsigned i = 0; i < worker->setup.count; i++) {
-        if (worker->woken[i]) {
-            worker->woken[i] = 0;
-            if (atomic_exchange(&worker->setup.workers[i]->sleeping, false)) {
-                wake(worker->setup.workers[i]);
-            }
-        }
-    }
 }
 
 /* --- the loop --- */
@@ -152,19 +115,6 @@ static void wake_others(struct worker *worker) {
 static void fire(void *context, struct wheel_node *node) {
     struct peer_state *state = (struct peer_state *)((char *)node - offsetof(struct peer_state, node));
     handshake_expire(context, state);
-}
-
-static void run_call(struct worker *worker) {
-    if (!atomic_load_explicit(&worker->posted, memory_order_acquire)) {
-        return;
-    }
-    worker_fn *call = worker->call;
-    void *argument = worker->call_argument;
-    atomic_store_explicit(&worker->posted, false, memory_order_release);
-    if (call) {
-        call(worker, argument);
-    }
-    sem_post(&worker->answered);
 }
 
 static void receive_some(struct worker *worker, int fd) {
@@ -177,9 +127,16 @@ static void receive_some(struct worker *worker, int fd) {
 }
 
 static void receive_xdp(struct worker *worker) {
-    for (struct xdp_queue *queue = worker->queues; queue; queue = xdp_next(queue)) {
+    for (struct xdp_queue *queue = worker->io.queues; queue; queue = xdp_next(queue)) {
         receive_queue(worker, queue);
         transmit_flush(worker);
+    }
+}
+
+static void read_host(struct worker *worker) {
+    if (intake_host(worker) == -EBADFD) {
+        /* The interface was deleted. The control thread hears of it too, and ends us. */
+        epoll_ctl(worker->loop.epoll_fd, EPOLL_CTL_DEL, worker->io.tun_fd, NULL);
     }
 }
 
@@ -191,24 +148,24 @@ static bool round_once(struct worker *worker, unsigned ready) {
         clear_wake(worker);
     }
     if (ready & 1U << SOURCE_V4) {
-        receive_some(worker, worker->sockets.v4);
+        receive_some(worker, worker->io.sockets.v4);
     }
     if (ready & 1U << SOURCE_V6) {
-        receive_some(worker, worker->sockets.v6);
+        receive_some(worker, worker->io.sockets.v6);
     }
     if (ready & 1U << SOURCE_XDP) {
         receive_xdp(worker);
     }
     if (ready & 1U << SOURCE_TUN) {
-        host_round(worker);
+        read_host(worker);
     }
-    more |= handover_work(worker);
-    more |= handshake_work(worker);
+    more |= intake_parcels(worker);
     more |= wheel_advance(&worker->wheel, worker->now_ns, WHEEL_ROUND, fire, worker) == WHEEL_ROUND;
+    more |= handshake_work(worker);
     host_flush(worker);
     transmit_flush(worker);
-    wake_others(worker);
-    session_index_sweep(&worker->index);
+    worker_wake_others(worker);
+    session_index_sweep(&worker->tables.index);
     return more;
 }
 
@@ -216,158 +173,138 @@ static void *run(void *argument) {
     struct worker *worker = argument;
     bool more = false;
     host_start(worker);
-    while (!worker->stopping) {
+    while (!worker->loop.stopping) {
         unsigned ready = wait_ready(worker, more);
         read_clock(worker);
         more = round_once(worker, ready);
-        run_call(worker);
+        worker_run_call(worker);
     }
     return NULL;
-}
-
-/* --- calls --- */
-
-void worker_post(struct worker *worker, worker_fn *fn, void *argument) {
-    worker->call = fn;
-    worker->call_argument = argument;
-    atomic_store_explicit(&worker->posted, true, memory_order_seq_cst);
-    wake(worker);
-}
-
-void worker_wait(struct worker *worker) {
-    while (sem_wait(&worker->answered) < 0 && errno == EINTR) {
-    }
-}
-
-void worker_call(struct worker *worker, worker_fn *fn, void *argument) {
-    worker_post(worker, fn, argument);
-    worker_wait(worker);
 }
 
 /* --- life --- */
 
 static int create_parts(struct worker *worker) {
-    worker->identity = sodium_malloc(sizeof *worker->identity);
-    worker->checker = sodium_malloc(sizeof *worker->checker);
-    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!worker->identity || !worker->checker) {
+    worker->device.identity = sodium_malloc(sizeof *worker->device.identity);
+    worker->device.checker = sodium_malloc(sizeof *worker->device.checker);
+    worker->loop.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->loop.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!worker->device.identity || !worker->device.checker) {
         return -ENOMEM;
     }
-    if (worker->epoll_fd < 0 || worker->wake_fd < 0) {
+    if (worker->loop.epoll_fd < 0 || worker->loop.wake_fd < 0) {
         return -errno;
     }
     const struct key none = {0};
-    sodium_memzero(worker->checker, sizeof *worker->checker);
-    noise_identity_set(worker->identity, &none);
-    cookie_checker_set(worker->checker, &worker->identity->public_key);
-    uint8_t limiter_key[LIMITER_KEY_SIZE];
-    randombytes_buf(limiter_key, sizeof limiter_key);
-    randombytes_buf(worker->hash_key, sizeof worker->hash_key);
+    sodium_memzero(worker->device.checker, sizeof *worker->device.checker);
+    noise_identity_set(worker->device.identity, &none);
+    cookie_checker_set(worker->device.checker, &worker->device.identity->public_key);
+    randombytes_buf(worker->tables.hash_key, sizeof worker->tables.hash_key);
     randombytes_buf(&worker->jitter_state, sizeof worker->jitter_state);
     int error = worker->setup.aead->create(&worker->aead);
-    error = error ? error : trie_pool_create(false, &worker->tries);
-    error = error ? error : udp_reader_create(&worker->reader);
+    error = error ? error : trie_pool_create(false, &worker->tables.tries);
+    error = error ? error : udp_reader_create(&worker->io.reader);
     error = error ? error : transmit_create(false, &worker->transmit);
     error = error ? error : host_create(worker->setup.tun, &worker->host);
     error = error ? error : handshakes_create(&worker->handshakes);
-    error = error ? error : limiter_create(limiter_key, HANDSHAKES_PER_S, COOKIES_PER_S, &worker->limiter);
-    error = error ? error : handover_create(worker);
-    error = error ? error : watch(worker, worker->wake_fd, SOURCE_WAKE);
-    if (!error && worker->tun_reads) {
-        error = watch(worker, worker->tun_fd, SOURCE_TUN);
+    error = error ? error : parcel_create_rings(worker);
+    error = error ? error : watch(worker, worker->loop.wake_fd, SOURCE_WAKE);
+    if (!error && worker->loop.tun_reads) {
+        error = watch(worker, worker->io.tun_fd, SOURCE_TUN);
     }
     return error;
 }
 
-int worker_create(const struct worker_setup *setup, unsigned number, struct worker **ret_worker) {
-    struct worker *worker = calloc(1, sizeof *worker);
+int loop_create(const struct worker_setup *setup, unsigned number, struct worker **ret_worker) {
+    struct worker *worker = aligned_alloc(alignof(struct worker), sizeof *worker);
     if (!worker) {
         return -ENOMEM;
     }
+    memset(worker, 0, sizeof *worker);
     worker->setup = *setup;
     worker->number = number;
-    worker->tun_fd = setup->tun ? tun_fd(setup->tun, number) : -1;
-    worker->tun_reads = setup->tun && number < tun_queues(setup->tun);
-    worker->mtu = setup->mtu;
-    worker->epoll_fd = -1;
-    worker->wake_fd = -1;
-    worker->sockets = (struct udp_sockets){.v4 = -1, .v6 = -1};
-    sem_init(&worker->answered, 0, 0);
+    worker->io.tun_fd = setup->tun ? tun_fd(setup->tun, number) : -1;
+    worker->loop.tun_reads = setup->tun && number < tun_queues(setup->tun);
+    worker->device.mtu = setup->mtu;
+    worker->loop.epoll_fd = -1;
+    worker->loop.wake_fd = -1;
+    worker->io.sockets = (struct udp_sockets){.v4 = -1, .v6 = -1};
+    sem_init(&worker->mailbox.answered, 0, 0);
     read_clock(worker);
     wheel_init(&worker->wheel, worker->now_ns);
-    worker->index.worker = number;
-    TAILQ_INIT(&worker->waiting);
+    worker->tables.index.worker = number;
+    TAILQ_INIT(&worker->waiting.packets);
+    TAILQ_INIT(&worker->waiting.peers);
     int error = create_parts(worker);
     if (error) {
-        worker_free(worker);
+        loop_free(worker);
         return error;
     }
     *ret_worker = worker;
     return 0;
 }
 
-int worker_start(struct worker *worker) {
-    int error = pthread_create(&worker->thread, NULL, run, worker);
+int loop_start(struct worker *worker) {
+    int error = pthread_create(&worker->loop.thread, NULL, run, worker);
     if (error) {
         return -error;
     }
     char name[16];
-    snprintf(name, sizeof name, "worker %u", worker->number);
-    pthread_setname_np(worker->thread, name);
-    worker->started = true;
+    snprintf(name, sizeof name, "wg-worker-%u", worker->number);
+    pthread_setname_np(worker->loop.thread, name);
+    worker->loop.started = true;
     return 0;
 }
 
 static void stop(struct worker *worker, void *argument) {
     (void)argument;
-    worker->stopping = true;
+    worker->loop.stopping = true;
 }
 
-void worker_stop(struct worker *worker) {
-    if (worker->started) {
+void loop_stop(struct worker *worker) {
+    if (worker->loop.started) {
         worker_call(worker, stop, NULL);
-        pthread_join(worker->thread, NULL);
-        worker->started = false;
+        pthread_join(worker->loop.thread, NULL);
+        worker->loop.started = false;
     }
 }
 
-void worker_free(struct worker *worker) {
+void loop_free(struct worker *worker) {
     if (!worker) {
         return;
     }
-    for (uint32_t slot = 0; slot < worker->peer_room; slot++) {
-        if (worker->peers[slot]) {
-            peer_free(worker, worker->peers[slot]);
+    for (uint32_t slot = 0; slot < worker->tables.peer_room; slot++) {
+        if (worker->tables.peers[slot]) {
+            space_leave(worker->tables.peers[slot]);
+            peer_free(worker, worker->tables.peers[slot]);
         }
     }
-    for (uint32_t slot = 0; slot < worker->space_room; slot++) {
-        if (worker->spaces[slot]) {
-            space_free(worker, worker->spaces[slot]);
+    for (uint32_t slot = 0; slot < worker->tables.space_room; slot++) {
+        if (worker->tables.spaces[slot]) {
+            space_free(worker, worker->tables.spaces[slot]);
         }
     }
-    session_index_free(&worker->index);
-    handover_free(worker);
-    limiter_free(worker->limiter);
+    session_index_free(&worker->tables.index);
+    parcel_free_rings(worker);
     handshakes_free(worker->handshakes);
     host_free(worker->host);
     transmit_free(worker->transmit);
-    udp_reader_free(worker->reader);
-    trie_pool_free(worker->tries);
+    udp_reader_free(worker->io.reader);
+    trie_pool_free(worker->tables.tries);
     if (worker->aead) {
         worker->setup.aead->free(worker->aead);
     }
-    if (worker->wake_fd >= 0) {
-        close(worker->wake_fd);
+    if (worker->loop.wake_fd >= 0) {
+        close(worker->loop.wake_fd);
     }
-    if (worker->epoll_fd >= 0) {
-        close(worker->epoll_fd);
+    if (worker->loop.epoll_fd >= 0) {
+        close(worker->loop.epoll_fd);
     }
-    free(worker->peers);
-    free(worker->spaces);
-    table_free(&worker->keys);
-    sodium_free(worker->checker);
-    sodium_free(worker->identity);
-    sem_destroy(&worker->answered);
+    free(worker->tables.peers);
+    free(worker->tables.spaces);
+    table_free(&worker->tables.keys);
+    sodium_free(worker->device.checker);
+    sodium_free(worker->device.identity);
+    sem_destroy(&worker->mailbox.answered);
     free(worker);
 }

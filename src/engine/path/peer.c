@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "engine/path/space.h"
 #include "engine/path/worker.h"
 #include "engine/table/directory.h"
 #include "engine/table/table.h"
@@ -15,30 +14,30 @@
 
 static bool has_key(const void *context, uint32_t slot, const void *key) {
     const struct worker *worker = context;
-    return memcmp(worker->peers[slot]->remote.public_key.bytes, key, KEY_SIZE) == 0;
+    return memcmp(worker->tables.peers[slot]->remote.public_key.bytes, key, KEY_SIZE) == 0;
 }
 
 static uint32_t hash_of(const struct worker *worker, const struct key *key) {
-    return table_hash(worker->hash_key, key->bytes, KEY_SIZE);
+    return table_hash(worker->tables.hash_key, key->bytes, KEY_SIZE);
 }
 
 struct peer *peer_find(const struct worker *worker, const struct key *key) {
-    uint32_t slot = table_find(&worker->keys, hash_of(worker, key), has_key, worker, key->bytes);
-    return slot ? worker->peers[slot] : NULL;
+    uint32_t slot = table_find(&worker->tables.keys, hash_of(worker, key), has_key, worker, key->bytes);
+    return slot ? worker->tables.peers[slot] : NULL;
 }
 
 struct peer *peer_at(const struct worker *worker, uint32_t slot) {
-    return slot < worker->peer_room ? worker->peers[slot] : NULL;
+    return slot < worker->tables.peer_room ? worker->tables.peers[slot] : NULL;
 }
 
 static int make_room(struct worker *worker, uint32_t slot) {
-    size_t room = worker->peer_room;
-    struct peer **peers = array_grow(worker->peers, &room, (size_t)slot + 1, sizeof(struct peer *));
+    size_t room = worker->tables.peer_room;
+    struct peer **peers = array_grow(worker->tables.peers, &room, (size_t)slot + 1, sizeof(struct peer *));
     if (!peers) {
         return -ENOMEM;
     }
-    worker->peers = peers;
-    worker->peer_room = (uint32_t)room;
+    worker->tables.peers = peers;
+    worker->tables.peer_room = (uint32_t)room;
     return 0;
 }
 
@@ -53,11 +52,11 @@ int peer_create(struct worker *worker, const struct key *key, uint32_t slot, str
     }
     peer->remote.public_key = *key;
     peer->slot = slot;
-    peer->epoch = worker->epoch;
-    worker->peers[slot] = peer;
-    error = table_insert(&worker->keys, hash_of(worker, key), slot);
+    peer->epoch = worker->device.epoch;
+    worker->tables.peers[slot] = peer;
+    error = table_insert(&worker->tables.keys, hash_of(worker, key), slot);
     if (error) {
-        worker->peers[slot] = NULL;
+        worker->tables.peers[slot] = NULL;
         free(peer);
         return error;
     }
@@ -67,9 +66,8 @@ int peer_create(struct worker *worker, const struct key *key, uint32_t slot, str
 
 void peer_free(struct worker *worker, struct peer *peer) {
     peer_reset(worker, peer);
-    space_leave(peer);
-    table_remove(&worker->keys, hash_of(worker, &peer->remote.public_key), peer->slot);
-    worker->peers[peer->slot] = NULL;
+    table_remove(&worker->tables.keys, hash_of(worker, &peer->remote.public_key), peer->slot);
+    worker->tables.peers[peer->slot] = NULL;
     peer_allowed_clear(peer);
     free(peer->hub_addresses);
     sodium_memzero(peer, sizeof *peer);
@@ -198,7 +196,15 @@ int peer_make_state(struct worker *worker, struct peer *peer) {
     return 0;
 }
 
+static void unlist(struct worker *worker, struct peer_state *state) {
+    if (state->wants_session) {
+        TAILQ_REMOVE(&worker->waiting.peers, state, of_wanting);
+        state->wants_session = false;
+    }
+}
+
 static void free_state(struct worker *worker, struct peer *peer) {
+    unlist(worker, peer->state);
     wheel_disarm(&worker->wheel, &peer->state->node);
     sodium_memzero(peer->state, sizeof *peer->state);
     free(peer->state);
@@ -211,7 +217,7 @@ static bool has_session(const struct peer_state *state) {
 
 void peer_free_idle_state(struct worker *worker, struct peer *peer) {
     const struct peer_state *state = peer->state;
-    if (state && !has_session(state) && !state->pending && !state->waiting_first &&
+    if (state && !has_session(state) && !state->wants_session && !state->pending && !state->waiting_first &&
         timers_next(&state->timers) == TIMERS_NEVER) {
         free_state(worker, peer);
     }
@@ -234,14 +240,14 @@ void peer_rearm(struct worker *worker, struct peer_state *state) {
 }
 
 void peer_follow_identity(struct worker *worker, struct peer *peer) {
-    if (peer->epoch == worker->epoch) {
+    if (peer->epoch == worker->device.epoch) {
         return;
     }
-    peer->epoch = worker->epoch;
+    peer->epoch = worker->device.epoch;
     peer->remote.has_static_static = false;
     sodium_memzero(&peer->remote.static_static, sizeof peer->remote.static_static);
     if (peer->state) {
-        session_index_free_handshake(&worker->index, peer->state->pending);
+        session_index_free_handshake(&worker->tables.index, peer->state->pending);
         peer->state->pending = NULL;
         peer->state->timers.handshake_sent_ns = 0;
     }
@@ -249,10 +255,39 @@ void peer_follow_identity(struct worker *worker, struct peer *peer) {
 
 void peer_forget_sessions(struct worker *worker, struct peer *peer) {
     struct session_dropped dropped = session_clear(&peer->state->session);
-    session_index_retire(&worker->index, &dropped);
-    session_index_free_handshake(&worker->index, peer->state->pending);
+    session_index_retire(&worker->tables.index, &dropped);
+    session_index_free_handshake(&worker->tables.index, peer->state->pending);
     peer->state->pending = NULL;
 }
+
+/* --- handshakes that are wanted --- */
+
+void peer_want_session(struct worker *worker, struct peer *peer) {
+    if (peer_make_state(worker, peer) < 0) {
+        return;
+    }
+    timers_handshake_wanted(&peer->state->timers);
+    peer_retry_session(worker, peer);
+}
+
+void peer_retry_session(struct worker *worker, struct peer *peer) {
+    struct peer_state *state = peer->state;
+    if (!state->wants_session && timers_may_initiate(&state->timers, worker->now_ns)) {
+        TAILQ_INSERT_TAIL(&worker->waiting.peers, state, of_wanting);
+        state->wants_session = true;
+    }
+}
+
+struct peer *peer_next_wanting(struct worker *worker) {
+    struct peer_state *state = TAILQ_FIRST(&worker->waiting.peers);
+    if (!state) {
+        return NULL;
+    }
+    unlist(worker, state);
+    return state->peer;
+}
+
+/* --- where it is --- */
 
 static bool local_equal(const struct udp_local *a, const struct udp_local *b) {
     if (a->family != b->family) {
@@ -301,8 +336,8 @@ struct waiting *peer_wait_pop(struct worker *worker, struct peer *peer) {
         state->waiting_last = &state->waiting_first;
     }
     state->waiting_count--;
-    TAILQ_REMOVE(&worker->waiting, oldest, of_all);
-    worker->waiting_size -= sizeof *oldest + oldest->size;
+    TAILQ_REMOVE(&worker->waiting.packets, oldest, of_all);
+    worker->waiting.size -= sizeof *oldest + oldest->size;
     return oldest;
 }
 
@@ -328,10 +363,10 @@ void peer_wait_push(struct worker *worker, struct peer *peer, const uint8_t *byt
     *state->waiting_last = waiting;
     state->waiting_last = &waiting->next;
     state->waiting_count++;
-    TAILQ_INSERT_TAIL(&worker->waiting, waiting, of_all);
-    worker->waiting_size += sizeof *waiting + size;
-    while (worker->waiting_size > WORKER_WAITING_MAX) {
-        drop_oldest(worker, TAILQ_FIRST(&worker->waiting)->peer);
+    TAILQ_INSERT_TAIL(&worker->waiting.packets, waiting, of_all);
+    worker->waiting.size += sizeof *waiting + size;
+    while (worker->waiting.size > WORKER_WAITING_MAX) {
+        drop_oldest(worker, TAILQ_FIRST(&worker->waiting.packets)->peer);
     }
 }
 

@@ -45,6 +45,8 @@ struct peer_state {
     struct waiting *waiting_first; /* owned, oldest first */
     struct waiting **waiting_last;
     uint32_t waiting_count;
+    bool wants_session; /* it is in the worker's list */
+    TAILQ_ENTRY(peer_state) of_wanting;
 };
 
 struct peer {
@@ -74,7 +76,7 @@ struct peer {
 
 /* Adds a peer of `key` at a free slot. 0, -ENOMEM. */
 int peer_create(struct worker *worker, const struct key *key, uint32_t slot, struct peer **ret_peer);
-/* Forgets its sessions and wipes its secrets. Its prefixes must have left the tries. */
+/* Forgets its sessions and wipes its secrets. Its prefixes must have left the tries, and it its tenant. */
 void peer_free(struct worker *worker, struct peer *peer);
 
 /* NULL if this worker has none. */
@@ -105,6 +107,14 @@ void peer_reset(struct worker *worker, struct peer *peer);
 void peer_rearm(struct worker *worker, struct peer_state *state);
 /* Drops what an older identity left, if there is a newer one (engine_set_private_key). */
 void peer_follow_identity(struct worker *worker, struct peer *peer);
+
+/* Data wants to be sent: asks for a handshake, counting the attempts anew, unless one was begun just now. Handshakes
+ * cost public-key work, so they are begun within the budget of a round (handshake_work()). */
+void peer_want_session(struct worker *worker, struct peer *peer);
+/* The same for a handshake that is tried once more. */
+void peer_retry_session(struct worker *worker, struct peer *peer);
+/* Whose turn it is, no longer in the list; NULL: nobody's. */
+struct peer *peer_next_wanting(struct worker *worker);
 
 /* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through
  * the tunnel: what is sent there would come back to be sent again, larger each time, for ever; and to forge a source

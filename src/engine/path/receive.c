@@ -7,9 +7,10 @@
 #include "engine/io/xdp.h"
 #include "engine/packet/coalesce.h"
 #include "engine/path/forward.h"
-#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
+#include "engine/path/parcel.h"
+#include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
 #include "engine/path/worker.h"
@@ -49,14 +50,14 @@ static void note_received(struct worker *worker, struct peer *peer, struct keypa
     peer->bytes_received += opening->wire_size;
     peer->changed_ns = worker->mono_ns;
     struct session_dropped dropped = session_received(&state->session, keypair, &confirmed);
-    session_index_retire(&worker->index, &dropped);
+    session_index_retire(&worker->tables.index, &dropped);
     if (confirmed) {
         confirm(worker, peer);
     }
     /* Not the keypair it came on: an old one may still bring stragglers. */
     const struct keypair *current = state->session.current;
     if (current && keypair_wants_rekey_after_receive(current, worker->now_ns)) {
-        handshake_want(worker, peer);
+        peer_want_session(worker, peer);
     }
     timers_any_authenticated_received(&state->timers);
     timers_any_authenticated_traversed(&state->timers, worker->now_ns);
@@ -101,10 +102,10 @@ static uint32_t index_of(const struct udp_received *received) {
 
 static void prefetch_keypairs(const struct worker *worker, const struct udp_received *received, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        session_index_prefetch(&worker->index, index_of(&received[i]));
+        session_index_prefetch(&worker->tables.index, index_of(&received[i]));
     }
     for (size_t i = 0; i < count; i++) {
-        const struct index_entry *entry = session_index_find(&worker->index, index_of(&received[i]));
+        const struct index_entry *entry = session_index_find(&worker->tables.index, index_of(&received[i]));
         if (entry) {
             prefetch(entry, offsetof(struct indexed_keypair, keypair.replay.bitmap));
         }
@@ -155,7 +156,7 @@ static bool is_mine(struct worker *worker, uint32_t index, const uint8_t *bytes,
         return true;
     }
     if (owner < worker->setup.count) {
-        handover_datagram(worker, owner, bytes, size, received);
+        parcel_send_datagram(worker, owner, bytes, size, received);
     } else {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
     }
@@ -170,7 +171,7 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
     if (!is_mine(worker, index, bytes, size, received)) {
         return;
     }
-    struct index_entry *entry = session_index_find(&worker->index, index);
+    struct index_entry *entry = session_index_find(&worker->tables.index, index);
     if (!entry || entry->is_handshake) {
         worker_drop(worker, ENGINE_DROP_UNKNOWN_INDEX, 1);
         return;
@@ -203,7 +204,7 @@ static void add_data(struct batch *batch, uint8_t *bytes, size_t size, const str
 /* Whether a response names a pending handshake. Anybody can make one whose mac1 is right, and one that answers
  * nothing must not take the place of those that wait for public-key work. */
 static bool is_awaited(struct worker *worker, const struct message_response *response) {
-    const struct index_entry *entry = session_index_find(&worker->index, le32_get(response->receiver));
+    const struct index_entry *entry = session_index_find(&worker->tables.index, le32_get(response->receiver));
     if (entry && entry->is_handshake) {
         return true;
     }
@@ -242,7 +243,7 @@ static void receive_one(struct batch *batch, uint8_t *bytes, size_t size, const 
 /* Whether it came out of our own tunnel. A peer that spoke from in there would be answered into it: what we sent would
  * come back to be sent once more, larger each time, for ever. */
 static bool is_looped(const struct worker *worker, const struct udp_received *received) {
-    return received->interface != 0 && received->interface == worker->interface;
+    return received->interface != 0 && received->interface == worker->device.interface;
 }
 
 void receive_batch(struct worker *worker, const struct udp_received *received, size_t count) {
@@ -269,7 +270,7 @@ void receive_batch(struct worker *worker, const struct udp_received *received, s
 
 size_t receive_round(struct worker *worker, int fd) {
     struct udp_received received[UDP_BATCH];
-    size_t count = udp_read(worker->reader, fd, UDP_BATCH, received);
+    size_t count = udp_read(worker->io.reader, fd, UDP_BATCH, received);
     worker->counters.udp_reads++;
     for (size_t i = 0; i < count; i++) {
         size_t runs = received[i].segment ? (received[i].size + received[i].segment - 1) / received[i].segment : 0;

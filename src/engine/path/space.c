@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "engine/path/peer.h"
 #include "engine/path/worker.h"
 
 #define BURST_MS 200                           /* of the limits: what a tenant may send at once after silence */
@@ -11,17 +12,17 @@
 #define BURST_PACKETS_LEAST 64
 
 struct space *space_at(const struct worker *worker, uint32_t slot) {
-    return slot < worker->space_room ? worker->spaces[slot] : NULL;
+    return slot < worker->tables.space_room ? worker->tables.spaces[slot] : NULL;
 }
 
 static int make_room(struct worker *worker, uint32_t slot) {
-    size_t room = worker->space_room;
-    struct space **spaces = array_grow(worker->spaces, &room, (size_t)slot + 1, sizeof(struct space *));
+    size_t room = worker->tables.space_room;
+    struct space **spaces = array_grow(worker->tables.spaces, &room, (size_t)slot + 1, sizeof(struct space *));
     if (!spaces) {
         return -ENOMEM;
     }
-    worker->spaces = spaces;
-    worker->space_room = (uint32_t)room;
+    worker->tables.spaces = spaces;
+    worker->tables.space_room = (uint32_t)room;
     return 0;
 }
 
@@ -35,7 +36,7 @@ int space_create(struct worker *worker, uint32_t slot, const struct engine_tenan
     if (error) {
         return error;
     }
-    if (worker->spaces[slot]) {
+    if (worker->tables.spaces[slot]) {
         return -EEXIST;
     }
     struct space *space = calloc(1, sizeof *space);
@@ -48,14 +49,14 @@ int space_create(struct worker *worker, uint32_t slot, const struct engine_tenan
         free(space);
         return error;
     }
-    worker->spaces[slot] = space;
+    worker->tables.spaces[slot] = space;
     *ret_space = space;
     return 0;
 }
 
 void space_free(struct worker *worker, struct space *space) {
-    trie_clear(worker->tries, &space->trie);
-    worker->spaces[space->slot] = NULL;
+    trie_clear(worker->tables.tries, &space->trie);
+    worker->tables.spaces[space->slot] = NULL;
     free(space);
 }
 

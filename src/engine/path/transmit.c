@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "engine/packet/packet.h"
 #include "engine/packet/segment.h"
-#include "engine/path/handshake.h"
+#include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/worker.h"
 
@@ -65,7 +65,7 @@ static struct indexed_keypair *usable_keypair(struct worker *worker, struct peer
         return NULL;
     }
     struct indexed_keypair *indexed = indexed_keypair_of(current);
-    return indexed->entry.epoch == worker->epoch ? indexed : NULL;
+    return indexed->entry.epoch == worker->device.epoch ? indexed : NULL;
 }
 
 static uint8_t *make_room(struct worker *worker, size_t size) {
@@ -96,7 +96,7 @@ static void note_sent(struct worker *worker, struct peer *peer, size_t size, siz
 
 /* Where the inner packet of the next message goes. */
 static uint8_t *gather_begin(struct worker *worker, size_t size) {
-    return make_room(worker, message_padded_size(size, worker->mtu) + MESSAGE_DATA_OVERHEAD) +
+    return make_room(worker, message_padded_size(size, worker->device.mtu) + MESSAGE_DATA_OVERHEAD) +
            sizeof(struct message_data);
 }
 
@@ -105,7 +105,7 @@ static void gather_end(struct worker *worker, struct peer *peer, struct indexed_
                        size_t size) {
     struct transmit *transmit = worker->transmit;
     struct keypair *keypair = &indexed->keypair;
-    size_t padded = message_padded_size(size, worker->mtu);
+    size_t padded = message_padded_size(size, worker->device.mtu);
     size_t wire_size = padded + MESSAGE_DATA_OVERHEAD;
     struct message_data *message = (struct message_data *)(payload - sizeof *message);
     uint64_t counter = keypair->send_counter++;
@@ -124,7 +124,7 @@ static void gather_end(struct worker *worker, struct peer *peer, struct indexed_
     transmit->count++;
     note_sent(worker, peer, size, wire_size);
     if (keypair_wants_rekey_after_send(keypair, worker->now_ns)) {
-        handshake_want(worker, peer);
+        peer_want_session(worker, peer);
     }
 }
 
@@ -198,7 +198,7 @@ void transmit_waiting(struct worker *worker, struct peer *peer) {
         free(waiting);
     }
     if (peer->state->waiting_first) {
-        handshake_want(worker, peer);
+        peer_want_session(worker, peer);
     }
 }
 
@@ -211,7 +211,7 @@ void transmit_keepalive(struct worker *worker, struct peer *peer) {
     if (indexed) {
         gather_end(worker, peer, indexed, gather_begin(worker, 0), 0);
     } else {
-        handshake_want(worker, peer);
+        peer_want_session(worker, peer);
     }
 }
 
@@ -273,7 +273,7 @@ static void send_singles(struct worker *worker, const struct udp_run *run, size_
         single.bytes = run->bytes + at;
         single.size = run->size - at < run->segment ? run->size - at : run->segment;
         single.segment = 0;
-        worker->counters.udp_writes += udp_write(&worker->sockets, &single, 1);
+        worker->counters.udp_writes += udp_write(&worker->io.sockets, &single, 1);
         note_result(worker, &single, 1);
     }
 }
@@ -285,7 +285,7 @@ void transmit_flush(struct worker *worker) {
     }
     worker->setup.aead->seal(worker->aead, transmit->jobs, transmit->count);
     size_t runs = make_runs(transmit);
-    worker->counters.udp_writes += udp_write(&worker->sockets, transmit->runs, runs);
+    worker->counters.udp_writes += udp_write(&worker->io.sockets, transmit->runs, runs);
     for (size_t i = 0; i < runs; i++) {
         const struct udp_run *run = &transmit->runs[i];
         if (!wants_singles(run)) {
@@ -308,7 +308,7 @@ int transmit_message(struct worker *worker, struct peer *peer, const union endpo
         return -EDESTADDRREQ;
     }
     struct udp_run run = {.to = to, .from = from, .bytes = bytes, .size = size, .tos = tos};
-    worker->counters.udp_writes += udp_write(&worker->sockets, &run, 1);
+    worker->counters.udp_writes += udp_write(&worker->io.sockets, &run, 1);
     note_result(worker, &run, 1);
     if (peer && !run.error) {
         peer->bytes_sent += size;

@@ -1,18 +1,23 @@
-/* One worker: a thread that owns some tenants and peers, and everything their packets need (DESIGN 5).
+/* The path of a packet: what a worker does with everything that arrives.
  *
  *        UDP sockets --+--> receive --> forward --+--> host -----> TUN queue
  *        XDP queues ---+      |  ^                |
  *                         handshake               +--> transmit --> UDP sockets
  *                             |                   ^
- *           other workers --> handover            +--- forward <--- TUN queue
+ *     other workers <-- parcel, intake            +--- forward <--- intake <--- TUN queue
  *
- * A round takes a bounded piece of work from each side and sends what came of it, so nobody starves and nothing lasts.
- * Between two rounds the worker runs what the control thread posted (worker_call()). No lock, and nothing shared on the
- * way of a packet but the directory, which the control thread writes and workers only read. */
+ * The room owns the workers and everything in them: their peers, tenants, sessions and timers. One thread per worker
+ * enters it (loop.h). The control thread gets in by worker_call() alone, which runs between two rounds. So there is no
+ * lock, and nothing is shared on the way of a packet but the directory, which the control thread writes and workers
+ * only read, and the rings of parcel.h.
+ *
+ * To read it: worker (this struct, the mailbox), session_index, peer, space; transmit, handshake; host, parcel;
+ * forward, receive; intake, loop. Each file uses only those named before it. */
 #pragma once
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +26,6 @@
 
 #include "engine/engine.h"
 #include "engine/io/udp.h"
-#include "engine/path/peer.h"
 #include "engine/path/session_index.h"
 #include "engine/table/bucket.h"
 #include "engine/table/wheel.h"
@@ -31,17 +35,20 @@
 
 #define WORKER_HUB_MAX 16
 #define WORKER_WAITING_MAX (32 << 20) /* bytes of the packets of all its peers that wait for handshakes */
+#define WORKER_LINE 64                /* what two threads write must not share one of these, in bytes */
 
 struct directory;
 struct handshakes;
 struct host;
-struct limiter;
+struct peer;
+struct peer_state;
 struct ring;
 struct space;
 struct transmit;
 struct trie_pool;
 struct tun;
-struct xdp;
+struct waiting;
+struct worker;
 struct xdp_queue;
 
 typedef void worker_fn(struct worker *worker, void *argument);
@@ -51,81 +58,110 @@ struct worker_setup {
     unsigned count;
     const struct directory *directory;
     const struct aead_ops *aead;
-    const struct tun *tun; /* NULL in tests, which set tun_fd */
+    const struct tun *tun; /* NULL in tests, which set io.tun_fd */
     uint64_t clock_rate;   /* at least 1 */
     uint32_t mtu;
     bool no_uring;
     struct worker *const *workers;
 };
 
-struct worker {
-    /* Immutable once it runs. */
-    struct worker_setup setup;
-    unsigned number;
-    int tun_fd;
-    bool tun_reads; /* it reads that queue; else only writes it */
-    int epoll_fd;
-    int wake_fd; /* eventfd: a call, or something in a ring */
-    pthread_t thread;
-    bool started;
-    uint8_t hash_key[16];
-
-    /* This worker only. */
-    uint64_t mono_ns;                /* clock_mono_ns() of this round */
-    uint64_t now_ns;                 /* the protocol's time: as above, but faster in tests */
+/* What the control thread sets, in a call; the path only reads it. */
+struct worker_device {
     struct noise_identity *identity; /* owned, in locked memory */
     struct cookie_checker *checker;  /* owned, in locked memory */
     uint16_t epoch;                  /* of the identity */
-    struct aead *aead;
-    struct wheel wheel;
-    struct table keys;   /* public key -> slot of a peer */
-    struct peer **peers; /* by slot, NULL: free */
-    uint32_t peer_room;
-    struct space **spaces; /* by slot */
-    uint32_t space_room;
+    bool up;
+    uint32_t mtu;
+    unsigned interface; /* index of the TUN; 0: none here */
+    size_t hub_count;
+    struct prefix hub[WORKER_HUB_MAX];
+};
+
+/* Who is here. Filled by the control thread in a call (control/change.c), the index by handshake.c. */
+struct worker_tables {
     struct session_index index;
     struct trie_pool *tries;
-    struct prefix hub[WORKER_HUB_MAX];
-    size_t hub_count;
-    unsigned interface; /* index of the TUN; 0: none here */
-    bool up;
-    bool stopping;
-    uint32_t mtu;
-    TAILQ_HEAD(waiting_list, waiting) waiting; /* packets of all its peers, oldest first */
-    size_t waiting_size;                       /* bytes */
+    /* peer.c */
+    struct peer **peers; /* by slot, NULL: free */
+    uint32_t peer_room;
+    struct table keys; /* public key -> slot of a peer */
+    uint8_t hash_key[16];
+    /* space.c */
+    uint32_t space_room;
+    struct space **spaces; /* by slot */
+};
+
+/* What waits for handshakes. peer.c. */
+struct worker_waiting {
+    TAILQ_HEAD(waiting_packets, waiting) packets; /* of all its peers, oldest first */
+    size_t size;                                  /* of those, in bytes */
+    TAILQ_HEAD(waiting_peers, peer_state) peers;  /* want a session, in that order; handshake.c begins them */
+};
+
+/* Descriptors and queues. Set by loop.c; the sockets are the control thread's to close. */
+struct worker_io {
+    int tun_fd;
     struct udp_sockets sockets;
     struct udp_reader *reader;
     struct xdp_queue *queues; /* the first of its own; NULL: all comes by the sockets */
-    struct transmit *transmit;
-    struct host *host;
-    struct handshakes *handshakes;
-    struct limiter *limiter;
-    struct bucket answers; /* ICMP errors to the host */
-    uint64_t jitter_state;
-    struct engine_counters counters;
-    uint8_t woken[ENGINE_WORKERS_MAX]; /* whom this round pushed something for */
+};
 
-    /* Rings of which this worker is the one consumer; rings[n]: worker n is the one producer. */
-    struct ring *rings[ENGINE_WORKERS_MAX];
-    _Atomic bool sleeping; /* set by this worker, cleared by whoever wakes it */
+/* What the thread waits for. loop.c. */
+struct worker_loop {
+    pthread_t thread;
+    bool started;
+    bool stopping;
+    bool tun_reads; /* it reads its queue of the TUN; else it only writes it */
+    int epoll_fd;
+    int wake_fd; /* eventfd, written by any thread: a call, or something in a ring */
+};
 
-    /* The mailbox: written by the control thread while `posted` is false, by the worker while it is true. */
+/* What other workers push. parcel.c, intake.c. */
+struct worker_rings {
+    struct ring *from[ENGINE_WORKERS_MAX]; /* this worker is the one consumer, worker n the one producer of from[n] */
+    uint8_t woken[ENGINE_WORKERS_MAX];     /* whom this round pushed something for */
+};
+
+/* Written by the control thread while `posted` is false, by the worker while it is true. worker.c. */
+struct worker_mailbox {
     worker_fn *call;
-    void *call_argument;
+    void *argument;
     _Atomic bool posted;
     sem_t answered;
 };
 
-/* Control thread. `setup->workers` must be filled in before any is started. */
-int worker_create(const struct worker_setup *setup, unsigned number, struct worker **ret_worker);
-int worker_start(struct worker *worker);
-/* Stops and joins its thread. */
-void worker_stop(struct worker *worker);
-/* Accepts NULL. Stopped. */
-void worker_free(struct worker *worker);
+struct worker {
+    /* Immutable once it runs. */
+    struct worker_setup setup;
+    unsigned number;
 
-/* Control thread. Runs fn(worker, argument) on the worker's thread between two rounds. worker_call() = post and wait;
- * between the two nothing else may be posted. Returning means that the worker has been between two rounds since. */
+    /* This worker's thread only. */
+    uint64_t mono_ns; /* clock_mono_ns() of this round */
+    uint64_t now_ns;  /* the protocol's time: as above, but faster in tests */
+    uint64_t jitter_state;
+    struct aead *aead;
+    struct transmit *transmit;     /* what transmit.c has gathered */
+    struct host *host;             /* what host.c has gathered */
+    struct handshakes *handshakes; /* what waits in handshake.c */
+    struct bucket answers;         /* forward.c: ICMP errors to the host */
+    struct worker_device device;
+    struct worker_tables tables;
+    struct worker_io io;
+    struct worker_waiting waiting;
+    struct engine_counters counters; /* every file counts; control/survey.c reads them in a call */
+    struct wheel wheel;              /* peer.c arms, loop.c turns it */
+    struct worker_loop loop;
+    struct worker_rings rings;
+
+    /* Shared with other threads. */
+    alignas(WORKER_LINE) _Atomic bool sleeping; /* set by this worker, cleared by whoever wakes it */
+    struct worker_mailbox mailbox;
+};
+
+/* --- the control thread --- */
+
+/* Runs fn(worker, argument) on the worker's thread between two rounds. worker_call() = post and wait; between the two
+ * nothing else may be posted. Returning means that the worker has been between two rounds since. */
 void worker_post(struct worker *worker, worker_fn *fn, void *argument);
 void worker_wait(struct worker *worker);
 void worker_call(struct worker *worker, worker_fn *fn, void *argument);
@@ -139,9 +175,9 @@ static inline void worker_drop(struct worker *worker, enum engine_drop reason, u
 uint64_t worker_jitter(struct worker *worker);
 /* The system's random. */
 extern const struct noise_random worker_random;
-/* Takes over sockets (closing is the control thread's), or none when the interface goes down. */
-void worker_set_sockets(struct worker *worker, const struct udp_sockets *sockets);
-/* Control thread, before it is started. Reads this worker's queues of it from then on; NULL: none. 0, or -errno. */
-int worker_set_xdp(struct worker *worker, const struct xdp *xdp);
-/* Something was pushed into the ring of this worker. */
+/* Something was pushed into a ring of `other`: wakes it at the end of the round. */
 void worker_wake_later(struct worker *worker, unsigned other);
+void worker_wake_others(struct worker *worker);
+/* Whether a call was posted, and running it. */
+bool worker_has_call(const struct worker *worker);
+void worker_run_call(struct worker *worker);

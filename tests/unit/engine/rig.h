@@ -11,9 +11,10 @@
 #include <unistd.h>
 
 #include "engine/control/change.h"
-#include "engine/path/parcel.h"
 #include "engine/path/handshake.h"
 #include "engine/path/host.h"
+#include "engine/path/intake.h"
+#include "engine/path/loop.h"
 #include "engine/path/peer.h"
 #include "engine/path/receive.h"
 #include "engine/path/space.h"
@@ -55,19 +56,19 @@ static inline void rig_open(struct rig *rig, unsigned count) {
         .workers = rig->workers,
     };
     for (unsigned i = 0; i < count; i++) {
-        assert_int_equal(worker_create(&setup, i, &rig->workers[i]), 0);
+        assert_int_equal(loop_create(&setup, i, &rig->workers[i]), 0);
         struct worker *worker = rig->workers[i];
-        worker->tun_fd = rig->host_other;
+        worker->io.tun_fd = rig->host_other;
         worker->mono_ns = worker->now_ns = RIG_START_NS;
         wheel_init(&worker->wheel, RIG_START_NS);
-        noise_identity_set(worker->identity, &rig->private_key);
-        cookie_checker_set(worker->checker, &worker->identity->public_key);
+        noise_identity_set(worker->device.identity, &rig->private_key);
+        cookie_checker_set(worker->device.checker, &worker->device.identity->public_key);
     }
 }
 
 static inline void rig_close(struct rig *rig) {
     for (unsigned i = 0; i < rig->count; i++) {
-        worker_free(rig->workers[i]);
+        loop_free(rig->workers[i]);
     }
     udp_close(rig->sockets, rig->port ? rig->count : 0);
     directory_free(rig->directory);
@@ -79,8 +80,8 @@ static inline void rig_close(struct rig *rig) {
 static inline void rig_up(struct rig *rig) {
     assert_int_equal(udp_open(rig->count, 0, 0, rig->sockets, &rig->port), 0);
     for (unsigned i = 0; i < rig->count; i++) {
-        worker_set_sockets(rig->workers[i], &rig->sockets[i]);
-        rig->workers[i]->up = true;
+        loop_set_sockets(rig->workers[i], &rig->sockets[i]);
+        rig->workers[i]->device.up = true;
     }
 }
 

@@ -26,7 +26,7 @@ static uint32_t hub_route(const struct rig *rig, const char *text) {
 
 static uint32_t inside_route(const struct rig *rig, uint32_t tenant, const char *text) {
     struct ip_addr addr = rig_ip(text);
-    return trie_lookup(rig->workers[0]->tries, &space_at(rig->workers[0], tenant)->trie, &addr);
+    return trie_lookup(rig->workers[0]->tables.tries, &space_at(rig->workers[0], tenant)->trie, &addr);
 }
 
 /* A change of an existing peer. */
@@ -68,7 +68,7 @@ static void a_removed_peer_leaves_nothing(void **state) {
     assert_true(trie_empty(&space_at(rig->workers[0], 1)->trie));
     assert_true(trie_empty(&space_at(rig->workers[0], 2)->trie));
     assert_int_equal(space_at(rig->workers[0], 1)->peer_count, 0);
-    assert_int_equal(table_count(&rig->workers[0]->keys), 0);
+    assert_int_equal(table_count(&rig->workers[0]->tables.keys), 0);
 }
 
 static void where_a_peer_last_was_counts_until_it_is_heard(void **state) {
@@ -231,7 +231,8 @@ static void random_changes_agree_with_a_naive_model(void **state) {
     for (uint32_t n = 0; n < COUNT(owners); n++) {
         struct ip_addr addr = ip_from_v4(0x0a650000 + n * 256 + 1);
         counts[owners[n]]++;
-        assert_int_equal(trie_lookup(rig->workers[0]->tries, &space_at(rig->workers[0], 2)->trie, &addr), owners[n]);
+        assert_int_equal(trie_lookup(rig->workers[0]->tables.tries, &space_at(rig->workers[0], 2)->trie, &addr),
+                         owners[n]);
         assert_int_equal(directory_route(rig->directory, &addr), owners[n] ? directory_id(0, owners[n]) : 0);
     }
     for (uint32_t slot = 1; slot < 9; slot++) {

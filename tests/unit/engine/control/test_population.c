@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "engine/control/control.h"
+#include "engine/path/loop.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/worker.h"
@@ -73,10 +74,10 @@ static struct engine *open_engine(void) {
         .workers = engine->workers,
     };
     for (unsigned i = 0; i < WORKERS; i++) {
-        assert_int_equal(worker_create(&setup, i, &engine->workers[i]), 0);
+        assert_int_equal(loop_create(&setup, i, &engine->workers[i]), 0);
     }
     for (unsigned i = 0; i < WORKERS; i++) {
-        assert_int_equal(worker_start(engine->workers[i]), 0);
+        assert_int_equal(loop_start(engine->workers[i]), 0);
     }
     return engine;
 }
@@ -358,7 +359,7 @@ static void check_inside(struct model *m, uint32_t tenant, uint32_t number, cons
     const struct control_tenant *known = control_find_tenant(m->engine, &uuid);
     assert_non_null(known);
     const struct worker *worker = m->engine->workers[known->worker];
-    uint32_t slot = trie_lookup(worker->tries, &space_at(worker, known->slot)->trie, addr);
+    uint32_t slot = trie_lookup(worker->tables.tries, &space_at(worker, known->slot)->trie, addr);
     check_owner(slot ? peer_at(worker, slot) : NULL, *inside_owner(m, tenant, number));
 }
 

@@ -28,9 +28,9 @@ static int setup(void **state) {
     const struct limits none = {0};
     rig_open(&s->rig, 1);
     s->worker = s->rig.workers[0];
-    s->worker->hub[0] = rig_prefix("10.0.0.1/32");
-    s->worker->hub[1] = rig_prefix("fd00::1/128");
-    s->worker->hub_count = 2;
+    s->worker->device.hub[0] = rig_prefix("10.0.0.1/32");
+    s->worker->device.hub[1] = rig_prefix("fd00::1/128");
+    s->worker->device.hub_count = 2;
     rig_tenant(&s->rig, 0, 1, ADDRESSING_PRIVATE, false, none);
     rig_tenant(&s->rig, 0, 2, ADDRESSING_PRIVATE, true, none);
     rig_tenant(&s->rig, 0, 3, ADDRESSING_UNIQUE, true, none);
@@ -230,7 +230,7 @@ static void the_host_carries_nothing_from_tenant_to_tenant(void **state) {
 
 static void without_hub_prefixes_everybody_but_tenants_may_enter(void **state) {
     struct scene *s = *state;
-    s->worker->hub_count = 0;
+    s->worker->device.hub_count = 0;
     assert_int_equal(to_peer(s, s->a1, "203.0.113.9", "10.200.0.2"), 128);
     assert_int_equal(to_peer(s, s->a1, "10.101.0.2", "10.200.0.2"), 0);
     assert_int_equal(rig_heard(&s->rig, s->heard, ROOM), 28 + 128); /* the host is told */
@@ -334,16 +334,16 @@ static void packets_for_another_worker_are_handed_over_once(void **state) {
     size_t size = rig_packet("10.0.0.1", "10.7.0.1", 100, false, s->packet);
     forward_from_host(rig.workers[0], s->packet, size, &header, false);
     assert_int_equal(rig.workers[0]->counters.handed_over, 1);
-    assert_true(handover_pending(rig.workers[1]));
-    handover_work(rig.workers[1]);
+    assert_true(intake_pending(rig.workers[1]));
+    intake_parcels(rig.workers[1]);
     assert_int_equal(rig_waits(&rig, 1, peer, s->heard, ROOM), size);
     /* The route went to the first worker meanwhile: what is on its way is not sent round and round. */
     forward_from_host(rig.workers[0], s->packet, size, &header, false);
     struct prefix prefix = rig_prefix("10.7.0.0/16");
     assert_int_equal(directory_insert_route(rig.directory, &prefix, directory_id(0, 9), NULL), 0);
-    handover_work(rig.workers[1]);
+    intake_parcels(rig.workers[1]);
     assert_int_equal(rig_drops(&rig, ENGINE_DROP_NO_ROUTE), 1);
-    assert_false(handover_pending(rig.workers[0]));
+    assert_false(intake_pending(rig.workers[0]));
     rig_close(&rig);
 }
 

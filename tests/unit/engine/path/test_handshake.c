@@ -70,12 +70,12 @@ static size_t turn(struct rig *rig) {
     for (unsigned i = 0; i < rig->count; i++) {
         struct worker *worker = rig->workers[i];
         read += receive_round(worker, rig->sockets[i].v4);
-        handover_work(worker);
+        intake_parcels(worker);
         while (handshake_work(worker)) {
         }
         host_flush(worker);
         transmit_flush(worker);
-        session_index_sweep(&worker->index);
+        session_index_sweep(&worker->tables.index);
     }
     return read;
 }
@@ -102,14 +102,16 @@ static void fire(void *context, struct wheel_node *node) {
 static void let_timers_fire(struct rig *rig) {
     for (unsigned i = 0; i < rig->count; i++) {
         wheel_advance(&rig->workers[i]->wheel, rig->workers[i]->now_ns, 1000, fire, rig->workers[i]);
+        handshake_work(rig->workers[i]);
     }
 }
 
-/* The host on the left sends one to the right. */
+/* The host on the left sends one to the right, and the handshake that it may want is begun. */
 static size_t send_right(struct ends *ends) {
     const struct virtio_net_hdr header = {0};
     size_t size = rig_packet("10.9.0.1", "10.9.0.2", 100, false, ends->packet);
     forward_from_host(ends->left.workers[0], ends->packet, size, &header, false);
+    handshake_work(ends->left.workers[0]);
     return size;
 }
 
@@ -145,7 +147,7 @@ static void what_waits_is_bounded_and_the_oldest_goes(void **state) {
     assert_int_equal(oldest->bytes[0], 10);
     free(oldest);
     peer_reset(ends->left.workers[0], ends->at_left);
-    assert_int_equal(ends->left.workers[0]->waiting_size, 0);
+    assert_int_equal(ends->left.workers[0]->waiting.size, 0);
 }
 
 /* Packets for peers that do not answer fill all the room there is. */
@@ -161,8 +163,8 @@ static void whoever_is_called_next_is_called_all_the_same(void **state) {
             peer_wait_push(left, silent, packet, sizeof packet);
         }
     }
-    assert_in_range(left->waiting_size, WORKER_WAITING_MAX - 2 * sizeof packet, WORKER_WAITING_MAX);
-    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_NO_SESSION) + left->waiting_size / sizeof packet,
+    assert_in_range(left->waiting.size, WORKER_WAITING_MAX - 2 * sizeof packet, WORKER_WAITING_MAX);
+    assert_int_equal(rig_drops(&ends->left, ENGINE_DROP_NO_SESSION) + left->waiting.size / sizeof packet,
                      peers * PEER_WAITING_MAX);
     assert_null(peer_at(left, 10)->state->waiting_first);
     size_t size = send_right(ends);
@@ -270,11 +272,11 @@ static void nobody_is_heard_from_inside_the_tunnel(void **state) {
     received.bytes = data;
     received.size = received.segment = intercept(ends, data, sizeof data);
     assert_int_equal(endpoint_parse("10.9.0.1:4242", &received.from), 0);
-    right->interface = 7;
+    right->device.interface = 7;
     receive_batch(right, &received, 1);
     assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_LOOPED), 1);
     assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), ends->left.port);
-    right->interface = 0; /* its index may be another's here, now that the tunnel is elsewhere */
+    right->device.interface = 0; /* its index may be another's here, now that the tunnel is elsewhere */
     receive_batch(right, &received, 1);
     assert_int_equal(rig_heard(&ends->right, ends->heard, ROOM), 128);
 }
@@ -495,7 +497,7 @@ static void any_worker_takes_an_initiation_and_the_owner_finishes_it(void **stat
     open_ends(ends, 3);
     size_t size = send_right(ends);
     assert_int_equal(arrives_right(ends), size);
-    assert_non_null(ends->right.workers[2]->peers[1]->state);
+    assert_non_null(ends->right.workers[2]->tables.peers[1]->state);
     /* Data that the kernel did not steer comes to its owner all the same. */
     send_right(ends);
     transmit_flush(ends->left.workers[0]);
@@ -523,7 +525,7 @@ static void a_new_key_of_ours_ends_sending_on_old_sessions(void **state) {
     send_right(ends);
     assert_true(arrives_right(ends) > 0);
     uint64_t before = ends->at_left->bytes_sent;
-    left->epoch++;
+    left->device.epoch++;
     send_right(ends);
     transmit_flush(left);
     assert_int_equal(ends->at_left->bytes_sent, before + 148); /* an initiation, not data */
@@ -537,11 +539,11 @@ static void a_new_key_of_ours_is_the_one_that_calls(void **state) {
     send_right(ends);
     assert_true(arrives_right(ends) > 0);
     key_make_private(&fresh);
-    noise_identity_set(left->identity, &fresh);
-    cookie_checker_set(left->checker, &left->identity->public_key);
-    left->epoch++;
+    noise_identity_set(left->device.identity, &fresh);
+    cookie_checker_set(left->device.checker, &left->device.identity->public_key);
+    left->device.epoch++;
     struct change change = {.kind = CHANGE_PEER, .slot = 2};
-    change.peer.public_key = left->identity->public_key;
+    change.peer.public_key = left->device.identity->public_key;
     assert_int_equal(rig_apply(&ends->right, 0, &change, NULL, 0), 0);
     assert_int_equal(directory_insert_key(ends->right.directory, &change.peer.public_key, 0), 0);
     send_right(ends);
@@ -557,8 +559,8 @@ static void a_handshake_begun_anew_leaves_nothing_of_the_last(void **state) {
     later(&ends->left, 6 * NSEC_PER_SEC);
     let_timers_fire(&ends->left);
     assert_int_not_equal(ends->at_left->state->pending->entry.index, first);
-    assert_null(session_index_find(&left->index, first));
-    assert_int_equal(table_count(&left->index.table), 1);
+    assert_null(session_index_find(&left->tables.index, first));
+    assert_int_equal(table_count(&left->tables.index.table), 1);
 }
 
 static void an_idle_peer_forgets_its_keys_and_its_timers(void **state) {
@@ -569,11 +571,11 @@ static void an_idle_peer_forgets_its_keys_and_its_timers(void **state) {
     for (int i = 0; i < 60; i++) { /* nobody hears the other any more */
         later(&ends->right, 10 * NSEC_PER_SEC);
         let_timers_fire(&ends->right);
-        session_index_sweep(&ends->right.workers[0]->index);
+        session_index_sweep(&ends->right.workers[0]->tables.index);
     }
     assert_null(ends->at_right->state);
     assert_int_equal(wheel_next(&ends->right.workers[0]->wheel), WHEEL_NEVER);
-    assert_int_equal(table_count(&ends->right.workers[0]->index.table), 0);
+    assert_int_equal(table_count(&ends->right.workers[0]->tables.index.table), 0);
 }
 
 static void handshakes_of_both_at_once_leave_a_session(void **state) {
@@ -581,7 +583,7 @@ static void handshakes_of_both_at_once_leave_a_session(void **state) {
     char text[ENDPOINT_TEXT_SIZE];
     snprintf(text, sizeof text, "127.0.0.1:%u", ends->left.port);
     assert_int_equal(endpoint_parse(text, &ends->at_right->endpoint), 0);
-    handshake_want(ends->right.workers[0], ends->at_right);
+    peer_want_session(ends->right.workers[0], ends->at_right);
     size_t size = send_right(ends);
     assert_int_equal(arrives_right(ends), size);
     send_right(ends);
