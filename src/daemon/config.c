@@ -146,6 +146,32 @@ static const char *read_ula(const struct row *row, const char *value, void *at) 
     return NULL;
 }
 
+/* Where tenants' own callers may place LANs. */
+static const char *read_prefixes(const struct row *row, const char *value, void *at) {
+    struct config_prefixes prefixes = {.count = 0};
+    (void)row;
+    for (const char *rest = value + strspn(value, ", "); *rest; rest += strspn(rest, ", ")) {
+        char text[PREFIX_TEXT_SIZE];
+        size_t size = strcspn(rest, ", ");
+        bool host_bits = false;
+        if (prefixes.count == CONFIG_PREFIXES_MAX) {
+            return "has too many prefixes; there may be 32";
+        }
+        if (size >= sizeof text) {
+            return "is not a list of prefixes with commas between them";
+        }
+        memcpy(text, rest, size);
+        text[size] = '\0';
+        if (prefix_parse(text, &prefixes.list[prefixes.count], &host_bits) < 0 || host_bits) {
+            return "is not a list of prefixes such as 10.0.0.0/8, fc00::/7 (without bits behind the length)";
+        }
+        prefixes.count++;
+        rest += size;
+    }
+    *(struct config_prefixes *)at = prefixes;
+    return NULL;
+}
+
 int config_backend_parse(const char *name, enum config_backend *ret_backend) {
     static const char *const names[] = {"auto", "engine", "kernel"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
@@ -225,6 +251,7 @@ static const struct row rows[] = {
     {"gateway", "pool", read_pool, AT(pool)},
     {"gateway", "hub_address", read_hub_address, AT(hub_address)},
     {"gateway", "ula", read_ula, AT(ula)},
+    {"gateway", "lan_prefixes", read_prefixes, AT(lan_prefixes)},
     {"gateway", "mtu", read_number, AT(mtu), .least = 1280, .most = 65455},
     {"gateway", "fwmark", read_fwmark, AT(fwmark)},
     {"gateway", "private_key_file", read_text, TEXT(private_key_file)},
@@ -397,6 +424,7 @@ static void environment_read(struct config *config, struct buf *faults) {
 /* --- the whole --- */
 
 static void set_defaults(struct config *config) {
+    static const char private_ranges[] = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7";
     *config = (struct config){
         .interface_name = "wg0",
         .listen_port = 51820,
@@ -412,6 +440,7 @@ static void set_defaults(struct config *config) {
         .database_grace_seconds = 300,
         .clock_tolerance_seconds = 30,
     };
+    (void)read_prefixes(NULL, private_ranges, &config->lan_prefixes);
 }
 
 /* What is derived from other keys, and what must fit together. */

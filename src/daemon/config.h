@@ -14,6 +14,7 @@
 #include "model/prefix.h"
 
 #define CONFIG_TEXT_SIZE 512
+#define CONFIG_PREFIXES_MAX 32
 #define CONFIG_DEFAULT_FILE "/etc/sallyport/sallyport.conf"
 
 enum config_backend {
@@ -25,6 +26,11 @@ enum config_backend {
 /* "auto", "engine", "kernel". `ret_backend` may be NULL. 0, or -EINVAL. */
 int config_backend_parse(const char *name, enum config_backend *ret_backend);
 
+struct config_prefixes {
+    struct prefix list[CONFIG_PREFIXES_MAX];
+    size_t count;
+};
+
 struct config {
     /* [gateway] */
     char interface_name[16]; /* IFNAMSIZ */
@@ -32,7 +38,8 @@ struct config {
     char endpoint[CONFIG_TEXT_SIZE];
     struct prefix pool;
     struct ip_addr hub_address;
-    struct prefix ula; /* family 0: generated */
+    struct prefix ula;                   /* family 0: generated */
+    struct config_prefixes lan_prefixes; /* where tenants' own tokens may place LANs; none: nowhere */
     uint32_t mtu;
     struct fwmark fwmark;
     char private_key_file[CONFIG_TEXT_SIZE];

@@ -259,6 +259,11 @@ int store_tidy(struct store *store) {
     return driver->file(store->clerk->conn);
 }
 
+int store_server(const struct store_conn *conn, struct ip_addr *ret_address) {
+    bool known = conn->conn && conn->driver->server && conn->driver->server(conn->conn, ret_address);
+    return known ? 0 : -ENOENT;
+}
+
 bool store_is_shared(const struct store *store) {
     return store->driver->listen != NULL;
 }

@@ -49,6 +49,8 @@ int store_tidy(struct store *store);
 
 /* Whether it is a server of its own: other processes may write into it too, and it may go and come back. */
 bool store_is_shared(const struct store *store);
+/* The address of the database's server that this connection speaks to. -ENOENT: there is none, or it is not known. */
+int store_server(const struct store_conn *conn, struct ip_addr *ret_address);
 /* Waits until somebody committed a change, as far as the database tells, at most so long. Always from the same thread.
  * A hint: who must know looks himself. */
 int store_await(struct store *store, unsigned ms);

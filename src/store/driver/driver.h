@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/prefix.h"
 #include "store/driver/value.h"
 
 struct driver_conn;
@@ -55,6 +56,8 @@ struct driver {
     void (*close)(struct driver_conn *conn);
     /* Whether the connection still stands, as far as can be said without asking the other side. NULL: always. */
     bool (*alive)(struct driver_conn *conn);
+    /* The address of the server that it speaks to. NULL, or false: not known, or nothing but a file or a socket. */
+    bool (*server)(struct driver_conn *conn, struct ip_addr *ret_address);
     /* Statements without parameters or rows, separated by semicolons. */
     int (*script)(struct driver_conn *conn, const char *sql);
     /* A type word of a migration, without braces. NULL: no such word. */

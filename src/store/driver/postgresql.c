@@ -273,6 +273,11 @@ static bool alive(struct driver_conn *conn) {
     return !conn->lost && session_alive(conn->pg);
 }
 
+static bool server(struct driver_conn *conn, struct ip_addr *ret_address) {
+    const char *address = PQhostaddr(conn->pg); /* "" of a Unix socket */
+    return address && ip_parse(address, ret_address) == 0;
+}
+
 /* Several statements in one text are beyond the pipeline. They may build indexes over large tables. */
 static int run_script(struct driver_conn *conn, const char *sql) {
     int r = exchange(conn, NULL);
@@ -659,6 +664,7 @@ const struct driver driver_postgresql = {
     .open = conn_open,
     .close = conn_close,
     .alive = alive,
+    .server = server,
     .script = run_script,
     .type = type_of,
     .begin = begin,

@@ -159,6 +159,29 @@ int lans_each_route(struct store_conn *conn, lans_fn *fn, void *context) {
                 NULL, 0, fn, context);
 }
 
+int lans_is_routed(struct store_conn *conn, const struct prefix *prefix, bool *ret_routed) {
+    uint8_t low[BOUND_SIZE];
+    struct query query;
+    low_of(prefix, low);
+    const struct value values[] = {value_blob(low, sizeof low), value_prefix(prefix)};
+    /* The index is that of (space, low). */
+    int r = query_begin(conn,
+                        "SELECT 1 FROM vpn_lans l JOIN vpn_configurations r ON r.id = l.router_id "
+                        "JOIN tenant_vpn_tunnels t ON t.id = r.tenant_vpn_tunnel_id "
+                        "WHERE l.space = 0 AND l.low = $1 AND l.prefix = $2 AND r.status <> 'disabled' "
+                        "AND t.status = 'active'",
+                        values, VALUE_COUNT(values), &query);
+    if (r < 0) {
+        return r;
+    }
+    r = query_next(&query);
+    query_end(&query);
+    if (r >= 0) {
+        *ret_routed = r == 1;
+    }
+    return r < 0 ? r : 0;
+}
+
 int lans_each_of_tenant(struct store_conn *conn, int64_t tunnel_id, lans_fn *fn, void *context) {
     const struct value value = value_number(tunnel_id);
     return each(conn,

@@ -22,6 +22,9 @@ struct lan_owner {
 };
 /* A LAN of the space that shares addresses with `prefix`. -ENOENT: none. */
 int lans_overlap(struct store_conn *conn, int64_t space, const struct prefix *prefix, struct lan_owner *ret_owner);
+/* Whether a route of the host should lead to just this prefix: it is a LAN of the shared space, and its router belongs
+ * into the data plane. */
+int lans_is_routed(struct store_conn *conn, const struct prefix *prefix, bool *ret_routed);
 /* Fills lans[] of rows that are in order of their ids. */
 int lans_fill(struct store_conn *conn, struct router_row *rows, size_t count);
 
