@@ -66,33 +66,44 @@ struct prefix prefix_make(const struct ip_addr *addr, uint8_t length) {
     return p;
 }
 
-int prefix_parse(const char *text, struct prefix *ret_prefix, bool *ret_had_host_bits) {
-    char address[IP_TEXT_SIZE];
+int address_parse(const char *text, struct prefix *ret_address) {
+    char bare[IP_TEXT_SIZE];
     const char *slash = strchr(text, '/');
     size_t size = slash ? (size_t)(slash - text) : strlen(text);
-    struct ip_addr addr;
-    if (size >= sizeof address) {
+    struct prefix address;
+    if (size >= sizeof bare) {
         return -EINVAL;
     }
-    memcpy(address, text, size);
-    address[size] = '\0';
-    if (ip_parse(address, &addr) < 0) {
+    memcpy(bare, text, size);
+    bare[size] = '\0';
+    if (ip_parse(bare, &address.addr) < 0) {
         return -EINVAL;
     }
-    unsigned long length = ip_bits(&addr);
+    unsigned long length = ip_bits(&address.addr);
     if (slash) {
         char *end;
         if (slash[1] < '0' || slash[1] > '9' || strlen(slash + 1) > 3) {
             return -EINVAL;
         }
         length = strtoul(slash + 1, &end, 10);
-        if (*end || length > ip_bits(&addr)) {
+        if (*end || length > ip_bits(&address.addr)) {
             return -EINVAL;
         }
     }
-    struct prefix made = prefix_make(&addr, (uint8_t)length);
+    address.length = (uint8_t)length;
+    *ret_address = address;
+    return 0;
+}
+
+int prefix_parse(const char *text, struct prefix *ret_prefix, bool *ret_had_host_bits) {
+    struct prefix address;
+    int error = address_parse(text, &address);
+    if (error) {
+        return error;
+    }
+    struct prefix made = prefix_make(&address.addr, address.length);
     if (ret_had_host_bits) {
-        *ret_had_host_bits = !ip_equal(&made.addr, &addr);
+        *ret_had_host_bits = !ip_equal(&made.addr, &address.addr);
     }
     *ret_prefix = made;
     return 0;

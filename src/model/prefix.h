@@ -11,7 +11,7 @@ struct ip_addr {
 };
 
 struct prefix {
-    struct ip_addr addr; /* host bits are zero once made by prefix_parse() or prefix_make() */
+    struct ip_addr addr; /* host bits are zero once made by prefix_parse() or prefix_make(), not by address_parse() */
     uint8_t length;      /* 0..32 or 0..128 */
 };
 
@@ -40,6 +40,8 @@ struct prefix prefix_make(const struct ip_addr *addr, uint8_t length);
 /* "10.0.0.0/8", or a bare address for a host prefix. Host bits are cleared; `ret_had_host_bits` (may be NULL) tells. 0,
  * or -EINVAL. */
 int prefix_parse(const char *text, struct prefix *ret_prefix, bool *ret_had_host_bits);
+/* An address and the length of its network, "10.8.0.1/24": as prefix_parse(), but the host bits stay. */
+int address_parse(const char *text, struct prefix *ret_address);
 char *prefix_format(const struct prefix *prefix, char text[PREFIX_TEXT_SIZE]);
 bool prefix_equal(const struct prefix *a, const struct prefix *b);
 bool prefix_contains(const struct prefix *prefix, const struct ip_addr *addr);

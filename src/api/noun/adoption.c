@@ -110,18 +110,6 @@ static int check_body(const struct adoption_body *b, struct problem *p) {
     return 0;
 }
 
-/* "10.8.0.1/24" with its host bits. */
-static struct prefix address_of(const char *text) {
-    struct prefix address = {0};
-    char host[IP_TEXT_SIZE] = "";
-    size_t size = text ? strcspn(text, "/") : 0;
-    if (size > 0 && size < sizeof host && prefix_parse(text, &address, NULL) == 0) {
-        memcpy(host, text, size);
-        (void)ip_parse(host, &address.addr);
-    }
-    return address;
-}
-
 static int read_peer(struct adopting *a, size_t at, const json_t *object, struct problem *p) {
     struct adoption_peer *peer = &a->adoption.peers[at];
     struct peer_body body = {0};
@@ -221,7 +209,9 @@ static int read_sent(struct adopting *a, struct problem *p) {
         }
     }
     a->adoption.server_key = a->body.server_public_key;
-    a->adoption.server_address = address_of(a->body.server_address);
+    if (a->body.server_address) {
+        (void)address_parse(a->body.server_address, &a->adoption.server_address);
+    }
     return error;
 }
 

@@ -75,8 +75,7 @@ static void body_peers(struct importing *im) {
     }
     for (size_t i = 0; i < conf->address_count; i++) {
         if (conf->addresses[i].addr.family == AF_INET) {
-            json_object_set_new(im->body, "server_address",
-                                json_string(wgconf_address_format(&conf->addresses[i], text)));
+            json_object_set_new(im->body, "server_address", json_string(prefix_format(&conf->addresses[i], text)));
             break;
         }
     }

@@ -59,28 +59,6 @@ void wgconf_free(struct wgconf *conf) {
     free(conf);
 }
 
-int wgconf_address_parse(const char *text, struct prefix *ret_address) {
-    char host[IP_TEXT_SIZE];
-    struct prefix address;
-    size_t size = strcspn(text, "/");
-    if (size >= sizeof host || prefix_parse(text, &address, NULL) < 0) {
-        return -EINVAL;
-    }
-    memcpy(host, text, size);
-    host[size] = '\0';
-    if (ip_parse(host, &address.addr) < 0) {
-        return -EINVAL;
-    }
-    *ret_address = address;
-    return 0;
-}
-
-char *wgconf_address_format(const struct prefix *address, char text[PREFIX_TEXT_SIZE]) {
-    char host[IP_TEXT_SIZE];
-    snprintf(text, PREFIX_TEXT_SIZE, "%s/%u", ip_format(&address->addr, host), address->length);
-    return text;
-}
-
 /* --- names in comments --- */
 
 /* Cuts blanks and any of `also` off both ends, in place. */
@@ -264,7 +242,7 @@ static int take_list(struct reader *r, char *value, each_fn *each) {
 static int take_address(struct reader *r, const char *item) {
     struct wgconf *conf = r->conf;
     struct prefix address;
-    if (wgconf_address_parse(item, &address) < 0) {
+    if (address_parse(item, &address) < 0) {
         return wrong(r, "Address is an address such as 10.8.0.1/24, not \"%.60s\"", item);
     }
     if (conf->address_count < WGCONF_ADDRESSES_MAX) {

@@ -41,7 +41,3 @@ struct wgconf {
 int wgconf_read(FILE *file, struct wgconf **ret_conf, struct buf *fault);
 /* Wipes. Accepts NULL. */
 void wgconf_free(struct wgconf *conf);
-/* "10.8.0.1/24" with its host bits; a bare address is a host. 0, or -EINVAL. */
-int wgconf_address_parse(const char *text, struct prefix *ret_address);
-/* The reverse. */
-char *wgconf_address_format(const struct prefix *address, char text[PREFIX_TEXT_SIZE]);

@@ -70,6 +70,25 @@ static void other_addresses_are_refused(void **state) {
     }
 }
 
+static void an_address_keeps_its_host_bits(void **state) {
+    (void)state;
+    static const char *const refused[] = {"",       "/24", "10.8.0.1/", "10.8.0.1/33", "10.8.0.1/ 8", "10.8.0.1/24/8",
+                                          "name/24"};
+    static const char *const texts[] = {"10.8.0.1/24", "fd00::1/64", "10.9.0.1/32", "10.0.0.0/0"};
+    struct prefix address;
+    char text[PREFIX_TEXT_SIZE];
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        assert_int_equal(address_parse(texts[i], &address), 0);
+        assert_string_equal(prefix_format(&address, text), texts[i]);
+    }
+    assert_int_equal(address_parse("10.9.0.1", &address), 0);
+    assert_int_equal(address.length, 32);
+    for (size_t i = 0; i < COUNT(refused); i++) {
+        assert_int_equal(address_parse(refused[i], &address), -EINVAL);
+        assert_int_equal(address.length, 32); /* untouched */
+    }
+}
+
 static void prefix_masks_its_host_bits_and_says_so(void **state) {
     (void)state;
     static const struct {
@@ -266,6 +285,7 @@ int main(void) {
         cmocka_unit_test(ipv4_as_a_number),
         cmocka_unit_test(ipv4_and_ipv6_are_never_equal),
         cmocka_unit_test(other_addresses_are_refused),
+        cmocka_unit_test(an_address_keeps_its_host_bits),
         cmocka_unit_test(prefix_masks_its_host_bits_and_says_so),
         cmocka_unit_test(every_length_keeps_exactly_its_bits),
         cmocka_unit_test(other_prefixes_are_refused),

@@ -43,9 +43,9 @@ static void everything_is_read_whatever_its_case_and_blanks(void **state) {
     assert_int_equal(conf->mtu, 1400);
     assert_false(key_is_zero(&conf->private_key));
     assert_int_equal(conf->address_count, 3);
-    assert_string_equal(wgconf_address_format(&conf->addresses[0], text), "10.8.0.1/24");
-    assert_string_equal(wgconf_address_format(&conf->addresses[1], text), "fd00::1/64");
-    assert_string_equal(wgconf_address_format(&conf->addresses[2], text), "10.9.0.1/32");
+    assert_string_equal(prefix_format(&conf->addresses[0], text), "10.8.0.1/24");
+    assert_string_equal(prefix_format(&conf->addresses[1], text), "fd00::1/64");
+    assert_string_equal(prefix_format(&conf->addresses[2], text), "10.9.0.1/32");
     assert_int_equal(conf->peer_count, 1);
     const struct wgconf_peer *peer = &conf->peers[0];
     assert_int_equal(peer->line, 8);
