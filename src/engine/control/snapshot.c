@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/worker.h"
@@ -36,15 +37,11 @@ static bool wanted(const struct snapshot *snapshot, const struct peer *peer) {
 
 static int copy_prefixes(struct snapshot *snapshot, const struct peer *peer) {
     size_t count = snapshot->prefix_count + peer->allowed_count;
-    if (count > snapshot->prefix_room) {
-        size_t room = count < PREFIXES_MAX ? PREFIXES_MAX : count * 2;
-        struct prefix *prefixes = reallocarray(snapshot->prefixes, room, sizeof *prefixes);
-        if (!prefixes) {
-            return -ENOMEM;
-        }
-        snapshot->prefixes = prefixes;
-        snapshot->prefix_room = room;
+    struct prefix *prefixes = array_grow(snapshot->prefixes, &snapshot->prefix_room, count, sizeof *prefixes);
+    if (!prefixes) {
+        return -ENOMEM;
     }
+    snapshot->prefixes = prefixes;
     if (peer->allowed_count > 0) {
         memcpy(snapshot->prefixes + snapshot->prefix_count, peer_allowed(peer),
                peer->allowed_count * sizeof(struct prefix));

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "engine/engine.h"
 #include "engine/uapi/text.h"
 
@@ -237,20 +238,16 @@ static int peer_protocol_version(struct uapi_request *r, const char *value) {
     return strcmp(value, "1") != 0 ? fail_value(r, "protocol_version", "the only version is 1") : 0;
 }
 
-static int room_for_allowed_ip(struct uapi_request *r) {
-    if (r->allowed_ip_count < r->allowed_ip_room) {
-        return 0;
-    }
-    size_t room = r->allowed_ip_room ? r->allowed_ip_room * 2 : 16;
-    if (room > UAPI_ALLOWED_IPS_MAX) {
+static int make_allowed_ip_room(struct uapi_request *r) {
+    if (r->allowed_ip_count == UAPI_ALLOWED_IPS_MAX) {
         return fail(r, r->line_number, -E2BIG, "allowed_ip: at most %u in one section", UAPI_ALLOWED_IPS_MAX);
     }
-    struct engine_allowed_ip *larger = reallocarray(r->allowed_ips, room, sizeof *larger);
-    if (!larger) {
+    struct engine_allowed_ip *all =
+        array_grow(r->allowed_ips, &r->allowed_ip_room, r->allowed_ip_count + 1, sizeof *all);
+    if (!all) {
         return fail(r, r->line_number, -ENOMEM, "allowed_ip: out of memory");
     }
-    r->allowed_ips = larger;
-    r->allowed_ip_room = room;
+    r->allowed_ips = all;
     return 0;
 }
 
@@ -259,7 +256,7 @@ static int peer_allowed_ip(struct uapi_request *r, const char *value) {
     if (prefix_parse(value + allowed.remove, &allowed.prefix, NULL) < 0) {
         return fail_value(r, "allowed_ip", "give a prefix, as 10.0.0.0/24, with a - in front to take it away");
     }
-    int rc = room_for_allowed_ip(r);
+    int rc = make_allowed_ip_room(r);
     if (rc == 0) {
         r->allowed_ips[r->allowed_ip_count++] = allowed;
     }
