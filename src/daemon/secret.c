@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 
 #define PATH_SIZE 600
 #define TEXT_MAX (1u << 20)
@@ -129,37 +130,19 @@ static int key_load(int fd, const char *path, struct key *ret_key, struct proble
     return 0;
 }
 
-/* A complete file under a passing name, then linked to its own: nobody ever sees half a key, and an existing file is
- * never replaced. */
 static int key_make(const char *path, struct key *ret_key, struct problem *p) {
-    char passing[PATH_SIZE];
-    char text[KEY_BASE64_SIZE + 1];
+    char text[KEY_BASE64_SIZE];
     struct key key;
-    int error = 0;
-    snprintf(passing, sizeof passing, "%s.%d.tmp", path, (int)getpid());
-    int fd = open(passing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return refuse(p, -errno, "cannot make the private key file", path);
-    }
     key_make_private(&key);
     key_to_base64(&key, text);
     text[KEY_BASE64_SIZE - 1] = '\n';
-    if (write(fd, text, KEY_BASE64_SIZE) != KEY_BASE64_SIZE || fsync(fd) < 0) {
-        error = errno ? -errno : -EIO;
-    }
+    int error = file_create(path, 0600, text, KEY_BASE64_SIZE);
     sodium_memzero(text, sizeof text);
-    close(fd);
-    if (error == 0 && link(passing, path) < 0) {
-        error = -errno;
+    if (error == 0) {
+        *ret_key = key;
     }
-    unlink(passing);
-    if (error < 0) {
-        sodium_memzero(&key, sizeof key);
-        return refuse(p, error, "cannot write the private key file", path);
-    }
-    *ret_key = key;
     sodium_memzero(&key, sizeof key);
-    return 0;
+    return error < 0 ? refuse(p, error, "cannot make the private key file", path) : 0;
 }
 
 int secret_read_key(const char *path, bool may_make, bool *ret_made, struct key *ret_private_key,
@@ -196,17 +179,8 @@ static int identity_make(const char *path, char text[UUID_TEXT_SIZE + 1], struct
     struct uuid made;
     uuid_make((uint64_t)clock_wall_us() / 1000, &made);
     uuid_format(&made, text);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    ssize_t size = fd < 0 ? -1 : write(fd, text, UUID_TEXT_SIZE - 1);
-    int error = size == UUID_TEXT_SIZE - 1 && fsync(fd) == 0 ? 0 : errno ? -errno : -EIO;
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (error < 0) {
-        unlink(path);
-        return refuse(p, error, "cannot write", path);
-    }
-    return 0;
+    int error = file_create(path, 0600, text, UUID_TEXT_SIZE - 1);
+    return error < 0 ? refuse(p, error, "cannot make", path) : 0;
 }
 
 int secret_read_identity(const char *folder, struct uuid *ret_identity, struct problem *ret_problem) {
