@@ -7,32 +7,10 @@
 #include <string.h>
 
 #include "base/clock.h"
-
-/* jansson's memory carries keys on their way in and out, so each block remembers its size and is wiped when freed. */
-union block {
-    size_t size;
-    max_align_t align;
-};
-
-static void *wiping_malloc(size_t size) {
-    union block *block = malloc(sizeof *block + size);
-    if (!block) {
-        return NULL;
-    }
-    block->size = size;
-    return block + 1;
-}
-
-static void wiping_free(void *memory) {
-    if (memory) {
-        union block *block = (union block *)memory - 1;
-        explicit_bzero(memory, block->size);
-        free(block);
-    }
-}
+#include "base/wipe.h"
 
 void view_setup(void) {
-    json_set_alloc_funcs(wiping_malloc, wiping_free);
+    json_set_alloc_funcs(malloc, wipe_free);
     json_object_seed(0);
 }
 

@@ -2,12 +2,12 @@
 
 #include <curl/curl.h>
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/wipe.h"
 #include "cli/cli.h"
 #include "cli/show/field.h"
 
@@ -19,14 +19,6 @@ struct client {
     char *socket; /* NULL over TCP */
     char *bearer; /* "Authorization: Bearer ...": a secret; NULL: none */
 };
-
-/* jansson frees strings that may be private keys. */
-static void wiping_free(void *memory) {
-    if (memory) {
-        explicit_bzero(memory, malloc_usable_size(memory));
-        free(memory);
-    }
-}
 
 static int bearer_set(struct client *c, const char *token, struct buf *fault) {
     size_t size = strcspn(token, "\r\n");
@@ -63,7 +55,7 @@ int client_open(const struct client_config *config, struct client **ret_client, 
     if (!c) {
         return -ENOMEM;
     }
-    json_set_alloc_funcs(malloc, wiping_free);
+    json_set_alloc_funcs(malloc, wipe_free); /* strings may be private keys */
     curl_global_init(CURL_GLOBAL_DEFAULT);
     c->curl = curl_easy_init();
     c->base = strdup(config->url ? config->url : "http://localhost");
