@@ -1,7 +1,7 @@
 /* Ethernet frames as an AF_XDP socket brings them: the datagram in one, checked as the kernel's IP and UDP would check
  * it.
  *
- * The kernel has not looked at them, and the program that chose them (bpf/shortcut.bpf.c) at no more than it needed; so
+ * The kernel has not looked at them, and the program that chose them (bpf/xdp.bpf.c) at no more than it needed; so
  * every length and both checksums are looked at here. Pure. */
 #pragma once
 

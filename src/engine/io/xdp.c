@@ -17,7 +17,7 @@
 #include <xdp/xsk.h>
 
 #include "base/prefetch.h"
-#include "bpf/shortcut.h"
+#include "bpf/xdp.h"
 #include "engine/engine.h"
 #include "engine/io/frame.h"
 
@@ -25,7 +25,7 @@
 #ifdef __clang_analyzer__
 #define bpf_object__destroy_skeleton free
 #endif
-#include "shortcut.skel.h"
+#include "xdp.skel.h"
 
 /* Frames of all queues of an interface together: 64 MB, and a worker that somebody else holds the CPU of for 16 ms
  * loses nothing at a million datagrams a second. Fewer for each the more queues there are. */
@@ -39,7 +39,7 @@ struct xdp_queue {
     unsigned interface;     /* index */
     struct xdp_queue *next; /* of the same worker */
     uint32_t frames;
-    uint8_t *area; /* frames of SHORTCUT_FRAME_SIZE, mapped; the kernel writes, we alter */
+    uint8_t *area; /* frames of XDP_FRAME_SIZE, mapped; the kernel writes, we alter */
     struct xsk_umem *umem;
     struct xsk_socket *socket;
 
@@ -52,9 +52,9 @@ struct xdp_queue {
 };
 
 struct attached {
-    struct shortcut_bpf *program;
+    struct xdp_bpf *program;
     struct bpf_link *link;
-    struct xdp_queue *queues[SHORTCUT_QUEUES_MAX];
+    struct xdp_queue *queues[XDP_QUEUES_MAX];
     size_t queue_count;
 };
 
@@ -78,13 +78,13 @@ static void queue_free(struct xdp_queue *queue) {
         xsk_umem__delete(queue->umem);
     }
     if (queue->area) {
-        munmap(queue->area, (size_t)queue->frames * SHORTCUT_FRAME_SIZE);
+        munmap(queue->area, (size_t)queue->frames * XDP_FRAME_SIZE);
     }
     free(queue);
 }
 
 static int map_area(struct xdp_queue *queue) {
-    void *area = mmap(NULL, (size_t)queue->frames * SHORTCUT_FRAME_SIZE, PROT_READ | PROT_WRITE,
+    void *area = mmap(NULL, (size_t)queue->frames * XDP_FRAME_SIZE, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED) {
         return -errno;
@@ -93,9 +93,9 @@ static int map_area(struct xdp_queue *queue) {
     const struct xsk_umem_config config = {
         .fill_size = queue->frames,
         .comp_size = UDP_BATCH,
-        .frame_size = SHORTCUT_FRAME_SIZE,
+        .frame_size = XDP_FRAME_SIZE,
     };
-    return xsk_umem__create(&queue->umem, area, (uint64_t)queue->frames * SHORTCUT_FRAME_SIZE, &queue->fill,
+    return xsk_umem__create(&queue->umem, area, (uint64_t)queue->frames * XDP_FRAME_SIZE, &queue->fill,
                             &queue->unused, &config);
 }
 
@@ -103,7 +103,7 @@ static void give_all(struct xdp_queue *queue) {
     uint32_t at;
     uint32_t count = xsk_ring_prod__reserve(&queue->fill, queue->frames, &at);
     for (uint32_t i = 0; i < count; i++) {
-        *xsk_ring_prod__fill_addr(&queue->fill, at + i) = (uint64_t)i * SHORTCUT_FRAME_SIZE;
+        *xsk_ring_prod__fill_addr(&queue->fill, at + i) = (uint64_t)i * XDP_FRAME_SIZE;
     }
     xsk_ring_prod__submit(&queue->fill, count);
 }
@@ -145,7 +145,7 @@ static uint32_t count_queues(const char *name) {
         count = ioctl(fd, SIOCETHTOOL, &request) == 0 ? channels.rx_count + channels.combined_count : 0;
         close(fd);
     }
-    return count == 0 ? 1 : count < SHORTCUT_QUEUES_MAX ? count : SHORTCUT_QUEUES_MAX;
+    return count == 0 ? 1 : count < XDP_QUEUES_MAX ? count : XDP_QUEUES_MAX;
 }
 
 /* A power of two, as the rings want it. */
@@ -169,7 +169,7 @@ static int open_queues(struct xdp *xdp, struct attached *interface, const char *
         struct xdp_queue *queue = interface->queues[interface->queue_count++];
         queue->next = xdp->first[i % xdp->workers];
         xdp->first[i % xdp->workers] = queue;
-        error = xsk_socket__update_xskmap(queue->socket, bpf_map__fd(interface->program->maps.shortcut_queues));
+        error = xsk_socket__update_xskmap(queue->socket, bpf_map__fd(interface->program->maps.xdp_queues));
         if (error) {
             return error;
         }
@@ -185,7 +185,7 @@ static int attach(struct xdp *xdp, struct attached *interface, const char *name)
     /* They would print to stderr; what the caller can act on is in the error number. */
     libbpf_set_print(NULL);
     libxdp_set_print(NULL);
-    interface->program = shortcut_bpf__open_and_load();
+    interface->program = xdp_bpf__open_and_load();
     if (!interface->program) {
         return -errno;
     }
@@ -194,7 +194,7 @@ static int attach(struct xdp *xdp, struct attached *interface, const char *name)
         return error;
     }
     /* A link and not an attachment: it goes with us, however we end. */
-    interface->link = bpf_program__attach_xdp(interface->program->progs.shortcut, (int)index);
+    interface->link = bpf_program__attach_xdp(interface->program->progs.xdp_pick, (int)index);
     return interface->link ? 0 : -errno;
 }
 
@@ -203,7 +203,7 @@ static void detach(struct attached *interface) {
     for (size_t i = 0; i < interface->queue_count; i++) {
         queue_free(interface->queues[i]);
     }
-    shortcut_bpf__destroy(interface->program);
+    xdp_bpf__destroy(interface->program);
 }
 
 /* The next name of a list; 0 at its end. -EINVAL: empty or too long. */
@@ -251,7 +251,7 @@ void xdp_close(struct xdp *xdp) {
 
 void xdp_set_port(struct xdp *xdp, uint16_t port) {
     for (size_t i = 0; xdp && i < xdp->count; i++) {
-        xdp->interfaces[i].program->bss->shortcut_port = htons(port);
+        xdp->interfaces[i].program->bss->xdp_port = htons(port);
     }
 }
 
@@ -308,7 +308,7 @@ size_t xdp_read(struct xdp_queue *queue, struct udp_received ret_received[UDP_BA
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->ready, at + i);
-        queue->held[i] = desc->addr - desc->addr % SHORTCUT_FRAME_SIZE;
+        queue->held[i] = desc->addr - desc->addr % XDP_FRAME_SIZE;
         ret_received[good].interface = queue->interface;
         good += frame_read(queue->area + desc->addr, desc->len, &ret_received[good]);
     }

@@ -1,6 +1,6 @@
 /* The short way in: data messages straight from a network card's queues (AF_XDP), around the kernel's IP and UDP.
  *
- *     network card --> bpf/shortcut.bpf.c --+--> one AF_XDP socket a queue --> a worker (frame.h, receive.h)
+ *     network card --> bpf/xdp.bpf.c --+--> one AF_XDP socket a queue --> a worker (frame.h, receive.h)
  *                                           +--> the kernel --> udp.h: handshakes, and whatever else
  *
  * A datagram costs the engine no system call, no copy and no socket buffer. What it costs otherwise is said in

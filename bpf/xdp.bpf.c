@@ -1,7 +1,7 @@
 /* The short way in: data messages for sallyport-wg go from the network card's queue to the engine
  * (src/engine/io/xdp.h), around the kernel's IP and UDP.
  *
- *     network card --> [shortcut] --+--> AF_XDP socket of this queue --> a worker
+ *     network card --> [xdp_pick] --+--> AF_XDP socket of this queue --> a worker
  *                                   +--> the kernel, as without it
  *
  * The short way is for what the kernel would deliver to the engine's socket and nothing else: a UDP datagram, not a
@@ -20,7 +20,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "shortcut.h"
+#include "xdp.h"
 
 #define FAMILY_V4 2 /* AF_INET and AF_INET6: sys/socket.h is none of the kernel's headers */
 #define FAMILY_V6 10
@@ -31,13 +31,13 @@
 /* By queue of the interface. A queue without a socket lets all pass. */
 struct {
     __uint(type, BPF_MAP_TYPE_XSKMAP);
-    __uint(max_entries, SHORTCUT_QUEUES_MAX);
+    __uint(max_entries, XDP_QUEUES_MAX);
     __uint(key_size, sizeof(__u32));
     __uint(value_size, sizeof(__u32));
-} shortcut_queues SEC(".maps");
+} xdp_queues SEC(".maps");
 
 /* Network byte order; 0: nothing goes the short way. */
-__u16 shortcut_port = 0;
+__u16 xdp_port = 0;
 
 /* Whether a datagram that came by this interface is for this host. One that it would forward is not ours, though it has
  * our port. A host that forwards nothing has no use for any other. */
@@ -67,18 +67,18 @@ static __always_inline int is_of_link(const struct ipv6hdr *ip) {
 
 static __always_inline int is_data(const struct udphdr *udp, const void *end) {
     const __u32 *type = (const void *)(udp + 1);
-    return (const void *)udp + sizeof *udp + DATA_HEADER <= end && udp->dest == shortcut_port && shortcut_port &&
+    return (const void *)udp + sizeof *udp + DATA_HEADER <= end && udp->dest == xdp_port && xdp_port &&
            bpf_ntohs(udp->len) >= sizeof *udp + DATA_LEAST && *type == bpf_htonl(0x04000000);
 }
 
 SEC("xdp")
-int shortcut(struct xdp_md *frame) {
+int xdp_pick(struct xdp_md *frame) {
     const void *at = (const void *)(long)frame->data;
     const void *end = (const void *)(long)frame->data_end;
     const struct ethhdr *ethernet = at;
     const struct iphdr *v4 = (const void *)(ethernet + 1);
     const struct ipv6hdr *v6 = (const void *)(ethernet + 1);
-    if (end - at > SHORTCUT_FRAME_MAX || (const void *)(v4 + 1) > end) {
+    if (end - at > XDP_FRAME_MAX || (const void *)(v4 + 1) > end) {
         return XDP_PASS;
     }
     if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
@@ -94,8 +94,8 @@ int shortcut(struct xdp_md *frame) {
     } else {
         return XDP_PASS;
     }
-    return (int)bpf_redirect_map(&shortcut_queues, frame->rx_queue_index, XDP_PASS);
+    return (int)bpf_redirect_map(&xdp_queues, frame->rx_queue_index, XDP_PASS);
 }
 
 /* Programs that ask where a packet would go must be under the kernel's licence. */
-const char shortcut_license[] SEC("license") = "GPL";
+const char xdp_license[] SEC("license") = "GPL";
