@@ -1,10 +1,10 @@
-/* The short way in: data messages for sallyport-wg go from the network card's queue to the engine
+/* AF_XDP for sallyport-wg: its data messages go from the network card's queue to the engine
  * (src/engine/io/xdp.h), around the kernel's IP and UDP.
  *
  *     network card --> [xdp_pick] --+--> AF_XDP socket of this queue --> a worker
  *                                   +--> the kernel, as without it
  *
- * The short way is for what the kernel would deliver to the engine's socket and nothing else: a UDP datagram, not a
+ * What is taken is what the kernel would deliver to the engine's socket, and nothing else: a UDP datagram, not a
  * fragment, without IP options, to an address of this host and to our port, that reads like a data message. All else,
  * handshakes too, goes on to the kernel: whatever is not understood here is not treated differently.
  *
@@ -36,7 +36,7 @@ struct {
     __uint(value_size, sizeof(__u32));
 } xdp_queues SEC(".maps");
 
-/* Network byte order; 0: nothing goes the short way. */
+/* Network byte order; 0: nothing is taken. */
 __u16 xdp_port = 0;
 
 /* Whether a datagram that came by this interface is for this host. One that it would forward is not ours, though it has

@@ -1,4 +1,4 @@
-/* What the program of the short way in (xdp.bpf.c) and the engine (src/engine/io/xdp.c) agree on. */
+/* What the program of AF_XDP (xdp.bpf.c) and the engine (src/engine/io/xdp.c) agree on. */
 #pragma once
 
 #define XDP_QUEUES_MAX 64 /* of one interface */

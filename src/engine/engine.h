@@ -30,7 +30,7 @@ struct engine_options {
     bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
     bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
     bool no_uring;       /* write packets to the TUN one by one */
-    const char *xdp;     /* interfaces, separated by commas, of whose queues to read data messages; NULL: none */
+    const char *xdp;     /* comma-separated interfaces whose receive queues are read directly (AF_XDP); NULL: none */
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
 
@@ -50,11 +50,11 @@ int engine_attend(struct engine *engine);
 /* --- the device --- */
 
 /* A zero key clears it. Precomputed secrets are dropped; sessions stay as Linux leaves them
- * (noise_set_static_identity). A peer with our own public key is removed. */
+ * (wg_noise_set_static_identity_private_key()). A peer with our own public key is removed. */
 int engine_set_private_key(struct engine *engine, const struct key *private_key);
 int engine_set_listen_port(struct engine *engine, uint16_t port); /* 0: any. -EADDRINUSE keeps the old one */
 int engine_set_fwmark(struct engine *engine, uint32_t fwmark);
-/* The hub's own side: prefixes a tenant's router may always talk to (DESIGN 5). Replaces the list. */
+/* The hub's own side: prefixes a tenant's router may always talk to (ARCHITECTURE.md). Replaces the list. */
 int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t count);
 
 /* What the kernel does for many packets at once, by direction. One list: the enum and the UAPI's names come from it. */
@@ -220,7 +220,7 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
     X(RING_FULL, "ring_full")                   /* another worker is too far behind */                                 \
     X(TUN_FULL, "tun_full")                     /* the kernel did not take it */                                       \
     X(UDP_FULL, "udp_full")                                                                                            \
-    X(XDP_FULL, "xdp_full") /* came the short way, and the worker was behind */
+    X(XDP_FULL, "xdp_full") /* by AF_XDP, and the worker was behind */
 
 enum engine_drop {
 #define X(id, name) ENGINE_DROP_##id,
@@ -234,7 +234,7 @@ enum engine_drop {
     X(udp_received)           /* datagrams */                                                                          \
     X(udp_sent)               /* datagrams */                                                                          \
     X(udp_reads)              /* system calls, also those that found nothing */                                        \
-    X(xdp_received)           /* of the datagrams received, those that came the short way: without a call */           \
+    X(xdp_received)           /* of the datagrams received, those by AF_XDP: without a call */                         \
     X(udp_writes)             /* system calls */                                                                       \
     X(tun_received)           /* packets from the host; a large one counts once */                                     \
     X(tun_sent)               /* packets to the host, before they are joined */                                        \

@@ -263,7 +263,7 @@ static void explain_engine(const char *interface_name, int error) {
     }
 }
 
-/* Nothing stops for it: a gateway without the short way is slower, one that does not start is none. */
+/* Nothing stops for it: a gateway without AF_XDP is slower, one that does not start is not a gateway. */
 static void explain_xdp(const char *interface_name, const struct engine_device *device) {
     const char *failed = device->xdp_failed;
     switch (-device->xdp_error) {

@@ -1,4 +1,4 @@
-/* ChaCha20-Poly1305 over batches of packets, behind one small table (DESIGN 5: ipsec-mb where the CPU has it, a
+/* ChaCha20-Poly1305 over batches of packets, behind one small table (ipsec-mb where the CPU has it, a
  * portable library elsewhere). Transport data only: 64-bit counter nonce, no additional data (whitepaper 5.4.6).
  *
  * A context belongs to one thread. Jobs of one call may be of different keys; a call returns when all are done. */

@@ -1,4 +1,4 @@
-/* The replay window of a receiving keypair: RFC 6479, 8192 bits of which 8128 are usable (FACTS; Linux receive.c). */
+/* The replay window of a receiving keypair: RFC 6479, 8192 bits of which 8128 are usable (Linux receive.c). */
 #pragma once
 
 #include <stdbool.h>

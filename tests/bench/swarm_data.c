@@ -12,7 +12,7 @@
 #include "swarm.h"
 
 #define BATCH_MAX 1024
-#define BURST_BYTES 65507 /* the most of one UDP_SEGMENT send, and at most 64 segments (FACTS) */
+#define BURST_BYTES 65507 /* the most of one UDP_SEGMENT send, and at most 64 segments (UDP_MAX_SEGMENTS) */
 #define BURST_MAX 64
 #define DISCARD_PORT 9
 #define ECHO_SIZE 84

@@ -1,4 +1,4 @@
-"""The short way in: data messages from the network card's queues, around the kernel's UDP (--xdp).
+"""AF_XDP: data messages from the network card's queues, around the kernel's UDP (--xdp).
 
     [client]  ends of the test's own (noise.py)                  wg 10.9.0.1/16  [server]  --xdp eth0
       |                                                                            |
@@ -117,7 +117,7 @@ def test_data_comes_the_short_way_and_handshakes_by_the_kernel(site, address):
 
 
 def test_every_size_arrives_whole(site):
-    """On a card of 1,500 bytes all fit into a frame of the short way."""
+    """On a card of 1,500 bytes all fit into a frame of AF_XDP."""
     end, before = site.end(), site.device.counters()
     sizes = [*range(0, 40), 127, 128, 511, 1000, *range(1300, 1392)]
     for size in sizes:
@@ -182,7 +182,7 @@ def test_congestion_marks_come_through(site, target, outer, inner, comes):
 
 
 def test_damaged_frames_are_dropped(site):
-    """Nobody else looks at the checksums of what comes the short way."""
+    """Nobody else looks at the checksums of what comes by AF_XDP."""
     end = site.end()
 
     def damaged(at, change=1, target=HOST4):

@@ -1,4 +1,4 @@
-/* Which worker gets a datagram: the numbers that name a session say so (DESIGN 5).
+/* Which worker gets a datagram: the numbers that name a session say so.
  *
  * A receiver index of ours is 6 bits of worker, then 26 random bits. A classic BPF program on each SO_REUSEPORT group
  * reads them and picks the socket, so that a session's datagrams meet its owner without a detour. Initiations carry no

@@ -226,7 +226,8 @@ static void prepare(struct udp_reader *reader, size_t i) {
         .iov_base = reader->buffers + i * reader->buffer_size,
         .iov_len = reader->buffer_size,
     };
-    /* All lengths are set anew each time: the kernel writes them (FACTS: UDP_GRO and msg_controllen). */
+    /* All lengths are set anew each time: the kernel writes them, and with UDP_GRO a msg_controllen left over would cut
+     * the next one's. */
     reader->messages[i].msg_hdr = (struct msghdr){
         .msg_name = &reader->names[i],
         .msg_namelen = sizeof reader->names[i],

@@ -84,8 +84,8 @@ static void queue_free(struct xdp_queue *queue) {
 }
 
 static int map_area(struct xdp_queue *queue) {
-    void *area = mmap(NULL, (size_t)queue->frames * XDP_FRAME_SIZE, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *area =
+        mmap(NULL, (size_t)queue->frames * XDP_FRAME_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (area == MAP_FAILED) {
         return -errno;
     }
@@ -95,8 +95,8 @@ static int map_area(struct xdp_queue *queue) {
         .comp_size = UDP_BATCH,
         .frame_size = XDP_FRAME_SIZE,
     };
-    return xsk_umem__create(&queue->umem, area, (uint64_t)queue->frames * XDP_FRAME_SIZE, &queue->fill,
-                            &queue->unused, &config);
+    return xsk_umem__create(&queue->umem, area, (uint64_t)queue->frames * XDP_FRAME_SIZE, &queue->fill, &queue->unused,
+                            &config);
 }
 
 static void give_all(struct xdp_queue *queue) {

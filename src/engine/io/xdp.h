@@ -1,14 +1,14 @@
-/* The short way in: data messages straight from a network card's queues (AF_XDP), around the kernel's IP and UDP.
+/* AF_XDP: data messages straight from a network card's queues, around the kernel's IP and UDP.
  *
- *     network card --> bpf/xdp.bpf.c --+--> one AF_XDP socket a queue --> a worker (frame.h, receive.h)
+ *     network card --> bpf/xdp.bpf.c --+--> one AF_XDP socket per queue --> a worker (frame.h)
  *                                           +--> the kernel --> udp.h: handshakes, and whatever else
  *
  * A datagram costs the engine no system call, no copy and no socket buffer. What it costs otherwise is said in
- * docs/sallyport-wg.md: the host's packet filter does not see these messages, so it is an operator's choice, by
+ * docs/sallyport-wg.md: the host's packet filter does not see these messages, so it is an operator's choice, per
  * interface.
  *
  * A queue is one worker's. A network card spreads its datagrams over its queues by address, not by receiver index, so
- * what arrives at a worker that does not own it goes through the rings (handover.h).
+ * what arrives at a worker that does not own it goes through the rings (engine/path/parcel.h).
  *
  * The control thread opens, closes and switches; each worker reads its own queues. When the process ends, whichever
  * way, the kernel takes the program away and everything goes its own way again. */
@@ -31,7 +31,7 @@ struct xdp_queue;
 int xdp_open(const char *interfaces, unsigned workers, struct xdp **ret_xdp, char *ret_failed);
 /* Accepts NULL. The workers have stopped. */
 void xdp_close(struct xdp *xdp);
-/* Whose data messages go the short way; 0: nobody's. Accepts NULL. */
+/* The UDP port whose data messages are taken; 0: none. Accepts NULL. */
 void xdp_set_port(struct xdp *xdp, uint16_t port);
 /* Whether all interfaces still have the program: one that was removed has not. */
 bool xdp_is_attached(const struct xdp *xdp);

@@ -1,4 +1,4 @@
-/* Where an inner packet goes: tenant-scoped cryptokey routing (DESIGN 5).
+/* Where an inner packet goes: tenant-scoped cryptokey routing.
  *
  *   from a router, its source being its own:       from the host, by the hub's routes:
  *     the hub's prefixes        -> host              the peer's owner, maybe another worker

@@ -1,4 +1,4 @@
-/* Handshakes of both roles, in the order that costs an attacker most (DESIGN 5): exact length and mac1 at once, under
+/* Handshakes of both roles, in the order that costs an attacker most: exact length and mac1 at once, under
  * load also mac2 and a limit per source; what passes waits in a bounded queue, and a round does the public-key work of
  * a few.
  *

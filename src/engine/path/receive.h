@@ -12,7 +12,7 @@ struct xdp_queue;
 
 /* One batch from this socket. The number of datagrams read. */
 size_t receive_round(struct worker *worker, int fd);
-/* One batch that came the short way. */
+/* One batch from this queue of AF_XDP. */
 void receive_queue(struct worker *worker, struct xdp_queue *queue);
 /* One batch that was read already (by another worker); the bytes may be altered. */
 void receive_batch(struct worker *worker, const struct udp_received *received, size_t count);

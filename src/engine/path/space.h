@@ -1,4 +1,4 @@
-/* A tenant in the tables of the worker that owns it: its address space, peers, limits and usage (DESIGN 5). Only that
+/* A tenant in the tables of the worker that owns it: its address space, peers, limits and usage. Only that
  * worker touches it. */
 #pragma once
 

@@ -63,8 +63,8 @@ class SmallPackets:
 
 class BareLoop:
     """The engine's own reading, opening and writing with nothing in between (bare.c): what the kernel and the AEAD
-    leave of a core. The sender's packets come as the swarm's do: the receiver is never short of them. `xdp`: by the
-    short way."""
+    leave of a core. The sender's packets come as the swarm's do: the receiver is never short of them. `xdp`: by
+    AF_XDP."""
 
     def __init__(self, lab, program, xdp):
         self.program, self.name = str(program), short_name("spb")
