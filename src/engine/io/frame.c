@@ -9,13 +9,13 @@
 #include "base/bytes.h"
 #include "engine/io/udp.h"
 #include "engine/packet/packet.h"
+#include "engine/packet/transport.h"
 
 #define ETHERNET_SIZE sizeof(struct ether_header)
 #define FRAGMENT (IP_MF | IP_OFFMASK)
 
-/* `size` bytes that begin with a UDP header and may end with padding of the link; `pseudo`: the sum over the addresses.
- */
-static bool read_udp(uint8_t *bytes, size_t size, uint32_t pseudo, bool may_lack_checksum,
+/* `size` bytes of `packet` that begin with a UDP header and may end with padding of the link. */
+static bool read_udp(const uint8_t *packet, uint8_t *bytes, size_t size, bool may_lack_checksum,
                      struct udp_received *received) {
     struct udphdr header;
     if (size < sizeof header) {
@@ -26,7 +26,7 @@ static bool read_udp(uint8_t *bytes, size_t size, uint32_t pseudo, bool may_lack
     if (length < sizeof header || length > size) {
         return false;
     }
-    pseudo = packet_fold(pseudo + IPPROTO_UDP + (uint32_t)length);
+    uint16_t pseudo = packet_fold(transport_pseudo_sum(packet, IPPROTO_UDP, length));
     bool none = header.check == 0;
     bool left_to_the_card = be16_get(&header.check) == pseudo;
     if (none ? !may_lack_checksum : !left_to_the_card && packet_fold(packet_sum(bytes, length, pseudo)) != 0xffff) {
@@ -48,8 +48,7 @@ static bool read_v4(uint8_t *bytes, size_t size, struct udp_received *received) 
         length < sizeof ip || length > size || packet_fold(packet_sum(bytes, sizeof ip, 0)) != 0xffff) {
         return false;
     }
-    uint32_t pseudo = packet_sum(&bytes[offsetof(struct iphdr, saddr)], 2 * sizeof ip.saddr, 0);
-    if (!read_udp(bytes + sizeof ip, length - sizeof ip, pseudo, true, received)) {
+    if (!read_udp(bytes, bytes + sizeof ip, length - sizeof ip, true, received)) {
         return false;
     }
     received->ecn = ip.tos & PACKET_ECN_MASK;
@@ -69,8 +68,7 @@ static bool read_v6(uint8_t *bytes, size_t size, struct udp_received *received) 
     if (bytes[0] >> 4 != 6 || ip.ip6_nxt != IPPROTO_UDP || length > size - sizeof ip) {
         return false;
     }
-    uint32_t pseudo = packet_sum(&bytes[offsetof(struct ip6_hdr, ip6_src)], 2 * sizeof ip.ip6_src, 0);
-    if (!read_udp(bytes + sizeof ip, length, pseudo, false, received)) {
+    if (!read_udp(bytes, bytes + sizeof ip, length, false, received)) {
         return false;
     }
     received->ecn = packet_ecn(bytes);

@@ -1,4 +1,11 @@
-/* The outer side: UDP sockets, and batches of datagrams read from and written to them.
+/* The engine's descriptors and queues: UDP sockets, the TUN, io_uring, AF_XDP.
+ *
+ * The room owns what it opens, and knows no peer, key or session: bytes come in with where they came from, and go out
+ * with where they go to. The control thread opens and closes; each worker's thread reads and writes its own.
+ *
+ * To read it: udp (this file), steer (which worker's socket a datagram reaches); tun, uring; xdp, frame.
+ *
+ * --- UDP sockets, and batches of datagrams read from and written to them ---
  *
  * The control thread opens a set of sockets, one IPv4 and one IPv6 for each worker in SO_REUSEPORT groups; the workers
  * read and write them. A datagram comes with the address it was sent to, so that answers leave from that address on a
@@ -14,7 +21,7 @@
 
 #include "model/prefix.h"
 
-#define UDP_BATCH 64        /* datagrams a system call */
+#define UDP_BATCH 64        /* datagrams per system call */
 #define UDP_SIZE_MAX 65535  /* with UDP_GRO one read may bring this much */
 #define UDP_SEGMENTS_MAX 64 /* of one UDP_SEGMENT write (Linux UDP_MAX_SEGMENTS, of older kernels) */
 #define UDP_RUN_MAX 65487   /* payload bytes of one UDP_SEGMENT write that fits in IPv4 as in IPv6 */

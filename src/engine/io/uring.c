@@ -51,7 +51,7 @@ static void take_back(struct uring *uring) {
 }
 
 /* All that were taken. The bytes are the kernel's until then, so there is no other way out. */
-static void finish(struct uring *uring, size_t taken, int *results) {
+static void finish_writes(struct uring *uring, size_t taken, int *results) {
     size_t done = collect(uring, results);
     if (done < taken) {
         take_back(uring);
@@ -73,7 +73,7 @@ static int try(struct uring *uring) {
     if (taken < 1) {
         return taken < 0 ? taken : -EAGAIN;
     }
-    finish(uring, 1, &result);
+    finish_writes(uring, 1, &result);
     return result;
 }
 
@@ -113,6 +113,6 @@ size_t uring_write(struct uring *uring, int fd, const struct iovec *writes, size
         io_uring_sqe_set_data64(request, i);
     }
     size_t taken = submit(uring, count);
-    finish(uring, taken, ret_results);
+    finish_writes(uring, taken, ret_results);
     return taken;
 }

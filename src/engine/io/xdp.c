@@ -28,7 +28,7 @@
 #include "xdp.skel.h"
 
 /* Frames of all queues of an interface together: 64 MB, and a worker that somebody else holds the CPU of for 16 ms
- * loses nothing at a million datagrams a second. Fewer for each the more queues there are. */
+ * loses nothing at a million datagrams per second. Fewer for each the more queues there are. */
 #define FRAMES 32768
 #define FRAMES_OF_QUEUE_MAX 16384
 #define FRAMES_OF_QUEUE_MIN 2048

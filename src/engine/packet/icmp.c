@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "engine/packet/packet.h"
+#include "engine/packet/transport.h"
 #include "engine/table/bucket.h"
 
 #define ICMP_HEADER_SIZE 8
@@ -38,7 +39,7 @@ static bool v6_one_host(const uint8_t addr[16]) {
     return addr[0] != 0xff && !unspecified_or_loopback;
 }
 
-static bool is_v4_error(uint8_t type) {
+bool icmp_is_v4_error(uint8_t type) {
     return type == 3 || type == 4 || type == V4_REDIRECT || type == 11 || type == 12;
 }
 
@@ -50,7 +51,7 @@ static bool answerable(enum icmp_error error, const uint8_t *packet, const struc
     }
     if (p->version == 4) {
         return v4_one_host(p->source) && v4_one_host(p->destination) &&
-               !(p->protocol == IPPROTO_ICMP && (!has_type || is_v4_error(upper[0])));
+               !(p->protocol == IPPROTO_ICMP && (!has_type || icmp_is_v4_error(upper[0])));
     }
     /* path MTU discovery works for multicast too (RFC 4443, 2.4 e.3) */
     bool destination_fits = p->destination[0] != 0xff || error == ICMP_ERROR_TOO_BIG;
@@ -99,8 +100,7 @@ static size_t write_v6(const struct kind *kind, const uint8_t *packet, const str
     icmp[1] = kind->v6_code;
     be32_put(icmp + 4, mtu);
     memcpy(icmp + ICMP_HEADER_SIZE, packet, quoted);
-    /* the pseudo header: both addresses, length, protocol (RFC 8200, 8.1) */
-    uint32_t sum = packet_sum(answer + 8, 32, (uint32_t)message_size + IPPROTO_ICMPV6);
+    uint32_t sum = transport_pseudo_sum(answer, IPPROTO_ICMPV6, message_size);
     be16_put(icmp + 2, (uint16_t)~packet_fold(packet_sum(icmp, message_size, sum)));
     return PACKET_IPV6_SIZE + message_size;
 }
@@ -133,7 +133,7 @@ int icmp_error_create(enum icmp_error error, const uint8_t *packet, size_t size,
 static int quoted_v4(const uint8_t *packet, const struct packet *p, const uint8_t **ret_destination) {
     const uint8_t *icmp = packet + p->header_size;
     size_t size = p->size - p->header_size;
-    if (size > 0 && !is_v4_error(icmp[0])) {
+    if (size > 0 && !icmp_is_v4_error(icmp[0])) {
         return 0;
     }
     if (p->fragment || size < ICMP_HEADER_SIZE + PACKET_IPV4_SIZE || icmp[0] == V4_REDIRECT ||

@@ -6,6 +6,7 @@
  * 1122, 3.2.2; RFC 4443, 2.4 e). Pure functions of an injected clock; any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +31,11 @@ int icmp_error_create(enum icmp_error error, const uint8_t *packet, size_t size,
                       uint32_t mtu, struct bucket *bucket, const struct bucket_rate *rate, uint64_t now_ns,
                       uint8_t answer[ICMP_ERROR_SIZE_MAX], size_t *ret_size);
 
-/* Of whose packet an ICMP error speaks that passes through, so that nobody speaks of another's. `packet` has passed
- * packet_size(), and `size` is what that said. 0: it is no error. 1: one, about a packet that had been sent to
- * `ret_destination`. -EINVAL: one that must not pass, since it does not say so: a redirect, a fragment, a quotation too
- * short; or IPv6 headers in which one could hide. */
+/* Whether an ICMP message of this type quotes a packet (redirects do). */
+bool icmp_is_v4_error(uint8_t type);
+
+/* To whom the packet quoted by a passing ICMP error was addressed; a router may only report on its own. `packet` has
+ * passed packet_size(), and `size` is what that said. 0: it is not an error. 1: one, about a packet that had been sent
+ * to `ret_destination`. -EINVAL: one that must not pass, since it does not say so: a redirect, a fragment, a quotation
+ * too short; or IPv6 headers in which one could hide. */
 int icmp_quoted(const uint8_t *packet, size_t size, struct ip_addr *ret_destination);

@@ -1,4 +1,12 @@
-/* Inner IP packets: what the engine has to know of a header before it routes, trims, translates or answers a packet.
+/* Inner IP packets: everything that is done to one by looking at its bytes alone.
+ *
+ * The room owns nothing, but for what coalesce.h gathers within a round. Its functions are pure, and any thread may
+ * enter.
+ *
+ * To read it: packet (this file: headers, checksums), transport (TCP and UDP), icmp, translate (1:1 addresses of
+ * private tenants), segment (large packets from the host are cut), coalesce (packets to the host are put together).
+ *
+ * --- What the engine has to know of a header before it routes, trims, translates or answers a packet ---
  *
  * packet_parse() is the full and careful look (translation, ICMP, offloads); the inline helpers are the hot path's:
  * after packet_size() said yes the fixed header is there, so the address helpers may be used without a further check.
@@ -37,8 +45,8 @@ struct packet {
 int packet_parse(const void *bytes, size_t size, struct packet *ret_packet);
 
 /* Hands a congestion mark of the outer header (`outer_tos`) to the inner one (RFC 6040, 4.2), and fixes the IPv4 header
- * checksum. A packet whose sender does not know ECN stays as it is, also under an outer CE, which RFC 6040 would drop
- * and Linux does not. The packet has passed packet_size(). */
+ * checksum. A packet whose sender does not know ECN is left unchanged even under an outer CE: RFC 6040 says
+ * drop, Linux passes it, and we follow Linux. The packet has passed packet_size(). */
 void packet_decapsulate_ecn(uint8_t *bytes, uint8_t outer_tos);
 
 /* The packet's own length if its version, fixed header and length fit in `size` bytes, else 0: the trim of

@@ -7,21 +7,7 @@
 
 #include "base/bytes.h"
 #include "engine/packet/packet.h"
-
-/* Linux 6.2; Debian 12's headers are older. */
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-
-#define TCP_SIZE 20
-#define TCP_FLAGS 13 /* offsets in the header, RFC 9293 3.1 */
-#define TCP_CHECKSUM 16
-#define TCP_FIN 0x01
-#define TCP_PSH 0x08
-#define TCP_CWR 0x80
-#define UDP_SIZE 8
-#define UDP_LENGTH 4
-#define UDP_CHECKSUM 6
+#include "engine/packet/transport.h"
 
 struct segments segments_of_one(const uint8_t *packet, size_t size) {
     return (struct segments){.packet = packet, .size = size, .header_size = size, .count = 1};
@@ -57,7 +43,7 @@ static int begin_large(const uint8_t *packet, size_t size, uint8_t kind, uint16_
         return -EINVAL;
     }
     if (is_tcp) {
-        upper_size = (size_t)(packet[upper + 12] >> 4) * 4;
+        upper_size = transport_tcp_size(packet + upper);
         if (upper_size < TCP_SIZE || upper + upper_size > size) {
             return -EINVAL;
         }
@@ -117,12 +103,6 @@ static void fix_ip(const struct segments *segments, uint8_t *out, size_t size) {
     be16_put(out + 10, (uint16_t)~packet_fold(packet_sum(out, header, 0)));
 }
 
-/* RFC 9293 3.1, RFC 8200 8.1 */
-static uint32_t pseudo_sum(const uint8_t *out, uint8_t protocol, size_t upper_size) {
-    size_t both = packet_is_v6(out) ? 32 : 8;
-    return packet_sum(packet_source(out), both, 0) + protocol + (uint32_t)upper_size;
-}
-
 void segments_take(struct segments *segments, uint8_t *out) {
     if (segments->piece_size == 0) {
         memcpy(out, segments->packet, segments->size);
@@ -138,18 +118,18 @@ void segments_take(struct segments *segments, uint8_t *out) {
     memcpy(out + segments->header_size, segments->packet + segments->header_size + segments->at, piece);
     fix_ip(segments, out, size);
     if (segments->is_tcp) {
-        be32_put(upper + 4, be32_get(upper + 4) + (uint32_t)segments->at);
+        be32_put(upper + TCP_SEQUENCE, be32_get(upper + TCP_SEQUENCE) + (uint32_t)segments->at);
         if (segments->next + 1 < segments->count) {
-            upper[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+            upper[TCP_FLAGS] &= (uint8_t) ~(TCP_FLAG_FIN | TCP_FLAG_PSH);
         }
         if (segments->next > 0) {
-            upper[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* RFC 3168 6.1.2: told once */
+            upper[TCP_FLAGS] &= (uint8_t)~TCP_FLAG_CWR; /* RFC 3168 6.1.2: told once */
         }
     } else {
         be16_put(upper + UDP_LENGTH, (uint16_t)upper_size);
     }
     be16_put(checksum, 0);
-    uint32_t sum = pseudo_sum(out, segments->is_tcp ? IPPROTO_TCP : IPPROTO_UDP, upper_size);
+    uint32_t sum = transport_pseudo_sum(out, segments->is_tcp ? IPPROTO_TCP : IPPROTO_UDP, upper_size);
     uint16_t folded = (uint16_t)~packet_fold(packet_sum(upper, upper_size, sum));
     be16_put(checksum, folded || segments->is_tcp ? folded : UINT16_MAX);
     segments->at += piece;

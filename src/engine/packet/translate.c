@@ -4,7 +4,9 @@
 #include <netinet/in.h>
 
 #include "base/bytes.h"
+#include "engine/packet/icmp.h"
 #include "engine/packet/packet.h"
+#include "engine/packet/transport.h"
 
 /* in an IPv4 header */
 #define AT_CHECKSUM 10
@@ -16,11 +18,7 @@
 #define OPTION_SSRR 137
 #define ICMP_CHECKSUM 2
 #define ICMP_HEADER_SIZE 8
-#define ICMP_UNREACHABLE 3
-#define ICMP_SOURCE_QUENCH 4
 #define ICMP_REDIRECT 5
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
 
 struct change {
     uint32_t from, to; /* addresses */
@@ -33,11 +31,11 @@ struct change {
 static size_t checksum_at(uint8_t protocol) {
     switch (protocol) {
     case IPPROTO_TCP:
-        return 16;
+        return TCP_CHECKSUM;
     case IPPROTO_UDP:
     case IPPROTO_UDPLITE:
-    case IPPROTO_DCCP:
-        return 6;
+    case IPPROTO_DCCP: /* theirs are at the same offset */
+        return UDP_CHECKSUM;
     default: /* all others: ICMP and SCTP have a checksum without pseudo header */
         return 0;
     }
@@ -62,17 +60,12 @@ static bool has_source_route(const uint8_t *packet, size_t header_size) {
     return false;
 }
 
-static bool is_icmp_error(uint8_t type) {
-    return type == ICMP_UNREACHABLE || type == ICMP_SOURCE_QUENCH || type == ICMP_TIME_EXCEEDED ||
-           type == ICMP_PARAMETER_PROBLEM;
-}
-
 /* Whether an ICMP message can be translated: not a redirect, and if it quotes a packet, one of ours. */
 static int check_icmp(const uint8_t *icmp, size_t size, const struct change *change) {
     if (size < ICMP_HEADER_SIZE || icmp[0] == ICMP_REDIRECT) {
         return -EINVAL;
     }
-    if (!is_icmp_error(icmp[0])) {
+    if (!icmp_is_v4_error(icmp[0])) {
         return 0;
     }
     const uint8_t *quoted = icmp + ICMP_HEADER_SIZE;
@@ -174,7 +167,7 @@ static int translate(uint8_t *packet, size_t size, const struct change *change) 
     }
     rewrite(packet, p.size, change->outer_at, p.fragment_offset == 0, change, change->partial);
     uint8_t *upper = packet + p.header_size;
-    if (p.protocol == IPPROTO_ICMP && p.fragment_offset == 0 && is_icmp_error(upper[0])) {
+    if (p.protocol == IPPROTO_ICMP && p.fragment_offset == 0 && icmp_is_v4_error(upper[0])) {
         rewrite_quoted(upper, p.size - p.header_size, change);
     }
     return 0;

@@ -1,6 +1,6 @@
 /* A worker's thread: waits for what is ready, and takes a bounded piece of work from each side.
  *
- * What came of a round is sent at its end, so nobody starves and nothing lasts. Between two rounds the worker runs what
+ * What came of a round is sent at its end, so no side waits long for another. Between two rounds the worker runs what
  * the control thread posted (worker_call()). All functions here are the control thread's. */
 #pragma once
 

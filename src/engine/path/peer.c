@@ -30,7 +30,7 @@ struct peer *peer_at(const struct worker *worker, uint32_t slot) {
     return slot < worker->tables.peer_room ? worker->tables.peers[slot] : NULL;
 }
 
-static int make_room(struct worker *worker, uint32_t slot) {
+static int grow_peers(struct worker *worker, uint32_t slot) {
     size_t room = worker->tables.peer_room;
     struct peer **peers = array_grow(worker->tables.peers, &room, (size_t)slot + 1, sizeof(struct peer *));
     if (!peers) {
@@ -42,7 +42,7 @@ static int make_room(struct worker *worker, uint32_t slot) {
 }
 
 int peer_create(struct worker *worker, const struct key *key, uint32_t slot, struct peer **ret_peer) {
-    int error = make_room(worker, slot);
+    int error = grow_peers(worker, slot);
     if (error) {
         return error;
     }
@@ -98,7 +98,7 @@ static uint32_t find_allowed(const struct peer *peer, const struct prefix *prefi
     return low;
 }
 
-static int make_allowed_room(struct peer *peer) {
+static int grow_allowed(struct peer *peer) {
     uint32_t room = peer->allowed_room ? peer->allowed_room : 1;
     if (peer->allowed_count < room) {
         return 0;
@@ -122,7 +122,7 @@ int peer_allowed_add(struct peer *peer, const struct prefix *prefix) {
     if (found) {
         return -EEXIST;
     }
-    int error = make_allowed_room(peer);
+    int error = grow_allowed(peer);
     if (error) {
         return error;
     }
@@ -296,7 +296,8 @@ static bool local_equal(const struct udp_local *a, const struct udp_local *b) {
     return a->family == AF_INET ? a->in.s_addr == b->in.s_addr : IN6_ARE_ADDR_EQUAL(&a->in6, &b->in6);
 }
 
-/* Whom the hub reaches by this address through the tunnel, 0: nobody. A default route does not count, it is for all. */
+/* The peer that the hub reaches at this address through the tunnel; 0: none. A default route does not count, it is for
+ * every address. */
 static uint32_t route_inside(const struct directory *directory, const union endpoint *to) {
     static const uint8_t nowhere[16];
     uint32_t id, otherwise;

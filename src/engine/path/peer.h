@@ -113,7 +113,7 @@ void peer_follow_identity(struct worker *worker, struct peer *peer);
 void peer_want_session(struct worker *worker, struct peer *peer);
 /* The same for a handshake that is tried once more. */
 void peer_retry_session(struct worker *worker, struct peer *peer);
-/* Whose turn it is, no longer in the list; NULL: nobody's. */
+/* The first of the list, taken from it; NULL: it is empty. */
 struct peer *peer_next_wanting(struct worker *worker);
 
 /* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through

@@ -63,7 +63,7 @@ static void note_received(struct worker *worker, struct peer *peer, struct keypa
     timers_any_authenticated_traversed(&state->timers, worker->now_ns);
 }
 
-static void finish(struct worker *worker, const struct opening *opening, const struct aead_job *job) {
+static void finish_opening(struct worker *worker, const struct opening *opening, const struct aead_job *job) {
     struct indexed_keypair *indexed = opening->indexed;
     struct peer *peer = indexed->entry.peer;
     if (!peer) {
@@ -89,7 +89,7 @@ static void finish(struct worker *worker, const struct opening *opening, const s
     }
 }
 
-/* --- ahead ---
+/* --- prefetching ---
  *
  * Where many peers send a little each, nothing of a peer is in a near cache when its packet comes, and one thing leads
  * to the next: the index to the keypair, the keypair to the peer, the peer to what it is doing. So they are asked for
@@ -143,7 +143,7 @@ static void open_batch(struct batch *batch) {
     }
     for (size_t i = 0; i < batch->count; i++) {
         prefetch_route(batch, i + ROUTES_AHEAD);
-        finish(worker, &batch->openings[i], &batch->jobs[i]);
+        finish_opening(worker, &batch->openings[i], &batch->jobs[i]);
     }
     batch->count = 0;
 }

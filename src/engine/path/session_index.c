@@ -21,7 +21,7 @@ struct index_entry *session_index_find(const struct session_index *index, uint32
     return id ? index->entries[id] : NULL;
 }
 
-static int grow(struct session_index *index) {
+static int grow_entries(struct session_index *index) {
     uint32_t room = index->room ? index->room * 2 : FIRST_ROOM;
     struct index_entry **entries = reallocarray(index->entries, room, sizeof(struct index_entry *));
     if (!entries) {
@@ -45,7 +45,7 @@ static int grow(struct session_index *index) {
 int session_index_add(struct session_index *index, struct index_entry *entry, struct peer *peer, bool is_handshake,
                       uint16_t epoch) {
     if (index->free_count == 0) {
-        int error = grow(index);
+        int error = grow_entries(index);
         if (error) {
             return error;
         }

@@ -15,7 +15,7 @@ struct space *space_at(const struct worker *worker, uint32_t slot) {
     return slot < worker->tables.space_room ? worker->tables.spaces[slot] : NULL;
 }
 
-static int make_room(struct worker *worker, uint32_t slot) {
+static int grow_spaces(struct worker *worker, uint32_t slot) {
     size_t room = worker->tables.space_room;
     struct space **spaces = array_grow(worker->tables.spaces, &room, (size_t)slot + 1, sizeof(struct space *));
     if (!spaces) {
@@ -32,7 +32,7 @@ static struct bucket_rate rate_of(uint64_t per_s, uint64_t least) {
 }
 
 int space_create(struct worker *worker, uint32_t slot, const struct engine_tenant *tenant, struct space **ret_space) {
-    int error = make_room(worker, slot);
+    int error = grow_spaces(worker, slot);
     if (error) {
         return error;
     }

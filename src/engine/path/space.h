@@ -1,5 +1,5 @@
-/* A tenant in the tables of the worker that owns it: its address space, peers, limits and usage. Only that
- * worker touches it. */
+/* An address space: a tenant in the tables of the worker that owns it, with its peers, limits and usage.
+ * Only that worker touches it. */
 #pragma once
 
 #include <stdbool.h>

@@ -68,7 +68,7 @@ static struct indexed_keypair *usable_keypair(struct worker *worker, struct peer
     return indexed->entry.epoch == worker->device.epoch ? indexed : NULL;
 }
 
-static uint8_t *make_room(struct worker *worker, size_t size) {
+static uint8_t *reserve(struct worker *worker, size_t size) {
     struct transmit *transmit = worker->transmit;
     if (transmit->count == BATCH || transmit->used + size > ARENA_SIZE) {
         transmit_flush(worker);
@@ -96,7 +96,7 @@ static void note_sent(struct worker *worker, struct peer *peer, size_t size, siz
 
 /* Where the inner packet of the next message goes. */
 static uint8_t *gather_begin(struct worker *worker, size_t size) {
-    return make_room(worker, message_padded_size(size, worker->device.mtu) + MESSAGE_DATA_OVERHEAD) +
+    return reserve(worker, message_padded_size(size, worker->device.mtu) + MESSAGE_DATA_OVERHEAD) +
            sizeof(struct message_data);
 }
 
