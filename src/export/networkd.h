@@ -3,6 +3,7 @@
  * networkd never does. It may be run again. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 int networkd_format(const struct export_router *router, struct buf *out);

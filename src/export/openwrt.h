@@ -3,6 +3,7 @@
  * looks the endpoint's name up again. Firewall zones are the owner's. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 int openwrt_format(const struct export_router *router, struct buf *out);

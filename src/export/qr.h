@@ -2,6 +2,7 @@
  * holds 2,953 bytes at most, which a router with dozens of foreign LANs exceeds. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 /* SVG. */

@@ -1,9 +1,9 @@
 /* Router configurations: what one router needs to dial in, written in the form that its system reads.
  *
  * struct export_router is the common model, filled by api/ from a router, its tenant and the gateway; a format is one
- * function that turns it into text, listed in one table. Borrowed pointers; nothing is kept. The text may hold a
- * private key: struct buf wipes what it frees, the caller wipes its copies. No function here reads a clock, a file or a
- * network. */
+ * function that turns it into text, listed in one table (formats.h). Borrowed pointers; nothing is kept. The text may
+ * hold a private key: struct buf wipes what it frees, the caller wipes its copies. No function here reads a clock, a
+ * file or a network. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#include "base/buf.h"
 #include "model/key.h"
 #include "model/prefix.h"
 #include "model/tenant.h"
@@ -49,24 +48,6 @@ size_t export_allowed_base(enum addressing addressing, const struct prefix *pool
  * what does not fit is left out. Returns the new count. */
 size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, const struct prefix *lans,
                           size_t lan_count);
-
-/* Appends the text. 0; -EINVAL: a field would break out of its line or is missing (a name with a control character, a
- * host that is none); -EMSGSIZE: it is longer than this form can hold; -ENOMEM. After an error what was appended is of
- * no use. */
-typedef int export_format_fn(const struct export_router *router, struct buf *out);
-
-struct export_format {
-    const char *name;         /* as in `?format=` */
-    const char *content_type; /* of the answer over HTTP */
-    const char *suffix;       /* of a file, with its dot */
-    export_format_fn *format;
-};
-
-extern const struct export_format export_formats[];
-extern const size_t export_format_count;
-
-/* NULL if there is none of that name. */
-const struct export_format *export_format_find(const char *name);
 
 /* The family of a host that is a numeric address; 0 of one that is a name. */
 sa_family_t export_host_family(const char *host);

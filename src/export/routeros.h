@@ -3,6 +3,7 @@
  * again, which RouterOS does not do by itself. Firewall rules are the owner's. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 int routeros_format(const struct export_router *router, struct buf *out);

@@ -1,6 +1,7 @@
 /* Text for a POSIX shell that a configuration hands over as a script. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 /* Appends `text` in single quotes: one word, whatever is in it. */

@@ -2,6 +2,7 @@
  * read. */
 #pragma once
 
+#include "base/buf.h"
 #include "export/router_config.h"
 
 int wgquick_format(const struct export_router *router, struct buf *out);

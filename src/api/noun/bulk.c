@@ -14,6 +14,7 @@
 #include "api/json/view.h"
 #include "api/noun/dialin.h"
 #include "api/noun/handlers.h"
+#include "export/formats.h"
 
 #define ITEMS_MAX 10000
 #define ROUTERS_MAX 10000

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "export/router_config.h"
+#include "export/formats.h"
 #include "service/service.h"
 
 /* LANs of a tenant's other routers that one configuration carries at most. */

@@ -9,6 +9,7 @@
 #include "api/json/view.h"
 #include "api/noun/dialin.h"
 #include "api/noun/handlers.h"
+#include "export/formats.h"
 
 struct list_query {
     const char *cursor;

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "export/formats.h"
 #include "export/router_config.h"
 
 static struct prefix prefix_of(const char *text) {

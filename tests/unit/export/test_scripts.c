@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "export/formats.h"
 #include "export/networkd.h"
 #include "export/openwrt.h"
 #include "export/qr.h"
