@@ -1,9 +1,10 @@
 #include "model/key.h"
 
 #include <errno.h>
-#include <gmp.h>
 #include <sodium.h>
 #include <string.h>
+
+#include "model/field.h"
 
 int key_from_base64(const char *text, struct key *ret_key) {
     struct key key;
@@ -67,23 +68,14 @@ void key_make_preshared(struct key *ret_preshared) {
     randombytes_buf(ret_preshared->bytes, KEY_SIZE);
 }
 
-/* The way from a point of edwards25519, whose y this is, to the same point of curve25519 (RFC 7748, section 4.1):
- * u = (1 + y) / (1 - y) modulo p = 2^255 - 19. It takes a time that depends on y, which is as public as u. */
-static void to_montgomery(const uint8_t y_bytes[KEY_SIZE], uint8_t ret_u_bytes[KEY_SIZE]) {
-    mpz_t p, y, u, divisor;
-    mpz_inits(p, y, u, divisor, NULL);
-    mpz_setbit(p, 255);
-    mpz_sub_ui(p, p, 19);
-    mpz_import(y, KEY_SIZE, -1, 1, -1, 0, y_bytes);
-    mpz_clrbit(y, 255); /* the sign of x */
-    mpz_add_ui(u, y, 1);
-    mpz_ui_sub(divisor, 1, y);
-    mpz_invert(divisor, divisor, p);
-    mpz_mul(u, u, divisor);
-    mpz_mod(u, u, p);
-    memset(ret_u_bytes, 0, KEY_SIZE);
-    mpz_export(ret_u_bytes, NULL, -1, 1, -1, 0, u);
-    mpz_clears(p, y, u, divisor, NULL);
+/* The way from a point of edwards25519, whose y this is (and the sign of x), to the same point of curve25519 (RFC 7748,
+ * section 4.1): u = (1 + y) / (1 - y). */
+static void to_montgomery(const uint8_t point[FIELD_SIZE], uint8_t ret_u[FIELD_SIZE]) {
+    struct field y = field_from_bytes(point);
+    struct field over = field_one_plus(&y), under = field_one_minus(&y);
+    struct field inverse = field_invert(&under);
+    struct field u = field_multiply(&over, &inverse);
+    field_to_bytes(&u, ret_u);
 }
 
 /* crypto_scalarmult_curve25519_base() with tables of the base point's multiples, which libsodium keeps for edwards25519
