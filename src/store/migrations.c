@@ -1,5 +1,6 @@
 #include "store/migrations.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "store/conn.h"
+#include "store/schema.h"
 #include "store/store.h"
 
 /* Words in braces are types that the databases write differently (driver.h). Tables of ours carry the prefix vpn_ so
@@ -194,11 +196,7 @@ static const char *const steps[] = {
     "ALTER TABLE vpn_stale_routes ADD COLUMN at {time};",
 };
 
-#define STEPS ((int)(sizeof steps / sizeof *steps))
-
-int store_schema_version(void) {
-    return STEPS;
-}
+static_assert(sizeof steps / sizeof *steps == SCHEMA_VERSION, "each step is a version of the schema");
 
 /* The step in this database's words. */
 static int translate(const struct driver *driver, const char *step, struct buf *sql) {
@@ -225,15 +223,6 @@ static int translate(const struct driver *driver, const char *step, struct buf *
     return sql->failed ? -ENOMEM : 0;
 }
 
-int migrations_reached(struct store_conn *conn, int *ret_version) {
-    int64_t version = 0;
-    int r = query_number(conn, "SELECT COALESCE(MAX(version), 0) FROM vpn_migrations", NULL, 0, &version);
-    if (r == 0) {
-        *ret_version = (int)version;
-    }
-    return r;
-}
-
 static int apply(struct store_conn *conn, int version) {
     struct buf sql = {0};
     int r = translate(conn->driver, steps[version - 1], &sql);
@@ -246,7 +235,7 @@ static int apply(struct store_conn *conn, int version) {
     }
     /* Another process may have been faster. */
     int reached = 0;
-    r = migrations_reached(conn, &reached);
+    r = schema_reached(conn, &reached);
     if (r == 0 && reached < version) {
         const struct value values[] = {value_number(version), value_time(clock_wall_us())};
         r = conn->driver->script(conn->conn, sql.data);
@@ -283,28 +272,20 @@ static int make_table(struct store_conn *conn) {
     return r;
 }
 
-int migrations_newer(const char *where, int version, struct problem *ret_problem) {
-    return problem_set(
-        ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_NEWER, NULL,
-        "The database %s is that of a newer Sallyport (schema %d, this one knows %d), and is neither read "
-        "nor written. Install that version here too, or put back a backup from before its upgrade.",
-        where, version, STEPS);
-}
-
 int migrations_run(struct store_conn *conn, struct problem *ret_problem) {
     int version = 0;
-    int r = migrations_reached(conn, &version);
+    int r = schema_reached(conn, &version);
     if (r == -EIO) { /* no such table */
         r = make_table(conn);
-        r = r < 0 ? r : migrations_reached(conn, &version);
+        r = r < 0 ? r : schema_reached(conn, &version);
     }
     if (r < 0) {
         return store_problem(conn, r, ret_problem);
     }
-    if (version > STEPS) {
-        return migrations_newer(conn->where, version, ret_problem);
+    if (version > SCHEMA_VERSION) {
+        return schema_newer(conn->where, version, ret_problem);
     }
-    for (int next = version + 1; next <= STEPS; next++) {
+    for (int next = version + 1; next <= SCHEMA_VERSION; next++) {
         r = apply(conn, next);
         if (r < 0) {
             return store_problem(conn, r, ret_problem);

@@ -1,4 +1,4 @@
-/* Statements by their text, prepared once a connection; and columns as the model's values. */
+/* Statements by their text, prepared once per connection; and columns as the model's values. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
