@@ -4,7 +4,7 @@
  *                          |   ^             |                   |
  *                          |   |             +-- hub, egress     +-- drop
  *                          |   +-- without the mark that this program leaves on what passes,
- *                          |       the fence (src/backend/isolate/fence.c) lets nothing in: no program, no way
+ *                          |       the fence (src/backend/host/fence.c) lets nothing in: no program, no way
  *                          +-- drop; told to the router by ICMP
  *
  *      from_router        the source names the tenant; the destination must be the hub, a sibling (a peer of the same

@@ -20,7 +20,7 @@
 
 #define ISOLATE_LAYOUT 2
 
-/* In skb->priority of what may come in; the fence (src/backend/isolate/fence.c) drops the rest. No class of a queueing
+/* In skb->priority of what may come in; the fence (src/backend/host/fence.c) drops the rest. No class of a queueing
  * discipline is likely to be called so. */
 #define ISOLATE_PASSED 0x5a11c0de
 

@@ -1,16 +1,20 @@
-/* Drives src/backend/isolate/isolate.h and fence.h by lines on stdin, for the tests beside it: no WireGuard, no daemon.
+/* clang-format off */
+/* Drives src/backend/isolate/isolate.h and host/fence.h by lines on stdin, for the tests beside it: no WireGuard, no daemon.
  *
  *     gate INTERFACE
- *     hub 10.0.0.1/8 ...                     the hub's addresses, with the length of the pool
+ *     hub 10.0.0.1/8 ...                          the hub's addresses, with the length of the pool
  *     tenant UUID [egress] [bits=N] [packets=N]
- *     forget UUID                            removes a tenant
- *     peer NAME UUID ADDRESS... [LAN/LENGTH]...     what the peer has now; the first 4 letters of its NAME tell peers
- * apart unpeer NAME attach | destroy | fence | unfence | flush owner ADDRESS                          answers with a
- * UUID check                                  reconciles the maps with the peers told in this process tenants |
- * counters                     one line each fill N                                 N tenants with one router each,
- * from 10.128.0.0 and fd80:: upwards
+ *     forget UUID                                 removes a tenant
+ *     peer NAME UUID ADDRESS... [LAN/LENGTH]...   what the peer has now; the first 4 letters of its NAME tell peers apart
+ *     unpeer NAME
+ *     attach | destroy | fence | unfence | flush
+ *     owner ADDRESS                               answers with a UUID
+ *     check                                       reconciles the maps with the peers told in this process
+ *     tenants | counters                          one line each
+ *     fill N                                      N tenants with one router each, from 10.128.0.0 and fd80:: upwards
  *
  * Each command is answered by any number of lines and then "ok TOUCHED" or "error ERRNO WORDS". */
+/* clang-format on */
 #include <errno.h>
 #include <net/if.h>
 #include <stdbool.h>
@@ -18,10 +22,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/isolate/fence.h"
+#include "backend/host/fence.h"
 #include "backend/isolate/hold.h"
 #include "backend/isolate/isolate.h"
 #include "base/bytes.h"
+#include "bpf/isolate.h"
 #include "model/problem.h"
 
 #define PEERS_MAX 256
@@ -210,7 +215,7 @@ static int plain(struct gate *g, const char *command) {
     if (strcmp(command, "attach") == 0) {
         return isolate_attach(g->isolate, if_nametoindex(g->interface_name), &g->touched, &g->problem);
     } else if (strcmp(command, "fence") == 0) {
-        return fence_set(g->fence, &g->touched, &g->problem);
+        return fence_set(g->fence, &(struct fence_rules){.passed = ISOLATE_PASSED}, &g->touched, &g->problem);
     } else if (strcmp(command, "unfence") == 0) {
         return fence_remove(g->fence, &g->problem);
     } else if (strcmp(command, "hold") == 0) {

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/host/nft.h"
+
 #define TABLE_SIZE 64
 #define PIECE_SIZE (32 * 1024)
 /* Of all kinds of nftables objects the first attribute is their table's name: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
@@ -57,34 +59,12 @@ static int subscribe(int protocol, const unsigned *groups, size_t count, int *re
     return 0;
 }
 
-/* Asks for the number of its rule set's generation. Without the subsystem nfnetlink says -EINVAL. */
-static int ask_nftables(int fd) {
-    _Alignas(8) uint8_t bytes[512];
-    struct nlmsghdr *message = mnl_nlmsg_put_header(bytes);
-    message->nlmsg_type = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN;
-    message->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-    message->nlmsg_seq = 1;
-    struct nfgenmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
-    info->nfgen_family = AF_UNSPEC;
-    info->version = NFNETLINK_V0;
-    if (send(fd, message, message->nlmsg_len, 0) < 0) {
-        return -errno;
-    }
-    ssize_t size = recv(fd, bytes, sizeof bytes, 0);
-    if (size < 0) {
-        return -errno;
-    }
-    int rc = mnl_cb_run(bytes, (size_t)size, 1, 0, NULL, NULL) < 0 ? -errno : 0;
-    return rc == -EINVAL ? -EOPNOTSUPP : rc;
-}
-
 int sentinel_usable(void) {
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd < 0) {
-        return errno == EPROTONOSUPPORT ? -EOPNOTSUPP : -errno;
-    }
-    int rc = ask_nftables(fd);
-    close(fd);
+    struct nft *nft = NULL;
+    uint32_t generation;
+    int rc = nft_open(&nft);
+    rc = rc < 0 ? rc : nft_generation(nft, &generation);
+    nft_close(nft);
     return rc;
 }
 
@@ -150,20 +130,11 @@ static bool is_our_interface(const struct sentinel *s, const struct nlmsghdr *me
 }
 
 static bool is_our_table(const struct sentinel *s, const struct nlmsghdr *message) {
-    const uint8_t *end = mnl_nlmsg_get_payload_tail(message);
-    const struct nlattr *attribute = mnl_nlmsg_get_payload_offset(message, sizeof(struct nfgenmsg));
     if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || (message->nlmsg_type & 0xff) == NFT_MSG_NEWGEN) {
         return false;
     }
-    while (end - (const uint8_t *)attribute >= (ptrdiff_t)sizeof *attribute &&
-           mnl_attr_ok(attribute, (int)(end - (const uint8_t *)attribute))) {
-        if (mnl_attr_get_type(attribute) == TABLE_ATTRIBUTE) {
-            return mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0 &&
-                   strcmp(mnl_attr_get_str(attribute), s->table) == 0;
-        }
-        attribute = mnl_attr_next(attribute);
-    }
-    return false;
+    struct nft_attributes attributes = nft_attributes_of(message);
+    return strcmp(nft_text(attributes.of[TABLE_ATTRIBUTE]), s->table) == 0;
 }
 
 static bool concerns(const struct sentinel *s, enum source source, const uint8_t *bytes, size_t size) {

@@ -5,9 +5,10 @@
 #include <libmnl/libmnl.h>
 #include <linux/membarrier.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
-#include <nftables/libnftables.h>
+#include <linux/netfilter_ipv4.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "backend/isolate/fence.h"
+#include "backend/host/fence.h"
+#include "backend/host/nft.h"
+#include "backend/host/rule.h"
 #include "base/clock.h"
 
 /* Packets. Each also costs a message to us, of which none is read: they wait in the socket and go with it. */
@@ -29,23 +32,14 @@
 #define LAST_PACKET 0x7fffffffu
 #define PASSED_NS (20 * NSEC_PER_MSEC)
 
-/* "owner": it goes when the socket behind `nft` is closed. "bypass": no queue, no holding. Where it stands among other
- * chains does not matter, but addresses have been translated: what was held does not find another way afterwards. */
-static const char table_text[] = "table inet sallyport_%s_hold {\n"
-                                 "\tflags owner\n"
-                                 "\tchain postrouting {\n"
-                                 "\t\ttype filter hook postrouting priority srcnat + 10; policy accept;\n"
-                                 "\t\toifname \"%s\" queue num %u bypass\n"
-                                 "\t}\n"
-                                 "}\n";
-static const char flush_text[] = "flush chain inet sallyport_%s_hold postrouting";
-#define COMMAND_SIZE (sizeof table_text + 64)
+#define CHAIN "postrouting"
 
 struct hold {
-    struct nft_ctx *nft;
-    int fd; /* of the queue */
+    struct nft *nft; /* the table goes with it */
+    int fd;          /* of the queue */
     uint16_t queue;
     char interface_name[16];
+    char table[40];
 };
 
 void hold_until_passed(void) {
@@ -120,12 +114,44 @@ static void queue_release(const struct hold *hold) {
     (void)!send(hold->fd, message, message->nlmsg_len, 0); /* it is small, and the kernel takes it at once */
 }
 
+/* --- the rule --- */
+
+/* Where it stands among other chains does not matter, but addresses have been translated: what was held does not find
+ * another way afterwards. */
+static int table_make(const struct hold *hold) {
+    struct rule rule;
+    nft_begin(hold->nft);
+    struct nlmsghdr *message = nft_add(hold->nft, NFT_MSG_NEWTABLE, NFPROTO_INET, NLM_F_CREATE | NLM_F_EXCL);
+    mnl_attr_put_strz(message, NFTA_TABLE_NAME, hold->table);
+    mnl_attr_put_u32(message, NFTA_TABLE_FLAGS, htonl(NFT_TABLE_F_OWNER));
+    message = nft_add(hold->nft, NFT_MSG_NEWCHAIN, NFPROTO_INET, NLM_F_CREATE);
+    mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, hold->table);
+    mnl_attr_put_strz(message, NFTA_CHAIN_NAME, CHAIN);
+    struct nlattr *hook = nft_nest(message, NFTA_CHAIN_HOOK);
+    mnl_attr_put_u32(message, NFTA_HOOK_HOOKNUM, htonl(NF_INET_POST_ROUTING));
+    mnl_attr_put_u32(message, NFTA_HOOK_PRIORITY, htonl(NF_IP_PRI_NAT_SRC + 10));
+    mnl_attr_nest_end(message, hook);
+    mnl_attr_put_strz(message, NFTA_CHAIN_TYPE, "filter");
+    rule_begin(hold->nft, &rule, hold->table, CHAIN, NULL);
+    rule_meta(&rule, NFT_META_OIFNAME);
+    rule_is_name(&rule, hold->interface_name);
+    rule_queue(&rule, hold->queue);
+    rule_end(&rule);
+    return nft_commit(hold->nft);
+}
+
+static void rule_take_out(const struct hold *hold) {
+    nft_begin(hold->nft);
+    struct nlmsghdr *message = nft_add(hold->nft, NFT_MSG_DELRULE, NFPROTO_INET, 0);
+    mnl_attr_put_strz(message, NFTA_RULE_TABLE, hold->table);
+    mnl_attr_put_strz(message, NFTA_RULE_CHAIN, CHAIN);
+    (void)nft_commit(hold->nft);
+}
+
 /* --- the whole --- */
 
 static void hold_free(struct hold *hold) {
-    if (hold->nft) {
-        nft_ctx_free(hold->nft);
-    }
+    nft_close(hold->nft);
     if (hold->fd >= 0) {
         close(hold->fd);
     }
@@ -133,7 +159,6 @@ static void hold_free(struct hold *hold) {
 }
 
 int hold_begin(const char *interface_name, struct hold **ret_hold) {
-    char command[COMMAND_SIZE];
     if (!fence_can_name(interface_name)) {
         return -EINVAL;
     }
@@ -143,18 +168,11 @@ int hold_begin(const char *interface_name, struct hold **ret_hold) {
     }
     hold->fd = -1;
     snprintf(hold->interface_name, sizeof hold->interface_name, "%s", interface_name);
+    snprintf(hold->table, sizeof hold->table, "sallyport_%s_hold", interface_name);
     int rc = queue_open(hold);
+    rc = rc < 0 ? rc : nft_open(&hold->nft);
+    rc = rc < 0 ? rc : table_make(hold);
     if (rc < 0) {
-        goto fail;
-    }
-    hold->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!hold->nft || nft_ctx_buffer_output(hold->nft) || nft_ctx_buffer_error(hold->nft)) {
-        rc = -ENOMEM;
-        goto fail;
-    }
-    snprintf(command, sizeof command, table_text, hold->interface_name, hold->interface_name, hold->queue);
-    if (nft_run_cmd_from_buffer(hold->nft, command) != 0) {
-        rc = -EIO;
         goto fail;
     }
     hold_until_passed(); /* who had passed the rule's place before it was there is through the interface */
@@ -169,12 +187,10 @@ fail:
 /* The rule goes alone first. Its chain goes last, with the table: with any chain the kernel throws away what is in
  * queues at that moment. Between them nobody may still be on the way into the queue. */
 void hold_end(struct hold *hold) {
-    char command[COMMAND_SIZE];
     if (!hold) {
         return;
     }
-    snprintf(command, sizeof command, flush_text, hold->interface_name);
-    (void)nft_run_cmd_from_buffer(hold->nft, command);
+    rule_take_out(hold);
     queue_release(hold);
     hold_until_passed();
     queue_release(hold);

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "backend/host/device.h"
+#include "backend/host/fence.h"
 #include "backend/host/sentinel.h"
-#include "backend/isolate/fence.h"
 #include "backend/isolate/isolate.h"
 #include "backend/wireguard/wireguard.h"
 

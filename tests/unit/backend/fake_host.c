@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/host/fence.h"
 #include "backend/host/link.h"
 #include "backend/host/sentinel.h"
-#include "backend/isolate/fence.h"
 #include "backend/isolate/isolate.h"
 #include "backend/wireguard/wireguard.h"
 #include "fake_kernel.h"
@@ -391,9 +391,10 @@ void fence_close(struct fence *fence) {
     free(fence);
 }
 
-int fence_set(struct fence *fence, unsigned *ret_touched, struct problem *ret_problem) {
+int fence_set(struct fence *fence, const struct fence_rules *rules, unsigned *ret_touched,
+              struct problem *ret_problem) {
     int rc = take(&fake_host.fence_error);
-    (void)fence;
+    (void)fence, (void)rules;
     if (rc < 0) {
         problem_set(ret_problem, PROBLEM_CONFLICT, "foreign-table", "", "A table of that name is somebody else's.");
         return rc;

@@ -11,10 +11,13 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 
-#include "backend/isolate/fence.h"
+#include "backend/host/fence.h"
 #include "model/problem.h"
 
+static const struct fence_rules rules = {.passed = 0x5a11c0de};
 static bool able;
 
 static int own_namespace(void **state) {
@@ -24,7 +27,7 @@ static int own_namespace(void **state) {
     (void)state;
     able = unshare(CLONE_NEWNET) == 0 && fence_open("sptest0", &fence, &problem) == 0;
     if (able) {
-        able = fence_set(fence, &touched, &problem) == 0 && fence_remove(fence, &problem) == 0;
+        able = fence_set(fence, &rules, &touched, &problem) == 0 && fence_remove(fence, &problem) == 0;
         fence_close(fence);
     }
     return 0;
@@ -53,9 +56,9 @@ static void usual_and_unusual_names_are_fine(void **state) {
         unsigned touched = 0;
         assert_int_equal(fence_open(names[i], &fence, &problem), 0);
         if (able) {
-            assert_int_equal(fence_set(fence, &touched, &problem), 0);
+            assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
             assert_int_equal(touched, 1);
-            assert_int_equal(fence_set(fence, &touched, &problem), 0);
+            assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
             assert_int_equal(touched, 1);
             assert_int_equal(fence_remove(fence, &problem), 0);
         }
@@ -63,7 +66,7 @@ static void usual_and_unusual_names_are_fine(void **state) {
     }
 }
 
-/* A second process finds the text as the first one set it, so it touches nothing. */
+/* A second process finds the table as the first one set it, so it touches nothing. */
 static void what_is_right_is_left_alone_by_whoever_comes(void **state) {
     struct problem problem;
     (void)state;
@@ -75,10 +78,43 @@ static void what_is_right_is_left_alone_by_whoever_comes(void **state) {
         struct fence *fence;
         unsigned touched = 0;
         assert_int_equal(fence_open("wg0", &fence, &problem), 0);
-        assert_int_equal(fence_set(fence, &touched, &problem), 0);
+        assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
         assert_int_equal(touched, i == 0);
         fence_close(fence);
     }
+}
+
+/* As nft(8) made it from the text that the version before gave it. */
+static void the_table_of_the_version_before_is_taken_up_as_it_is(void **state) {
+    static const char text[] = "table inet sallyport_wg7 {\n"
+                               "\tcomment \"made by sallyport, which undoes changes\"\n"
+                               "\tchain prerouting {\n"
+                               "\t\ttype filter hook prerouting priority raw - 10; policy accept;\n"
+                               "\t\tiifname \"wg7\" meta priority != 5a11:c0de drop\n"
+                               "\t}\n"
+                               "\tchain postrouting {\n"
+                               "\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
+                               "\t\tiifname \"wg7\" oifname != \"wg7\" masquerade\n"
+                               "\t}\n"
+                               "}\n";
+    struct fence *fence;
+    struct problem problem;
+    unsigned touched = 0;
+    (void)state;
+    if (!able) {
+        skip();
+    }
+    FILE *nft = popen("nft -f -", "w");
+    assert_non_null(nft);
+    fputs(text, nft);
+    assert_int_equal(pclose(nft), 0);
+    assert_int_equal(fence_open("wg7", &fence, &problem), 0);
+    assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
+    assert_int_equal(touched, 0);
+    assert_int_equal(system("nft flush chain inet sallyport_wg7 prerouting"), 0);
+    assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
+    assert_int_equal(touched, 1);
+    fence_close(fence);
 }
 
 int main(void) {
@@ -86,6 +122,7 @@ int main(void) {
         cmocka_unit_test(no_name_becomes_a_rule),
         cmocka_unit_test(usual_and_unusual_names_are_fine),
         cmocka_unit_test(what_is_right_is_left_alone_by_whoever_comes),
+        cmocka_unit_test(the_table_of_the_version_before_is_taken_up_as_it_is),
     };
     return cmocka_run_group_tests(tests, own_namespace, NULL);
 }
