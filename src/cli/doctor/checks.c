@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "backend/host/ruleset.h"
 #include "base/clock.h"
 #include "cli/doctor/firewall.h"
 #include "cli/doctor/host.h"
@@ -291,12 +292,11 @@ static void find_gate(struct doctor_report *r, const char *what, const struct do
 }
 
 static void check_nftables(const struct doctor_facts *facts, const struct doctor_host *host, struct doctor_report *r) {
-    char *text = NULL, port[48], forwarded[64], mend[512];
+    char port[48], forwarded[64], mend[1024];
     struct doctor_gate gate;
-    int error = host->ruleset(host->context, &text);
-    json_t *ruleset = error == 0 ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    free(text);
-    if (!ruleset) {
+    struct ruleset *ruleset = NULL;
+    int error = host->ruleset(host->context, &ruleset);
+    if (error < 0) {
         doctor_find(r, error == -EPERM ? DOCTOR_NOTE : DOCTOR_GOOD, "firewall",
                     "only root may read it, so this could not be checked", "run \"sallyport doctor\" as root",
                     error == -EPERM ? "the nftables ruleset is not open to you" : "this kernel has no nftables");
@@ -317,7 +317,7 @@ static void check_nftables(const struct doctor_facts *facts, const struct doctor
               is_engine(facts) ? "routers and what is behind this host do not reach each other"
                                : "routers reach neither each other nor what is behind this host",
               mend, is_engine(facts) ? DOCTOR_NOTE : DOCTOR_BAD);
-    json_decref(ruleset);
+    ruleset_free(ruleset);
 }
 
 static void check_legacy(const struct doctor_facts *facts, const struct doctor_host *host, struct doctor_report *r) {

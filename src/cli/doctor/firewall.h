@@ -1,14 +1,16 @@
 /* Whether the host's firewall lets through what a gateway needs: UDP to its port, and packets forwarded from and to its
- * interface. Pure but for doctor_legacy_read(): works on a ruleset as libnftables prints it (libnftables-json(5)), and
- * on the entries of the legacy filter table as the kernel hands them out (linux/netfilter_ipv4/ip_tables.h).
+ * interface. Works on nf_tables as backend/host/ruleset.h tells it, and on the entries of the legacy filter table as
+ * the kernel hands them out (linux/netfilter_ipv4/ip_tables.h).
  *
- * A firewall is a program, and this does not run it: it says what is certain (nothing drops; dropped by default and no
- * rule names the port) and otherwise that it cannot tell. */
+ * A firewall is a program, and this follows it with the packets in question in mind. A rule may be about some of them
+ * only (by their source, say): then the others decide, and if they are dropped where some may have been accepted, it
+ * cannot be told. */
 #pragma once
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct ruleset;
 
 enum doctor_passage {
     DOCTOR_OPEN,    /* nothing in the way */
@@ -18,13 +20,13 @@ enum doctor_passage {
 
 struct doctor_gate {
     enum doctor_passage passage;
-    char family[8], table[64], chain[64]; /* the chain in the way */
+    char family[8], table[128], chain[128]; /* the chain in the way */
 };
 
 /* Packets to UDP `port` of this host. */
-void doctor_firewall_input(const json_t *ruleset, uint16_t port, struct doctor_gate *ret_gate);
+void doctor_firewall_input(struct ruleset *ruleset, uint16_t port, struct doctor_gate *ret_gate);
 /* Packets from and to an interface that are forwarded. Tables of our own, "sallyport_...", do not count. */
-void doctor_firewall_forward(const json_t *ruleset, const char *interface_name, struct doctor_gate *ret_gate);
+void doctor_firewall_forward(struct ruleset *ruleset, const char *interface_name, struct doctor_gate *ret_gate);
 
 /* --- iptables-legacy (IPv4) --- */
 

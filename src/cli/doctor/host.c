@@ -6,7 +6,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "backend/host/ruleset.h"
 #include "base/clock.h"
 #include "cli/doctor/firewall.h"
 
@@ -148,29 +148,9 @@ static int host_addresses(void *context, struct ip_addr *ret_addrs, size_t room,
     return 0;
 }
 
-static int host_ruleset(void *context, char **ret_json) {
-    char command[] = "list ruleset";
+static int host_ruleset(void *context, struct ruleset **ret_ruleset) {
     (void)context;
-    if (geteuid() != 0) {
-        return -EPERM;
-    }
-    struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
-    if (!nft) {
-        return -ENOMEM;
-    }
-    nft_ctx_output_set_flags(nft, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_NUMERIC_ALL);
-    int error = nft_ctx_buffer_output(nft) || nft_ctx_buffer_error(nft) ? -ENOMEM : 0;
-    if (error == 0 && nft_run_cmd_from_buffer(nft, command) != 0) {
-        error = -EOPNOTSUPP;
-    }
-    const char *said = error == 0 ? nft_ctx_get_output_buffer(nft) : NULL;
-    char *copy = said ? strdup(said) : NULL;
-    nft_ctx_free(nft);
-    if (!copy) {
-        return error < 0 ? error : -ENOMEM;
-    }
-    *ret_json = copy;
-    return 0;
+    return ruleset_read(ret_ruleset);
 }
 
 static int host_legacy(void *context, struct doctor_legacy **ret_legacy) {

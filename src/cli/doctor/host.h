@@ -15,6 +15,7 @@ struct doctor_file {
     uint32_t uid;
 };
 
+struct ruleset;       /* backend/host/ruleset.h */
 struct doctor_legacy; /* doctor_firewall.h */
 
 struct doctor_host {
@@ -35,8 +36,8 @@ struct doctor_host {
     int (*resolve)(void *context, const char *name, struct ip_addr *ret_addrs, size_t room, size_t *ret_count);
     /* The host's own addresses. */
     int (*addresses)(void *context, struct ip_addr *ret_addrs, size_t room, size_t *ret_count);
-    /* The nftables ruleset as libnftables' JSON; free() it. -EPERM: not root; -EOPNOTSUPP. */
-    int (*ruleset)(void *context, char **ret_json);
+    /* The firewall in nf_tables; ruleset_free() it. -EPERM: not root; -EOPNOTSUPP. */
+    int (*ruleset)(void *context, struct ruleset **ret_ruleset);
     /* The entries of iptables-legacy's filter table (struct ipt_getinfo and its entries); free() them. -ENOENT: none.
      */
     int (*legacy)(void *context, struct doctor_legacy **ret_legacy);
