@@ -11,7 +11,8 @@ DOCUMENT = json.loads((API / "openapi.json").read_text(encoding="utf-8"))
 URN = "urn:sallyport:problem:"
 
 # What answers requests. Types that only the start of a program knows are not in the document.
-ANSWERING = ["api/**/*.c", "service/**/*.c", "store/store.c", "backend/host/foreign.c"]
+ANSWERING = ["api/**/*.c", "service/**/*.c", "store/store.c", "store/schema.c", "store/transaction.c",
+             "backend/host/foreign.c"]
 AT_START = {
     "api": {"cannot-listen"},
     "service": {"clock-off", "gateway-name-taken", "no-thread", "pool", "pool-changed", "private-key", "routes", "ula"},
@@ -22,9 +23,9 @@ AT_START = {
 
 def routes():
     """(METHOD, path) -> the rest of the line of the table of routes."""
-    text = (API / "http" / "route.c").read_text(encoding="utf-8")
+    text = (API / "noun" / "routes.c").read_text(encoding="utf-8")
     shared = dict(re.findall(r'#define (TENANT|ROUTER) "([^"]+)"', text))
-    table = text[text.index("const struct route routes[]"):text.index("const size_t route_count")]
+    table = text[text.index("static const struct route rows[]"):text.index("const struct route_table routes")]
     found = {}
     for method, pattern, rest in re.findall(r"\{METHOD_(\w+), ([^,]+), (.*?)\},\n", table, re.S):
         path = "".join(shared.get(part, part.strip('"')) for part in pattern.split())

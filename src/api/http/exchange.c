@@ -75,8 +75,9 @@ static bool find_route(struct exchange *e, const char *method, const char *path)
     struct request *r = &e->request;
     char allow[64];
     /* No path of ours needs an escape; refusing them all leaves no second spelling of any. */
-    int error =
-        strcspn(e->uri, "%?") < strcspn(e->uri, "?") ? -ENOENT : route_find(method, path, &r->route, &r->id, allow);
+    int error = strcspn(e->uri, "%?") < strcspn(e->uri, "?")
+                    ? -ENOENT
+                    : route_find(e->api->routes, method, path, &r->route, &r->id, allow);
     switch (error) {
     case 0:
         return true;

@@ -1,6 +1,4 @@
-/* The one table of routes: method, path, who may, what it takes, and the function that answers.
- *
- * openapi.json describes the same routes for people and clients; a test holds the two together. */
+/* What a route is, and which one a request asks for. Which there are is said in noun/routes.h. */
 #pragma once
 
 #include <stdbool.h>
@@ -44,11 +42,13 @@ struct route {
     size_t query_count;
 };
 
-extern const struct route routes[];
-extern const size_t route_count;
+struct route_table {
+    const struct route *routes;
+    size_t count;
+};
 
 const char *method_name(enum method method);
-/* The path's route for the method. -ENOENT: no such path. -EBADMSG: the path's id is no UUID. -EOPNOTSUPP: other
+/* The path's route for the method. -ENOENT: no such path. -EBADMSG: the path's id is not a UUID. -EOPNOTSUPP: other
  * methods only, which `ret_allow` names. */
-int route_find(const char *method, const char *path, const struct route **ret_route, struct uuid *ret_id,
-               char ret_allow[64]);
+int route_find(const struct route_table *table, const char *method, const char *path, const struct route **ret_route,
+               struct uuid *ret_id, char ret_allow[64]);

@@ -18,17 +18,6 @@
 #define STACK_SIZE (1u << 20)
 #define STOP_WAIT_S 10
 
-void server_log(const struct api *api, enum log_level level, const char *format, ...) {
-    char line[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (api->config.log) {
-        api->config.log(level, line);
-    }
-}
-
 /* What the library says is about clients (broken requests, lost connections). */
 static void library_log(void *context, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 static void library_log(void *context, const char *format, va_list args) {
@@ -36,17 +25,6 @@ static void library_log(void *context, const char *format, va_list args) {
     vsnprintf(line, sizeof line, format, args);
     line[strcspn(line, "\n")] = '\0';
     server_log(context, LOG_LEVEL_DEBUG, "http: %s", line);
-}
-
-bool server_stopping(void *context) {
-    struct api *api = context;
-    return atomic_load(&api->stopping);
-}
-
-void server_set_deadline(struct api *api, struct connection *connection, unsigned seconds) {
-    pthread_mutex_lock(&api->mutex);
-    connection->deadline_ns = seconds ? clock_mono_ns() + seconds * NSEC_PER_SEC : 0;
-    pthread_mutex_unlock(&api->mutex);
 }
 
 static void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
@@ -98,12 +76,13 @@ static struct MHD_Daemon *daemon_start(struct api *api, int fd, bool tls) {
                             MHD_OPTION_ARRAY, tls ? tls_options : &tls_options[2], MHD_OPTION_END);
 }
 
-int api_start(const struct api_config *config, struct api **ret_api) {
+int server_start(const struct api_config *config, const struct route_table *routes, struct api **ret_api) {
     struct api *api = calloc(1, sizeof *api);
     if (!api) {
         goto fail;
     }
     api->config = *config;
+    api->routes = routes;
     api->config.request_s = config->request_s ? config->request_s : SERVER_REQUEST_S;
     api->id_base = randombytes_random();
     pthread_mutex_init(&api->mutex, NULL);

@@ -1,9 +1,10 @@
 /* The inside of struct api: shared by the files that carry a request from the socket to its handler and back.
  *
- * server.c    sockets, connections and their deadlines
- * exchange.c  one request: head, body, handler, answer
- * stale.c     answers to reads, for while the database is away
- * keep.c      answers kept under an Idempotency-Key */
+ * server.c      sockets, connections and their deadlines
+ * connection.c  what a connection's thread asks of the server
+ * exchange.c    one request: head, body, handler, answer
+ * stale.c       answers to reads, for while the database is away
+ * keep.c        answers kept under an Idempotency-Key */
 #pragma once
 
 #include <microhttpd.h>
@@ -15,6 +16,7 @@
 #include "api/http/answer.h"
 #include "api/http/auth.h"
 #include "api/http/request.h"
+#include "api/http/route.h"
 #include "api/http/stale.h"
 #include "base/buf.h"
 
@@ -43,6 +45,7 @@ struct keep_claim {
 struct api {
     /* immutable once started */
     struct api_config config;
+    const struct route_table *routes;
     struct MHD_Daemon *unix_daemon;
     struct MHD_Daemon *tcp_daemon;
     uint32_t id_base; /* of request ids */
@@ -70,6 +73,9 @@ struct exchange {
     struct request request;
     struct answer answer; /* a status means: decided, whatever else arrives is only drained */
 };
+
+/* 0, or -errno; then the sockets of the configuration are closed. `routes` must live as long as the server. */
+int server_start(const struct api_config *config, const struct route_table *routes, struct api **ret_api);
 
 void server_set_deadline(struct api *api, struct connection *connection, unsigned seconds); /* 0: none */
 bool server_stopping(void *api);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "api/http/route.h"
+#include "api/noun/routes.h"
 #include "api/openapi.h"
 
 static json_t *document;
@@ -76,8 +77,8 @@ static bool has_parameter(const json_t *parameters, const char *in, const char *
 
 static void every_route_is_documented_as_it_is(void **state) {
     (void)state;
-    for (size_t i = 0; i < route_count; i++) {
-        const struct route *route = &routes[i];
+    for (size_t i = 0; i < routes.count; i++) {
+        const struct route *route = &routes.routes[i];
         const json_t *op = operation(route);
         print_message("# %s %s\n", method_name(route->method), route->pattern);
         assert_non_null(op);
@@ -105,21 +106,21 @@ static void nothing_is_documented_that_is_not_there(void **state) {
             count += json_object_get(op, "operationId") != NULL;
         }
     }
-    assert_int_equal(count, route_count);
+    assert_int_equal(count, routes.count);
 }
 
 static void every_path_finds_its_own_route(void **state) {
     (void)state;
-    for (size_t i = 0; i < route_count; i++) {
+    for (size_t i = 0; i < routes.count; i++) {
         const struct route *found = NULL;
         struct uuid id = {0};
         char path[128], allow[64];
-        const char *brace = strchr(routes[i].pattern, '{');
-        int head = brace ? (int)(brace - routes[i].pattern) : (int)strlen(routes[i].pattern);
-        snprintf(path, sizeof path, "%.*s%s%s", head, routes[i].pattern,
+        const char *brace = strchr(routes.routes[i].pattern, '{');
+        int head = brace ? (int)(brace - routes.routes[i].pattern) : (int)strlen(routes.routes[i].pattern);
+        snprintf(path, sizeof path, "%.*s%s%s", head, routes.routes[i].pattern,
                  brace ? "0190B6A4-3c1e-7d2f-8a5b-6c7d8e9f0a1b" : "", brace ? strchr(brace, '}') + 1 : "");
-        assert_int_equal(route_find(method_name(routes[i].method), path, &found, &id, allow), 0);
-        assert_ptr_equal(found, &routes[i]);
+        assert_int_equal(route_find(&routes, method_name(routes.routes[i].method), path, &found, &id, allow), 0);
+        assert_ptr_equal(found, &routes.routes[i]);
         assert_int_equal(uuid_is_zero(&id), brace == NULL);
     }
 }
@@ -149,7 +150,7 @@ static void other_paths_find_nothing(void **state) {
         const struct route *found = NULL;
         struct uuid id;
         char allow[64];
-        assert_int_equal(route_find(calls[i].method, calls[i].path, &found, &id, allow), calls[i].error);
+        assert_int_equal(route_find(&routes, calls[i].method, calls[i].path, &found, &id, allow), calls[i].error);
         assert_null(found);
     }
 }
