@@ -1,10 +1,11 @@
 #include "model/key.h"
 
 #include <errno.h>
+#include <gmp.h>
 #include <sodium.h>
 #include <string.h>
 
-#include "model/field.h"
+#include "base/bytes.h"
 
 int key_from_base64(const char *text, struct key *ret_key) {
     struct key key;
@@ -68,14 +69,53 @@ void key_make_preshared(struct key *ret_preshared) {
     randombytes_buf(ret_preshared->bytes, KEY_SIZE);
 }
 
-/* The way from a point of edwards25519, whose y this is (and the sign of x), to the same point of curve25519 (RFC 7748,
- * section 4.1): u = (1 + y) / (1 - y). */
-static void to_montgomery(const uint8_t point[FIELD_SIZE], uint8_t ret_u[FIELD_SIZE]) {
-    struct field y = field_from_bytes(point);
-    struct field over = field_one_plus(&y), under = field_one_minus(&y);
-    struct field inverse = field_invert(&under);
-    struct field u = field_multiply(&over, &inverse);
-    field_to_bytes(&u, ret_u);
+/* The way from a point of edwards25519, whose y this is, to the same point of curve25519 (RFC 7748, section 4.1):
+ * u = (1 + y) / (1 - y) modulo p = 2^255 - 19. It takes a time that depends on y, which is as public as u.
+ *
+ * GMP's mpz functions would end the process where there is no memory, in the middle of a handshake. Numbers of this
+ * size in its mpn functions lie on the stack. */
+#define LIMBS 4
+_Static_assert(GMP_NUMB_BITS == 64, "a number modulo p has four limbs");
+
+static void reduce_once(mp_limb_t number[LIMBS], const mp_limb_t p[LIMBS]) {
+    if (mpn_cmp(number, p, LIMBS) >= 0) {
+        mpn_sub_n(number, number, p, LIMBS);
+    }
+}
+
+/* `number` is neither 0 nor p, and is destroyed. */
+static void invert(mp_limb_t number[LIMBS + 1], const mp_limb_t p[LIMBS], mp_limb_t ret_inverse[LIMBS]) {
+    mp_limb_t modulus[LIMBS + 1], divisor[LIMBS + 1], inverse[LIMBS + 2] = {0};
+    mp_size_t size;
+    mpn_copyi(modulus, p, LIMBS);
+    (void)mpn_gcdext(divisor, inverse, &size, number, LIMBS, modulus, LIMBS);
+    mpn_copyi(ret_inverse, inverse, LIMBS);
+    if (size < 0) {
+        mpn_zero(ret_inverse - size, LIMBS + size);
+        mpn_sub_n(ret_inverse, p, ret_inverse, LIMBS);
+    } else {
+        mpn_zero(ret_inverse + size, LIMBS - size);
+    }
+}
+
+static void to_montgomery(const uint8_t y_bytes[KEY_SIZE], uint8_t ret_u_bytes[KEY_SIZE]) {
+    static const mp_limb_t p[LIMBS] = {~UINT64_C(0) - 18, ~UINT64_C(0), ~UINT64_C(0), ~UINT64_C(0) >> 1};
+    mp_limb_t over[LIMBS], under[LIMBS + 1], inverse[LIMBS], product[2 * LIMBS], quotient[LIMBS + 1];
+    for (size_t i = 0; i < LIMBS; i++) {
+        over[i] = le64_get(y_bytes + 8 * i);
+    }
+    over[LIMBS - 1] &= ~UINT64_C(0) >> 1; /* the highest bit is the sign of x */
+    mpn_sub_n(under, p, over, LIMBS);
+    mpn_add_1(under, under, LIMBS, 1);
+    reduce_once(under, p);
+    mpn_add_1(over, over, LIMBS, 1);
+    reduce_once(over, p);
+    invert(under, p, inverse);
+    mpn_mul_n(product, over, inverse, LIMBS);
+    mpn_tdiv_qr(quotient, over, 0, product, 2 * LIMBS, p, LIMBS);
+    for (size_t i = 0; i < LIMBS; i++) {
+        le64_put(ret_u_bytes + 8 * i, over[i]);
+    }
 }
 
 /* crypto_scalarmult_curve25519_base() with tables of the base point's multiples, which libsodium keeps for edwards25519

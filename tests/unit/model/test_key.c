@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <gmp.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -138,6 +139,22 @@ static void public_keys_are_x25519_of_the_base_point(void **state) {
     }
 }
 
+static void *no_memory(size_t size) {
+    fail_msg("GMP wants %zu bytes, and would end the process without them", size);
+    return NULL;
+}
+
+static void a_public_key_needs_no_memory(void **state) {
+    (void)state;
+    struct key private_key, public_key;
+    mp_set_memory_functions(no_memory, NULL, NULL);
+    for (unsigned i = 0; i < 2000; i++) {
+        randombytes_buf(private_key.bytes, KEY_SIZE);
+        key_public(&private_key, &public_key);
+    }
+    mp_set_memory_functions(NULL, NULL, NULL);
+}
+
 static void low_order_points_are_told_apart(void **state) {
     (void)state;
     struct key key;
@@ -162,6 +179,7 @@ int main(void) {
         cmocka_unit_test(private_keys_are_clamped_and_differ),
         cmocka_unit_test(public_key_is_the_vectors),
         cmocka_unit_test(public_keys_are_x25519_of_the_base_point),
+        cmocka_unit_test(a_public_key_needs_no_memory),
         cmocka_unit_test(low_order_points_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
