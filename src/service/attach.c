@@ -1,17 +1,12 @@
-/* The way to the database: reached when the service opens or, if it is away, as soon as it comes; held against the
- * configuration before anything is read or written; and watched from then on.
- *
- *   waiting -- it answers, and it is ours --> ready <--> away (what was lost is opened again by whoever needs it) */
+#include "service/attach.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/settings.h"
-
-#define SILENCE_NS (2 * NSEC_PER_SEC) /* of a database that was asked: it hangs */
 
 /* A setting that the rows depend on: kept as it was first, unless nothing depends on it yet. */
 static int settle(struct write *w, const char *name, const char *value, bool empty, const char *slug, const char *field,
@@ -37,7 +32,7 @@ static int settle(struct write *w, const char *name, const char *value, bool emp
 static int settle_pool(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
     char text[PREFIX_TEXT_SIZE], kept[PREFIX_TEXT_SIZE] = "";
     struct prefix before = {0};
-    const struct prefix *pool = &s->gateway.pool;
+    const struct prefix *pool = &s->identity.gateway.pool;
     int r = settings_get(w->conn, "pool", kept, sizeof kept);
     if (r < 0 && r != -ENOENT) {
         return store_problem(w->conn, r, ret_problem);
@@ -53,7 +48,8 @@ static int settle_pool(struct service *s, struct write *w, bool empty, struct pr
                            "shorter prefix around it), not move or shrink.",
                            kept, text);
     }
-    r = known && !empty ? pool_widen(&w->pool, &before, pool) : pool_init(&w->pool, pool, &s->gateway.hub_address);
+    r = known && !empty ? pool_widen(&w->pool, &before, pool)
+                        : pool_init(&w->pool, pool, &s->identity.gateway.hub_address);
     r = r < 0 ? r : settings_set(w->conn, "pool", text);
     r = r < 0 || !empty ? r : settings_set(w->conn, POOL_RESERVE_SETTING, "0");
     return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
@@ -68,7 +64,7 @@ static void make_ula(struct prefix *ret_ula) {
 
 static int settle_ula(struct service *s, struct write *w, bool empty, struct problem *ret_problem) {
     char text[PREFIX_TEXT_SIZE];
-    struct prefix settled = s->gateway.ula, *ula = &settled;
+    struct prefix settled = s->identity.gateway.ula, *ula = &settled;
     if (!ula->addr.family) {
         int r = settings_get(w->conn, "ula", text, sizeof text);
         if (r < 0 && r != -ENOENT) {
@@ -79,11 +75,11 @@ static int settle_ula(struct service *s, struct write *w, bool empty, struct pro
         }
     }
     int r = settle(w, "ula", prefix_format(ula, text), empty, "ula-changed", "gateway.ula", "the ULA", ret_problem);
-    pthread_mutex_lock(&s->mutex); /* the API may show the gateway while it waits for the database */
-    s->gateway.ula = *ula;
-    s->gateway.hub_address6 = ula->addr;
-    s->gateway.hub_address6.bytes[15] = 1;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&s->identity.mutex); /* the API may show the gateway while it waits for the database */
+    s->identity.gateway.ula = *ula;
+    s->identity.gateway.hub_address6 = ula->addr;
+    s->identity.gateway.hub_address6.bytes[15] = 1;
+    pthread_mutex_unlock(&s->identity.mutex);
     return r;
 }
 
@@ -92,7 +88,7 @@ static int check_backend(struct service *s, struct store_conn *conn, struct prob
     static const struct tenants_filter private_ones = {.has_addressing = true, .addressing = ADDRESSING_PRIVATE};
     struct tenant_row row;
     size_t count = 0;
-    if (s->ops->private_tenants) {
+    if (plane_ops(s->plane)->private_tenants) {
         return 0;
     }
     int r = tenants_list(conn, &private_ones, 0, 1, &row, &count);
@@ -108,7 +104,7 @@ static int check_backend(struct service *s, struct store_conn *conn, struct prob
 
 /* Before anything else: whose database is it? */
 static int check_key(struct service *s, struct write *w, struct problem *ret_problem) {
-    return settle(w, "gateway_public_key", s->columns.public_key, false, "gateway-key-changed",
+    return settle(w, "gateway_public_key", s->identity.columns.public_key, false, "gateway-key-changed",
                   "gateway.private_key_file", "the gateway key", ret_problem);
 }
 
@@ -116,47 +112,43 @@ static int settle_all(struct service *s, struct problem *ret_problem) {
     struct change_mark mark = {0};
     struct write w;
     char hub[IP_TEXT_SIZE];
-    uint64_t tenants = 0, routers = 0, revision = 0;
-    int r = write_begin(s, "gateway", &w, ret_problem);
+    struct ledger_counts counts = {0};
+    int r = write_begin_early(s->ledger, "gateway", &w, ret_problem);
     if (r < 0) {
         return r;
     }
-    r = tenants_count(w.conn, &tenants);
-    r = r < 0 ? r : routers_count(w.conn, &routers);
-    r = r < 0 ? r : changes_revision(w.conn, &revision);
-    r = r < 0 ? r : changes_mark(w.conn, revision, &mark);
+    r = tenants_count(w.conn, &counts.tenants);
+    r = r < 0 ? r : routers_count(w.conn, &counts.routers);
+    r = r < 0 ? r : changes_revision(w.conn, &counts.revision);
+    r = r < 0 ? r : changes_mark(w.conn, counts.revision, &mark);
     if (r < 0) {
         r = store_problem(w.conn, r, ret_problem);
         goto fail;
     }
     bool alone = false;
-    r = tenants ? check_key(s, &w, ret_problem) : 0;
+    r = counts.tenants ? check_key(s, &w, ret_problem) : 0;
     r = r < 0 ? r : check_backend(s, w.conn, ret_problem);
-    r = r < 0 ? r : gateways_enter(s, &w, &alone, ret_problem);
+    r = r < 0 ? r : fleet_enter(s->fleet, &w, &alone, ret_problem);
     if (r < 0) {
         goto fail;
     }
-    pthread_mutex_lock(&s->mutex);
-    s->tenants = tenants;
-    s->routers = routers;
-    s->revision = s->applied = revision;
-    s->mark = mark; /* nobody applies anything yet */
-    s->seen_ns = clock_mono_ns();
-    pthread_mutex_unlock(&s->mutex);
-    bool empty = tenants == 0 && alone;
-    r = settle(&w, "gateway_public_key", s->columns.public_key, empty, "gateway-key-changed",
+    ledger_start(s->ledger, &counts);
+    follow_start(s->follow, counts.revision, &mark); /* nobody applies anything yet */
+    reach_heard(s->reach);
+    bool empty = counts.tenants == 0 && alone;
+    r = settle(&w, "gateway_public_key", s->identity.columns.public_key, empty, "gateway-key-changed",
                "gateway.private_key_file", "the gateway key", ret_problem);
     r = r < 0 ? r
-              : settle(&w, "hub_address", ip_format(&s->gateway.hub_address, hub), empty, "hub-address-changed",
-                       "gateway.hub_address", "the hub address", ret_problem);
+              : settle(&w, "hub_address", ip_format(&s->identity.gateway.hub_address, hub), empty,
+                       "hub-address-changed", "gateway.hub_address", "the hub address", ret_problem);
     r = r < 0 ? r : settle_pool(s, &w, empty, ret_problem);
     r = r < 0 ? r : settle_ula(s, &w, empty, ret_problem);
     if (r < 0) {
         goto fail;
     }
     /* Beside others, each writes its endpoint into the rows that it makes. */
-    r = alone ? routers_set_gateway(w.conn, &s->columns) : 0;
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    r = alone ? routers_set_gateway(w.conn, &s->identity.columns) : 0;
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
     if (r == 0) {
         return 0;
     }
@@ -165,60 +157,13 @@ fail:
     return r;
 }
 
-bool attach_may_come(const struct service *s, const struct problem *problem) {
-    return strcmp(problem->type, PROBLEM_STORE_AWAY) == 0 ||
-           (s->shared &&
-            (strcmp(problem->type, PROBLEM_STORE_LOCKED) == 0 || strcmp(problem->type, PROBLEM_STORE_AGAIN) == 0));
-}
-
-bool attach_is_lacking(const struct problem *problem) {
-    return strcmp(problem->type, PROBLEM_STORE_AWAY) == 0 || strcmp(problem->type, PROBLEM_STORE_NEWER) == 0;
-}
-
 int attach(struct service *s, struct problem *ret_problem) {
-    write_allow_early(true);
     int r = store_wake(s->store, ret_problem);
     r = r < 0 ? r : settle_all(s, ret_problem);
     if (r == 0) {
         store_admit(s->store);
     }
-    write_allow_early(false);
-    s->ready = r == 0;
-    pthread_mutex_lock(&s->mutex);
-    s->store_ok = r == 0;
-    s->store_refused = r < 0 && !attach_may_come(s, ret_problem);
-    snprintf(s->store_trouble, sizeof s->store_trouble, "%.255s", r < 0 ? ret_problem->detail : "");
-    s->attention_due = true;
-    pthread_cond_signal(&s->attention);
-    pthread_mutex_unlock(&s->mutex);
+    reach_settled(s->reach, r < 0 ? ret_problem : NULL, r < 0 && !reach_may_come(s->reach, ret_problem));
+    bell_ring(&s->bell);
     return r;
-}
-
-void attach_look(struct service *s) {
-    struct problem problem = {0};
-    if (!s->ready) {
-        (void)attach(s, &problem);
-        return;
-    }
-    pthread_mutex_lock(&s->mutex);
-    s->store_asked = clock_mono_ns();
-    pthread_mutex_unlock(&s->mutex);
-    int r = store_look(s->store, &problem);
-    pthread_mutex_lock(&s->mutex);
-    s->store_asked = 0;
-    s->store_ok = r == 0;
-    snprintf(s->store_trouble, sizeof s->store_trouble, "%.255s", problem.detail);
-    pthread_mutex_unlock(&s->mutex);
-}
-
-bool attach_is_there(struct service *s, char ret_trouble[256]) {
-    uint64_t now = clock_mono_ns();
-    pthread_mutex_lock(&s->mutex);
-    bool hangs = s->store_asked && now - s->store_asked > SILENCE_NS;
-    bool there = s->store_ok && !hangs;
-    if (ret_trouble) {
-        snprintf(ret_trouble, 256, "%s", hangs ? "The database does not answer." : s->store_trouble);
-    }
-    pthread_mutex_unlock(&s->mutex);
-    return there;
 }

@@ -1,35 +1,26 @@
-/* The threads: the keeper watches the data plane and reconciles, the counter takes usage over and sweeps, the clerk
- * sees to the store's files and stands guard while the database is away, the follower brings other gateways' changes
- * into force, the herald says that we are here. */
+/* The threads: one compares the data plane with the store and mends it, one takes usage over and sweeps, one sees to
+ * the store's files and stands guard while the database is away, one follows other gateways' changes, one says that we
+ * are here, one asks the database whether it is there. They hand numbers across between layers that do not know each
+ * other. */
+#include "service/keeper.h"
+
 #include <errno.h>
-#include <string.h>
-#include <time.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/attach.h"
+#include "service/noun/gateways.h"
+#include "service/noun/noun.h"
 #include "store/noun/answers.h"
 
 #define CHANGES_KEPT 1000000 /* events; about 150 MB */
 #define ANSWERS_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
 #define BEAT_S 5
+#define AWAIT_MS 500
 #define SWEEP_PIECE 5000 /* changes forgotten in one transaction */
 #define SWEEP_NS (3600 * NSEC_PER_SEC)
-
-static struct timespec after_s(unsigned seconds) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += seconds;
-    return until;
-}
-
-/* Under the mutex, which it gives away meanwhile. Ends early when the service does. */
-static void rest(struct service *s, unsigned seconds) {
-    struct timespec until = after_s(seconds);
-    int timeout = 0;
-    while (!s->closing && timeout == 0) {
-        timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
-    }
-}
 
 /* How long to leave a data plane alone that failed so often in a row. */
 static uint64_t back_off_ns(unsigned failures) {
@@ -42,65 +33,51 @@ struct watch {
     bool touched; /* by somebody else, and not yet looked at */
 };
 
-static bool heed(struct service *s) {
-    pthread_mutex_lock(&s->watch_mutex);
-    bool touched = s->watch && s->ops->heed && s->ops->heed(s->watch);
-    pthread_mutex_unlock(&s->watch_mutex);
-    return touched;
-}
-
 /* One look; at most one attempt to mend what is wrong. */
 static void attend(struct service *s, struct watch *watch) {
     struct problem problem = {0};
     struct backend_state state;
+    struct plane_status plane;
     uint64_t now = clock_mono_ns();
-    int r = plane_look(s, &state);
+    int r = plane_look(s->plane, &state);
     if (r < 0) {
-        pthread_mutex_lock(&s->mutex);
-        s->away = true;
-        s->in_sync = false;
-        pthread_mutex_unlock(&s->mutex);
+        plane_lost(s->plane);
     }
-    watch->touched |= heed(s);
-    pthread_mutex_lock(&s->mutex);
-    bool due = now - watch->last_run >= s->reconcile_s * NSEC_PER_SEC || !s->in_sync || watch->touched ||
-               (r == 0 && state.generation != s->generation);
-    pthread_mutex_unlock(&s->mutex);
-    if (!attach_is_there(s, NULL)) {
+    watch->touched |= plane_heed(s->plane);
+    plane_status(s->plane, &plane);
+    bool due = now - watch->last_run >= s->reconcile_s * NSEC_PER_SEC || !plane.in_sync || watch->touched ||
+               (r == 0 && state.generation != reconcile_status(s->reconcile).generation);
+    if (!reach_is_there(s->reach, NULL)) {
         return; /* what should be is not known: what is stays */
     }
     if (!due || now - watch->failed_at < back_off_ns(watch->failures)) {
         return;
     }
     watch->touched = false;
-    r = reconcile_run(s, &problem);
+    r = reconcile_run(s->reconcile, &problem);
     watch->last_run = clock_mono_ns();
-    bool plane_failed = r < 0 && !attach_is_lacking(&problem);
+    bool plane_failed = r < 0 && !reach_is_lacking(&problem);
     watch->failures = plane_failed ? watch->failures + 1 : 0;
     watch->failed_at = watch->last_run;
     if (r == 0) {
-        (void)plane_look(s, &state);
+        (void)plane_look(s->plane, &state);
     }
 }
 
-static void *keeper_main(void *context) {
-    struct service *s = context;
+static void reconcile_main(struct service *s) {
     struct watch watch = {0};
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        s->attention_due = false;
-        pthread_mutex_unlock(&s->mutex);
+    while (!bell_is_ending(&s->bell)) {
+        bell_answer(&s->bell);
         attend(s, &watch);
-        struct timespec until = after_s(1);
-        pthread_mutex_lock(&s->mutex);
-        int timeout = 0;
         /* Trouble calls at once, but not again and again while its back-off runs. */
-        while (!s->closing && timeout == 0 && !(s->attention_due && watch.failures == 0)) {
-            timeout = pthread_cond_timedwait(&s->attention, &s->mutex, &until);
-        }
+        bell_wait(&s->bell, 1, watch.failures > 0);
     }
-    pthread_mutex_unlock(&s->mutex);
-    return NULL;
+}
+
+/* Whether the service goes on. */
+static bool rest(struct service *s, unsigned seconds) {
+    bell_wait(&s->bell, seconds, true);
+    return !bell_is_ending(&s->bell);
 }
 
 /* A piece of it; whether there is more. */
@@ -108,17 +85,15 @@ static bool sweep_some(struct service *s) {
     struct problem problem;
     struct write w;
     int64_t forgotten = 0;
-    if (write_begin(s, "", &w, &problem) < 0) {
+    if (write_begin(s->ledger, "", &w, &problem) < 0) {
         return false;
     }
-    pthread_mutex_lock(&s->mutex);
-    uint64_t revision = s->revision;
-    pthread_mutex_unlock(&s->mutex);
+    uint64_t revision = ledger_revision(s->ledger);
     int r = answers_forget(w.conn, w.now - ANSWERS_KEPT_US);
     if (r == 0 && revision > CHANGES_KEPT) {
         r = changes_forget(w.conn, revision - CHANGES_KEPT, SWEEP_PIECE, &forgotten);
     }
-    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+    if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w); /* the next sweep finds it still there */
         return false;
     }
@@ -126,133 +101,119 @@ static bool sweep_some(struct service *s) {
 }
 
 void keeper_sweep(struct service *s) {
-    bool closing = false;
-    while (!closing && sweep_some(s)) { /* others write in between */
-        pthread_mutex_lock(&s->mutex);
-        closing = s->closing;
-        pthread_mutex_unlock(&s->mutex);
+    while (!bell_is_ending(&s->bell) && sweep_some(s)) { /* others write in between */
     }
 }
 
-static void *counter_main(void *context) {
-    struct service *s = context;
+int keeper_flush_usage(struct service *s, bool everything) {
+    double rate = fleet_is_deposed(s->fleet) ? 0 : (double)USAGE_WRITES_PER_S / fleet_alive(s->fleet);
+    return usage_flush(s->usage, everything, rate);
+}
+
+static void usage_main(struct service *s) {
     uint64_t swept = 0;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        rest(s, s->usage_s);
-        bool away = s->away;
-        pthread_mutex_unlock(&s->mutex);
-        if (!away) {
-            (void)usage_flush(s, false); /* what could not be written stays counted in the data plane */
+    for (bool goes_on = true; goes_on;) {
+        goes_on = rest(s, s->usage_s);
+        if (!plane_is_away(s->plane)) {
+            (void)keeper_flush_usage(s, false); /* what could not be written stays counted in the data plane */
         }
         token_flush_used(s);
         if (clock_mono_ns() - swept > SWEEP_NS) {
             swept = clock_mono_ns();
             keeper_sweep(s);
         }
-        pthread_mutex_lock(&s->mutex);
     }
-    pthread_mutex_unlock(&s->mutex);
-    (void)usage_flush(s, true);
-    return NULL;
+    (void)keeper_flush_usage(s, true);
 }
 
-static void *clerk_main(void *context) {
-    struct service *s = context;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        rest(s, 1);
-        pthread_mutex_unlock(&s->mutex);
+static void checkpoint_main(struct service *s) {
+    for (bool goes_on = true; goes_on;) {
+        goes_on = rest(s, 1);
         (void)store_tidy(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
-        follow_guard(s);
-        pthread_mutex_lock(&s->mutex);
+        follow_guard(s->follow);
     }
-    pthread_mutex_unlock(&s->mutex);
-    return NULL;
 }
 
-/* Asks the database whether it is there; the only thread that may hang on it without anybody's waiting. */
-static void *scout_main(void *context) {
-    struct service *s = context;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        rest(s, 1);
-        pthread_mutex_unlock(&s->mutex);
-        attach_look(s);
-        pthread_mutex_lock(&s->mutex);
+static void follow_main(struct service *s) {
+    while (!bell_is_ending(&s->bell)) {
+        (void)store_await(s->store, AWAIT_MS);
+        (void)follow_once(s->follow); /* a database that is away is noticed by the guard */
+        ledger_recount(s->ledger);
     }
-    pthread_mutex_unlock(&s->mutex);
-    return NULL;
 }
 
-static void *herald_main(void *context) {
-    struct service *s = context;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        struct timespec until = after_s(BEAT_S);
-        int timeout = 0;
-        while (!s->closing && timeout == 0) {
-            timeout = pthread_cond_timedwait(&s->committed, &s->mutex, &until);
-        }
-        bool closing = s->closing;
-        pthread_mutex_unlock(&s->mutex);
-        if (!closing) {
-            gateways_beat_once(s);
-        }
-        pthread_mutex_lock(&s->mutex);
+static void heartbeat_main(struct service *s) {
+    while (rest(s, BEAT_S)) {
+        struct presence presence;
+        gateways_presence(s, &presence);
+        fleet_beat(s->fleet, &presence);
     }
-    pthread_mutex_unlock(&s->mutex);
+}
+
+/* The only thread that may hang on the database without anybody's waiting. */
+static void probe_main(struct service *s) {
+    for (bool goes_on = true; goes_on;) {
+        struct problem problem = {0};
+        goes_on = rest(s, 1);
+        if (reach_is_ready(s->reach)) {
+            reach_look(s->reach);
+        } else {
+            (void)attach(s, &problem);
+        }
+    }
+}
+
+/* In the order in which they end. */
+static const struct {
+    const char *name;
+    void (*run)(struct service *s);
+    bool shared_only; /* where the database is a server that other gateways may use */
+} threads[] = {
+    {"reconcile", reconcile_main, false}, {"usage", usage_main, false},  {"checkpoint", checkpoint_main, false},
+    {"heartbeat", heartbeat_main, false}, {"follow", follow_main, true}, {"probe", probe_main, true},
+};
+#define THREADS (sizeof threads / sizeof *threads)
+
+struct keeper {
+    struct running {
+        struct service *service;
+        size_t which;
+        pthread_t id;
+        bool runs;
+    } running[THREADS];
+};
+
+static void *thread_main(void *context) {
+    const struct running *running = context;
+    (void)prctl(PR_SET_NAME, threads[running->which].name);
+    threads[running->which].run(running->service);
     return NULL;
 }
 
 int keeper_start(struct service *s) {
-    int r = pthread_create(&s->keeper, NULL, keeper_main, s);
-    s->keeper_runs = r == 0;
-    if (r == 0) {
-        r = pthread_create(&s->counter, NULL, counter_main, s);
-        s->counter_runs = r == 0;
+    int r = 0;
+    s->keeper = calloc(1, sizeof *s->keeper);
+    if (!s->keeper) {
+        return -ENOMEM;
     }
-    if (r == 0) {
-        r = pthread_create(&s->clerk, NULL, clerk_main, s);
-        s->clerk_runs = r == 0;
-    }
-    if (r == 0) {
-        r = pthread_create(&s->herald, NULL, herald_main, s);
-        s->herald_runs = r == 0;
-    }
-    if (r == 0 && s->shared) {
-        r = pthread_create(&s->follower, NULL, follow_main, s);
-        s->follower_runs = r == 0;
-    }
-    if (r == 0 && s->shared) {
-        r = pthread_create(&s->scout, NULL, scout_main, s);
-        s->scout_runs = r == 0;
+    for (size_t i = 0; r == 0 && i < THREADS; i++) {
+        struct running *running = &s->keeper->running[i];
+        *running = (struct running){.service = s, .which = i};
+        if (!threads[i].shared_only || store_is_shared(s->store)) {
+            r = pthread_create(&running->id, NULL, thread_main, running);
+            running->runs = r == 0;
+        }
     }
     return -r;
 }
 
 void keeper_stop(struct service *s) {
-    pthread_mutex_lock(&s->mutex);
-    s->closing = true;
-    pthread_cond_broadcast(&s->attention);
-    pthread_cond_broadcast(&s->committed);
-    pthread_mutex_unlock(&s->mutex);
-    if (s->keeper_runs) {
-        pthread_join(s->keeper, NULL);
+    bell_end(&s->bell);
+    for (size_t i = 0; s->keeper && i < THREADS; i++) {
+        if (s->keeper->running[i].runs) {
+            pthread_join(s->keeper->running[i].id, NULL);
+        }
     }
-    if (s->counter_runs) {
-        pthread_join(s->counter, NULL); /* it flushes at its end */
-    }
-    if (s->clerk_runs) {
-        pthread_join(s->clerk, NULL);
-    }
-    if (s->herald_runs) {
-        pthread_join(s->herald, NULL);
-    }
-    if (s->follower_runs) {
-        pthread_join(s->follower, NULL);
-    }
-    if (s->scout_runs) {
-        pthread_join(s->scout, NULL);
-    }
+    free(s->keeper);
+    s->keeper = NULL;
 }

@@ -9,7 +9,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/attach.h"
+#include "service/keeper.h"
+#include "service/noun/gateways.h"
+#include "service/noun/noun.h"
 
 /* "host", "host:port", "[v6]:port" or a bare IPv6 address. */
 static void split_endpoint(const char *endpoint, uint16_t port, struct service_gateway *gateway) {
@@ -62,112 +65,160 @@ static int check_config(const struct service_config *config, struct problem *ret
     return 0;
 }
 
-static char *copy(const char *text, bool *failed) {
+/* Owned by the service from now on. */
+static const char *copy(struct service *s, const char *text, bool *failed) {
     char *made = text ? strdup(text) : NULL;
     *failed = *failed || (text && !made);
+    if (made) {
+        s->texts[s->text_count++] = made;
+    }
     return made;
 }
 
 static void name_gateway(struct service *s, const struct service_config *config) {
+    struct identity *identity = &s->identity;
     char host[GATEWAY_NAME_SIZE] = "";
     if (!config->name || !config->name[0]) {
         (void)gethostname(host, sizeof host - 1);
     }
-    snprintf(s->self.name, sizeof s->self.name, "%s",
+    snprintf(identity->name, sizeof identity->name, "%s",
              config->name && config->name[0] ? config->name
              : host[0]                       ? host
                                              : "gateway");
-    snprintf(s->self.region, sizeof s->self.region, "%s", config->region ? config->region : "");
-    snprintf(s->self.version, sizeof s->self.version, "%s", config->version ? config->version : "");
-    snprintf(s->self.endpoint, sizeof s->self.endpoint, "%s", config->endpoint ? config->endpoint : "");
-    snprintf(s->self.backend, sizeof s->self.backend, "%s", config->backend->name);
-    s->self.identity = config->identity;
+    snprintf(identity->region, sizeof identity->region, "%s", config->region ? config->region : "");
 }
 
 static int copy_config(struct service *s, const struct service_config *config) {
     bool failed = false;
-    s->interface_name = copy(config->backend_config.interface_name, &failed);
-    s->engine_path = copy(config->backend_config.engine_path, &failed);
-    s->engine_log = copy(config->backend_config.engine_log, &failed);
-    s->engine_xdp = copy(config->backend_config.engine_xdp, &failed);
-    s->backend_why = copy(config->backend_why ? config->backend_why : "", &failed);
     s->backend_config = config->backend_config;
-    s->backend_config.interface_name = s->interface_name;
-    s->backend_config.engine_path = s->engine_path;
-    s->backend_config.engine_log = s->engine_log;
-    s->backend_config.engine_xdp = s->engine_xdp;
-    s->ops = config->backend;
+    s->backend_config.interface_name = copy(s, config->backend_config.interface_name, &failed);
+    s->backend_config.engine_path = copy(s, config->backend_config.engine_path, &failed);
+    s->backend_config.engine_log = copy(s, config->backend_config.engine_log, &failed);
+    s->backend_config.engine_xdp = copy(s, config->backend_config.engine_xdp, &failed);
+    s->backend_why = copy(s, config->backend_why ? config->backend_why : "", &failed);
     s->listen_port = config->listen_port;
-    s->fwmark = config->fwmark;
     s->reconcile_s = config->reconcile_s ? config->reconcile_s : 60;
     s->usage_s = config->usage_s ? config->usage_s : 2;
-    s->grace_s = config->grace_s;
-    s->clock_tolerance_s = config->clock_tolerance_s;
     name_gateway(s, config);
-    s->gateway.pool = config->pool;
-    s->gateway.ula = config->ula;
-    s->gateway.hub_address = config->hub_address;
-    s->gateway.mtu = config->mtu;
-    key_public(&config->private_key, &s->gateway.public_key);
-    split_endpoint(config->endpoint, config->listen_port, &s->gateway);
-    key_to_base64(&s->gateway.public_key, s->columns.public_key);
-    s->columns.hub_address = s->gateway.hub_address;
-    s->columns.port = s->gateway.endpoint_port;
-    snprintf(s->columns.endpoint, sizeof s->columns.endpoint, "%s", s->gateway.endpoint_host);
-    int r = seal_open(s, &config->private_key);
+    struct service_gateway *gateway = &s->identity.gateway;
+    gateway->pool = config->pool;
+    gateway->ula = config->ula;
+    gateway->hub_address = config->hub_address;
+    gateway->mtu = config->mtu;
+    key_public(&config->private_key, &gateway->public_key);
+    split_endpoint(config->endpoint, config->listen_port, gateway);
+    struct gateway_columns *columns = &s->identity.columns;
+    key_to_base64(&gateway->public_key, columns->public_key);
+    columns->hub_address = gateway->hub_address;
+    columns->port = gateway->endpoint_port;
+    snprintf(columns->endpoint, sizeof columns->endpoint, "%s", gateway->endpoint_host);
+    int r = secrets_open(&s->secrets, &config->private_key);
     return failed ? -ENOMEM : r;
 }
 
-static void locks_open(struct service *s) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    turn_open(&s->writing);
-    turn_open(&s->applying);
-    pthread_mutex_init(&s->reconcile_mutex, NULL);
-    pthread_mutex_init(&s->watch_mutex, NULL);
-    pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->committed, &monotonic);
-    pthread_cond_init(&s->attention, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+static int open_fleet(struct service *s, const struct service_config *config) {
+    struct fleet_config fleet = {
+        .store = s->store,
+        .ledger = s->ledger,
+        .identity = &s->identity,
+        .self.identity = config->identity,
+        .clock_tolerance_s = config->clock_tolerance_s,
+    };
+    struct gateway_row *self = &fleet.self;
+    snprintf(self->name, sizeof self->name, "%s", s->identity.name);
+    snprintf(self->region, sizeof self->region, "%s", s->identity.region);
+    snprintf(self->version, sizeof self->version, "%s", config->version ? config->version : "");
+    snprintf(self->endpoint, sizeof self->endpoint, "%s", config->endpoint ? config->endpoint : "");
+    snprintf(self->backend, sizeof self->backend, "%s", config->backend->name);
+    return fleet_open(&fleet, &s->fleet);
+}
+
+static void note_unknown(void *plane) {
+    plane_behind(plane);
+}
+
+/* The layers, from the lowest up. */
+static int open_layers(struct service *s, const struct service_config *config) {
+    int r = reach_open(s->store, &s->reach);
+    r = r < 0 ? r : plane_open(config->backend, &s->backend_config, &s->bell, &s->plane);
+    r = r < 0 ? r : ledger_open(s->store, s->reach, &s->identity, plane_queue(s->plane), &s->ledger);
+    if (r < 0) {
+        return r;
+    }
+    ledger_observe(s->ledger, note_unknown, s->plane);
+    const struct usage_config usage = {s->store, &s->identity, s->ledger, s->plane, s->usage_s};
+    r = usage_open(&usage, &s->usage);
+    r = r < 0 ? r : open_fleet(s, config);
+    s->desired = (struct desired){s->store, &s->secrets, s->usage, s->plane};
+    const struct follow_config follow = {
+        .desired = &s->desired,
+        .identity = &s->identity,
+        .reach = s->reach,
+        .ledger = s->ledger,
+        .bell = &s->bell,
+        .grace_s = config->grace_s,
+        .shared = store_is_shared(s->store),
+    };
+    r = r < 0 ? r : follow_open(&follow, &s->follow);
+    s->force = (struct force){s->plane, s->ledger, s->follow};
+    const struct reconcile_config reconcile = {
+        .desired = &s->desired,
+        .identity = &s->identity,
+        .ledger = s->ledger,
+        .follow = s->follow,
+        .listen_port = config->listen_port,
+        .fwmark = config->fwmark,
+    };
+    r = r < 0 ? r : reconcile_open(&reconcile, &s->reconcile);
+    return r < 0 ? r : tokens_open(&s->tokens);
+}
+
+static int no_memory(struct problem *ret_problem) {
+    return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
 }
 
 int service_open(const struct service_config *config, struct service **ret_service, struct problem *ret_problem) {
     static const struct store_options waits = {.waits = true};
     struct problem away = {0};
+    struct backend_state state;
     int r = check_config(config, ret_problem);
     if (r < 0) {
         return r;
     }
     struct service *s = sodium_init() < 0 ? NULL : calloc(1, sizeof *s);
     if (!s) {
-        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+        return no_memory(ret_problem);
     }
-    locks_open(s);
+    bell_open(&s->bell);
+    pthread_mutex_init(&s->identity.mutex, NULL);
     s->started_at = clock_wall_us();
     r = copy_config(s, config);
     if (r < 0) {
-        r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+        r = no_memory(ret_problem);
         goto fail;
     }
     r = store_open(config->store_url, &waits, &s->store, ret_problem);
-    s->shared = r == 0 && store_is_shared(s->store);
-    s->seen_ns = clock_mono_ns();
-    r = r < 0 ? r : attach(s, ret_problem);
-    bool waiting = r < 0 && attach_may_come(s, ret_problem);
+    if (r < 0) {
+        goto fail;
+    }
+    r = open_layers(s, config);
+    if (r < 0) {
+        r = no_memory(ret_problem);
+        goto fail;
+    }
+    r = attach(s, ret_problem);
+    bool waiting = r < 0 && reach_may_come(s->reach, ret_problem);
     if (r < 0 && !waiting) {
         goto fail;
     }
-    s->away = true;
-    snprintf(s->state.name, sizeof s->state.name, "%s", s->ops->name);
-    r = plane_revive(s, &away);
+    r = plane_revive(s->plane, &away);
     if (r < 0) {
-        plane_trouble(s, r, &away);
+        plane_trouble(s->plane, r, &away);
     } else {
-        (void)plane_look(s, &s->state);
+        (void)plane_look(s->plane, &state);
     }
-    r = usage_open(s);
-    if (r < 0 && !waiting) {
+    r = waiting ? 0 : usage_count_held(s->usage);
+    if (r < 0) {
         r = store_problem(store_writer(s->store), r, ret_problem);
         goto fail;
     }
@@ -188,24 +239,29 @@ void service_close(struct service *s) {
     if (!s) {
         return;
     }
+    if (s->ledger) {
+        ledger_end(s->ledger); /* whoever waits for an event hears that there is none */
+    }
     keeper_stop(s);
-    gateways_leave(s);
-    usage_close(s);
-    plane_close(s);
+    if (s->tokens) { /* all layers are open */
+        struct presence presence;
+        gateways_presence(s, &presence);
+        fleet_leave(s->fleet, &presence);
+    }
+    tokens_free(s->tokens);
+    reconcile_free(s->reconcile);
+    follow_free(s->follow);
+    fleet_free(s->fleet);
+    usage_close(s->usage);
+    ledger_free(s->ledger);
+    plane_free(s->plane);
+    reach_free(s->reach);
     store_close(s->store);
-    seal_close(s);
-    pthread_cond_destroy(&s->attention);
-    pthread_cond_destroy(&s->committed);
-    pthread_mutex_destroy(&s->mutex);
-    pthread_mutex_destroy(&s->watch_mutex);
-    pthread_mutex_destroy(&s->reconcile_mutex);
-    turn_close(&s->applying);
-    turn_close(&s->writing);
-    free(s->gateways);
-    free(s->interface_name);
-    free(s->engine_path);
-    free(s->engine_log);
-    free(s->engine_xdp);
-    free(s->backend_why);
+    secrets_close(&s->secrets);
+    pthread_mutex_destroy(&s->identity.mutex);
+    bell_close(&s->bell);
+    for (size_t i = 0; i < s->text_count; i++) {
+        free(s->texts[i]);
+    }
     free(s);
 }

@@ -14,6 +14,7 @@
 #include "model/problem.h"
 #include "model/router.h"
 #include "model/tenant.h"
+#include "service/record/identity.h"
 
 struct service;
 
@@ -189,16 +190,6 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
 
 /* --- what a router needs to dial in (export/ turns it into text) --- */
 
-struct service_gateway {
-    struct key public_key;
-    char endpoint_host[256];
-    uint16_t endpoint_port;
-    struct prefix pool;
-    struct prefix ula;
-    struct ip_addr hub_address;
-    struct ip_addr hub_address6;
-    unsigned mtu;
-};
 void service_gateway(struct service *s, struct service_gateway *ret_gateway);
 
 /* --- tokens, idempotency, events --- */

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/settings.h"
 
 static uint64_t memory_bytes(void) {
@@ -23,7 +23,8 @@ void service_status(struct service *s, struct service_status *ret_status) {
     struct problem problem;
     uint64_t revision;
     snprintf(status.store_kind, sizeof status.store_kind, "%s", store_kind(s->store));
-    bool ask = attach_is_there(s, status.store_trouble); /* who asks for the status should not wait for a hung one */
+    bool ask =
+        reach_is_there(s->reach, status.store_trouble); /* who asks for the status should not wait for a hung one */
     bool open_reserve = false;
     int r = ask ? store_reader_take(s->store, &conn, &problem) : -ENOTCONN;
     if (ask && r < 0) { /* nobody else has noticed yet */
@@ -36,46 +37,52 @@ void service_status(struct service *s, struct service_status *ret_status) {
         status.store_ok = changes_revision(conn, &revision) == 0 && blocks_free_size(conn, &status.pool_free) == 0;
         store_reader_put(s->store, conn);
     }
-    status.pool_total = pool_capacity(&s->gateway.pool, open_reserve);
-    status.connected_routers = usage_connected(s) + gateways_connected(s);
-    snprintf(status.gateway_name, sizeof status.gateway_name, "%s", s->self.name);
-    snprintf(status.gateway_region, sizeof status.gateway_region, "%s", s->self.region);
+    status.pool_total = pool_capacity(&s->identity.gateway.pool, open_reserve);
+    status.connected_routers = usage_connected(s->usage) + fleet_connected(s->fleet);
+    snprintf(status.gateway_name, sizeof status.gateway_name, "%s", s->identity.name);
+    snprintf(status.gateway_region, sizeof status.gateway_region, "%s", s->identity.region);
     status.memory_bytes = memory_bytes();
-    pthread_mutex_lock(&s->mutex);
-    status.store_refused = s->store_refused;
-    status.revision = s->revision;
-    status.backend = s->state;
-    status.tenants = s->tenants;
-    status.routers = s->routers;
-    status.reconciled_at = s->reconciled_at;
-    status.reconcile_ms = s->reconcile_ms;
-    status.mended = s->mended;
-    status.renewed = s->renewed;
-    status.in_sync = s->in_sync;
-    snprintf(status.trouble, sizeof status.trouble, "%s", s->trouble);
-    status.severed = s->severed;
-    snprintf(status.warning, sizeof status.warning, "%s",
-             s->severed ? "the database could not be followed for so long that routers without a session are not let in"
-                        : s->warning);
-    pthread_mutex_unlock(&s->mutex);
+    status.store_refused = reach_is_refused(s->reach);
+    const struct ledger_counts counts = ledger_counts(s->ledger);
+    status.revision = counts.revision;
+    status.tenants = counts.tenants;
+    status.routers = counts.routers;
+    const struct reconcile_status reconciled = reconcile_status(s->reconcile);
+    status.reconciled_at = reconciled.at;
+    status.reconcile_ms = reconciled.ms;
+    status.mended = reconciled.mended;
+    status.renewed = reconciled.renewed;
+    struct plane_status plane;
+    plane_status(s->plane, &plane);
+    status.backend = plane.state;
+    status.in_sync = plane.in_sync;
+    snprintf(status.trouble, sizeof status.trouble, "%s", plane.trouble);
+    status.severed = follow_is_severed(s->follow);
+    fleet_warning(s->fleet, status.warning);
+    if (status.severed) {
+        snprintf(status.warning, sizeof status.warning, "%s",
+                 "the database could not be followed for so long that routers without a session are not let in");
+    }
     *ret_status = status;
 }
 
 bool service_store_may_leave(const struct service *s) {
-    return s->shared;
+    return store_is_shared(s->store);
 }
 
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *ret_problem) {
-    pthread_mutex_lock(&s->watch_mutex);
-    int r = s->watch ? s->ops->each_counter(s->watch, fn, context) : -ENOTCONN;
-    pthread_mutex_unlock(&s->watch_mutex);
-    return r < 0 ? problem_set(ret_problem, PROBLEM_UNAVAILABLE, "data-plane-away", NULL,
-                               "The data plane does not answer; it is tried again every few seconds.")
-                 : 0;
+    return plane_counters(s->plane, fn, context) < 0
+               ? problem_set(ret_problem, PROBLEM_UNAVAILABLE, "data-plane-away", NULL,
+                             "The data plane does not answer; it is tried again every few seconds.")
+               : 0;
+}
+
+int service_reconcile(struct service *s, struct problem *ret_problem) {
+    return reconcile_run(s->reconcile, ret_problem);
 }
 
 void service_gateway(struct service *s, struct service_gateway *ret_gateway) {
-    pthread_mutex_lock(&s->mutex);
-    *ret_gateway = s->gateway;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&s->identity.mutex);
+    *ret_gateway = s->identity.gateway;
+    pthread_mutex_unlock(&s->identity.mutex);
 }

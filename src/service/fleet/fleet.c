@@ -1,21 +1,65 @@
-/* This gateway among those that share the database: whether it may come, that it is here, and who else is.
- *
- * A gateway is an installation (its identity) with a name; the process that speaks for it is its instance. Heartbeats
- * are written by the database's clock, which all share. */
+#include "service/fleet/fleet.h"
+
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/record/identity.h"
+#include "service/record/ledger.h"
 #include "store/noun/sessions.h"
+#include "store/store.h"
 
 #define ALIVE_US (INT64_C(20) * USEC_PER_SEC)
-#define ENDED_BATCH 200 /* sessions a transaction */
-#define ENDED_SHARES 25 /* transactions a beat: of 50,000 the last one ends a minute after the first */
+#define SESSION_US INT64_C(180000000) /* lives so long after its handshake (whitepaper, section 6.1) */
+#define ENDED_BATCH 200               /* sessions per transaction */
+#define ENDED_SHARES 25               /* transactions per beat: of 50,000 the last one ends a minute after the first */
+
+struct fleet {
+    /* immutable once open */
+    struct store *store;
+    struct ledger *ledger;
+    struct identity *identity;
+    unsigned clock_tolerance_s;
+    bool shared;
+
+    struct gateway_row self; /* as it entered: written by fleet_enter(), before the database is reached */
+
+    pthread_mutex_t mutex; /* all that follows: as of the last beat */
+    bool deposed;
+    char warning[256];
+    struct gateway_row *rows; /* owned */
+    size_t count;
+    int64_t at; /* the database's clock then */
+};
+
+int fleet_open(const struct fleet_config *config, struct fleet **ret_fleet) {
+    struct fleet *fleet = calloc(1, sizeof *fleet);
+    if (!fleet) {
+        return -ENOMEM;
+    }
+    fleet->store = config->store;
+    fleet->ledger = config->ledger;
+    fleet->identity = config->identity;
+    fleet->clock_tolerance_s = config->clock_tolerance_s;
+    fleet->shared = store_is_shared(config->store);
+    fleet->self = config->self;
+    pthread_mutex_init(&fleet->mutex, NULL);
+    *ret_fleet = fleet;
+    return 0;
+}
+
+void fleet_free(struct fleet *fleet) {
+    if (fleet) {
+        pthread_mutex_destroy(&fleet->mutex);
+        free(fleet->rows);
+        free(fleet);
+    }
+}
 
 /* How far our clock is ahead of the database's, half of the question's way there and back taken off. */
 static int clock_offset(struct store_conn *conn, int64_t *ret_now, int64_t *ret_offset_us) {
@@ -31,39 +75,39 @@ static int clock_offset(struct store_conn *conn, int64_t *ret_now, int64_t *ret_
     return 0;
 }
 
-static bool is_alive(const struct gateway_row *row, int64_t now) {
+bool fleet_is_alive(const struct gateway_row *row, int64_t now) {
     return row->heartbeat_at && row->heartbeat_at > now - ALIVE_US;
 }
 
-static bool is_off(const struct service *s, int64_t offset_us) {
-    int64_t most = (int64_t)s->clock_tolerance_s * USEC_PER_SEC;
-    return s->clock_tolerance_s && (offset_us > most || offset_us < -most);
+static bool is_off(const struct fleet *fleet, int64_t offset_us) {
+    int64_t most = (int64_t)fleet->clock_tolerance_s * USEC_PER_SEC;
+    return fleet->clock_tolerance_s && (offset_us > most || offset_us < -most);
 }
 
-static void say_off(int64_t offset_us, char text[64]) {
+static void format_offset(int64_t offset_us, char text[64]) {
     int64_t seconds = (offset_us < 0 ? -offset_us : offset_us) / USEC_PER_SEC;
     snprintf(text, 64, "%" PRId64 " seconds %s", seconds, offset_us < 0 ? "behind" : "ahead of");
 }
 
 /* Another installation has the name and is alive, or had it and is a gateway of its own. */
-static int check_name_free(struct service *s, struct write *w, const struct gateway_row *own, int64_t now,
+static int check_name_free(struct fleet *fleet, struct write *w, const struct gateway_row *own, int64_t now,
                            struct problem *ret_problem) {
     struct gateway_row other;
-    int r = gateways_find_by_name(w->conn, s->self.name, &other);
+    int r = gateways_find_by_name(w->conn, fleet->self.name, &other);
     if (r == -ENOENT) {
         return 0;
     }
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
-    bool us = !uuid_is_zero(&s->self.identity) && uuid_equal(&other.identity, &s->self.identity);
-    bool nobody = uuid_is_zero(&other.identity) && uuid_is_zero(&s->self.identity);
-    if (us || (nobody && !s->shared)) {
+    bool us = !uuid_is_zero(&fleet->self.identity) && uuid_equal(&other.identity, &fleet->self.identity);
+    bool nobody = uuid_is_zero(&other.identity) && uuid_is_zero(&fleet->self.identity);
+    if (us || (nobody && !fleet->shared)) {
         return 0;
     }
-    if (is_alive(&other, now)) {
+    if (fleet_is_alive(&other, now)) {
         return problem_set(ret_problem, PROBLEM_CONFLICT, "gateway-name-taken", "gateway.name",
-                           "Another gateway named \"%s\" uses this database now: it was heard of %" PRId64
+                           "Another gateway named \"%s\" uses this database now: last heard from %" PRId64
                            " seconds ago, at endpoint %s. Give this one another [gateway] name, or stop the other and "
                            "wait %d seconds.",
                            other.name, (now - other.heartbeat_at) / USEC_PER_SEC, other.endpoint,
@@ -78,13 +122,13 @@ static int check_name_free(struct service *s, struct write *w, const struct gate
     return 0; /* it comes back on another machine */
 }
 
-static int look_round(struct service *s, struct write *w, int64_t now, bool *ret_alone) {
+static int look_round(struct fleet *fleet, struct write *w, int64_t now, bool *ret_alone) {
     struct gateway_row *rows = NULL;
     size_t count = 0;
     bool alone = true;
     int r = gateways_list(w->conn, &rows, &count);
     for (size_t i = 0; r == 0 && i < count; i++) {
-        alone = alone && (rows[i].id == s->self.id || !is_alive(&rows[i], now));
+        alone = alone && (rows[i].id == fleet->self.id || !fleet_is_alive(&rows[i], now));
     }
     free(rows);
     if (r == 0) {
@@ -93,7 +137,7 @@ static int look_round(struct service *s, struct write *w, int64_t now, bool *ret
     return r;
 }
 
-int gateways_enter(struct service *s, struct write *w, bool *ret_alone, struct problem *ret_problem) {
+int fleet_enter(struct fleet *fleet, struct write *w, bool *ret_alone, struct problem *ret_problem) {
     struct gateway_row own = {0};
     int64_t now = 0, offset = 0;
     char off[64];
@@ -101,35 +145,30 @@ int gateways_enter(struct service *s, struct write *w, bool *ret_alone, struct p
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
-    if (is_off(s, offset)) {
-        say_off(offset, off);
+    if (is_off(fleet, offset)) {
+        format_offset(offset, off);
         return problem_set(ret_problem, PROBLEM_CONFLICT, "clock-off", "gateway.clock_tolerance_seconds",
                            "The clock of gateway \"%s\" is %s the database's. Set it (timedatectl, or an NTP service), "
                            "then start again.",
-                           s->self.name, off);
+                           fleet->self.name, off);
     }
-    r = gateways_find(w->conn, &s->self.identity, s->self.name, &own);
+    r = gateways_find(w->conn, &fleet->self.identity, fleet->self.name, &own);
     if (r < 0 && r != -ENOENT) {
         return store_problem(w->conn, r, ret_problem);
     }
-    r = check_name_free(s, w, &own, now, ret_problem);
+    r = check_name_free(fleet, w, &own, now, ret_problem);
     if (r < 0) {
         return r;
     }
-    s->self.id = own.id;
-    s->self.started_at = now;
-    s->self.heartbeat_at = now;
-    s->self.clock_offset_ms = offset / 1000;
-    uuid_make((uint64_t)now / 1000, &s->self.instance);
-    r = gateways_put(w->conn, &s->self);
-    r = r < 0 ? r : look_round(s, w, now, ret_alone);
+    fleet->self.id = own.id;
+    fleet->self.started_at = now;
+    fleet->self.heartbeat_at = now;
+    fleet->self.clock_offset_ms = offset / 1000;
+    uuid_make((uint64_t)now / 1000, &fleet->self.instance);
+    r = gateways_put(w->conn, &fleet->self);
+    fleet->identity->id = fleet->self.id;
+    r = r < 0 ? r : look_round(fleet, w, now, ret_alone);
     return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
-}
-
-static void warn(struct service *s, const char *text) {
-    pthread_mutex_lock(&s->mutex);
-    snprintf(s->warning, sizeof s->warning, "%s", text);
-    pthread_mutex_unlock(&s->mutex);
 }
 
 static uint32_t load_percent(void) {
@@ -141,18 +180,18 @@ static uint32_t load_percent(void) {
 /* A gateway that has been silent longer than a session lasts holds none. The first of the living sees to it, some at a
  * time, so that others can write in between. Who is silent is asked in the transaction: one that comes back waits for
  * it. */
-static int end_sessions(struct service *s, struct write *w, int64_t now, bool *ret_more) {
+static int end_sessions(struct fleet *fleet, struct write *w, int64_t now, bool *ret_more) {
     struct session_row *held = malloc(ENDED_BATCH * sizeof *held);
     struct gateway_row *rows = NULL;
     size_t count = 0;
     bool ours = true, more = false;
     int r = held ? gateways_list(w->conn, &rows, &count) : -ENOMEM;
     for (size_t i = 0; i < count; i++) {
-        ours = ours && !(is_alive(&rows[i], now) && rows[i].id < s->self.id);
+        ours = ours && !(fleet_is_alive(&rows[i], now) && rows[i].id < fleet->self.id);
     }
     for (size_t i = 0; r == 0 && ours && i < count; i++) {
         size_t ended = 0;
-        if (rows[i].id == s->self.id || rows[i].heartbeat_at > now - CONNECTED_US) {
+        if (rows[i].id == fleet->self.id || rows[i].heartbeat_at > now - SESSION_US) {
             continue;
         }
         r = sessions_list_held(w->conn, rows[i].id, 0, ENDED_BATCH, held, &ended);
@@ -171,177 +210,171 @@ static int end_sessions(struct service *s, struct write *w, int64_t now, bool *r
 }
 
 /* Whether there are still more. */
-static bool end_more(struct service *s, int64_t now) {
+static bool end_more(struct fleet *fleet, int64_t now) {
     struct problem problem;
     struct write w;
     bool more = false;
-    if (write_begin(s, "gateway", &w, &problem) < 0) {
+    if (write_begin(fleet->ledger, "gateway", &w, &problem) < 0) {
         return false;
     }
-    if (end_sessions(s, &w, now, &more) < 0 || write_commit_aside(&w, &problem) < 0) {
+    if (end_sessions(fleet, &w, now, &more) < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w);
         return false;
     }
     return more;
 }
 
-static int read_all(struct service *s, struct gateway_row **ret_rows, size_t *ret_count, int64_t *ret_now,
+static int read_all(struct fleet *fleet, struct gateway_row **ret_rows, size_t *ret_count, int64_t *ret_now,
                     int64_t *ret_offset) {
     struct store_conn *conn;
     struct problem problem;
-    int r = store_reader_take(s->store, &conn, &problem);
+    int r = store_reader_take(fleet->store, &conn, &problem);
     if (r < 0) {
         return r;
     }
     r = clock_offset(conn, ret_now, ret_offset);
     r = r < 0 ? r : gateways_list(conn, ret_rows, ret_count);
-    store_reader_put(s->store, conn);
+    store_reader_put(fleet->store, conn);
     return r;
 }
 
 /* What our row should say now. */
-static void describe(struct service *s, int64_t now, int64_t offset, struct gateway_row *ret_row) {
-    *ret_row = s->self;
-    ret_row->connected_routers = usage_connected(s);
+static void describe(const struct fleet *fleet, const struct presence *presence, int64_t now, int64_t offset,
+                     struct gateway_row *ret_row) {
+    *ret_row = fleet->self;
+    ret_row->connected_routers = presence->connected;
+    ret_row->revision = presence->revision;
+    snprintf(ret_row->backend, sizeof ret_row->backend, "%s", presence->backend);
     ret_row->load_percent = load_percent();
     ret_row->clock_offset_ms = offset / 1000;
     ret_row->heartbeat_at = now;
-    pthread_mutex_lock(&s->mutex);
-    ret_row->revision = s->shared ? s->applied : s->revision;
-    snprintf(ret_row->backend, sizeof ret_row->backend, "%s", s->state.name);
-    pthread_mutex_unlock(&s->mutex);
 }
 
-static void judge(struct service *s, int beaten, int64_t offset) {
+static void set_warning(struct fleet *fleet, int beaten, int64_t offset) {
     char text[256] = "", off[64];
     if (beaten == -ENOENT) {
         snprintf(text, sizeof text,
                  "another process speaks for gateway \"%s\" in this database: two machines have the same state "
                  "directory. Stop one of them",
-                 s->self.name);
-    } else if (is_off(s, offset)) {
-        say_off(offset, off);
-        snprintf(text, sizeof text, "the clock of gateway \"%s\" is %s the database's; set it", s->self.name, off);
+                 fleet->self.name);
+    } else if (is_off(fleet, offset)) {
+        format_offset(offset, off);
+        snprintf(text, sizeof text, "the clock of gateway \"%s\" is %s the database's; set it", fleet->self.name, off);
     }
-    pthread_mutex_lock(&s->mutex);
-    s->deposed = beaten == -ENOENT;
-    pthread_mutex_unlock(&s->mutex);
-    warn(s, text);
+    pthread_mutex_lock(&fleet->mutex);
+    fleet->deposed = beaten == -ENOENT;
+    memcpy(fleet->warning, text, sizeof text);
+    pthread_mutex_unlock(&fleet->mutex);
 }
 
-void gateways_beat_once(struct service *s) {
+void fleet_beat(struct fleet *fleet, const struct presence *presence) {
     struct gateway_row *rows = NULL, own;
     struct problem problem;
     struct write w;
     size_t count = 0;
     int64_t now = 0, offset = 0;
-    if (read_all(s, &rows, &count, &now, &offset) < 0 || write_begin(s, "gateway", &w, &problem) < 0) {
+    if (read_all(fleet, &rows, &count, &now, &offset) < 0 || write_begin(fleet->ledger, "gateway", &w, &problem) < 0) {
         free(rows);
         return; /* the database is away: others see it by our silence */
     }
-    describe(s, now, offset, &own);
+    describe(fleet, presence, now, offset, &own);
     int beaten = gateways_beat(w.conn, &own);
     bool more = false;
-    int r = beaten == 0 && count > 1 ? end_sessions(s, &w, now, &more) : beaten;
-    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+    int r = beaten == 0 && count > 1 ? end_sessions(fleet, &w, now, &more) : beaten;
+    if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w);
         more = false;
     }
     for (int i = 1; more && i < ENDED_SHARES; i++) {
-        more = end_more(s, now);
+        more = end_more(fleet, now);
     }
     if (beaten == 0 || beaten == -ENOENT) {
-        judge(s, beaten, offset);
+        set_warning(fleet, beaten, offset);
     }
     for (size_t i = 0; i < count; i++) {
         rows[i] = rows[i].id == own.id ? own : rows[i];
     }
-    pthread_mutex_lock(&s->mutex);
-    free(s->gateways);
-    s->gateways = rows;
-    s->gateway_count = count;
-    s->gateways_at = now;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&fleet->mutex);
+    free(fleet->rows);
+    fleet->rows = rows;
+    fleet->count = count;
+    fleet->at = now;
+    pthread_mutex_unlock(&fleet->mutex);
 }
 
-void gateways_leave(struct service *s) {
-    struct gateway_row own = s->self;
+void fleet_leave(struct fleet *fleet, const struct presence *presence) {
+    struct gateway_row own = fleet->self;
     struct problem problem;
     struct write w;
-    if (!own.id || !s->usage || write_begin(s, "gateway", &w, &problem) < 0) {
+    if (!own.id || write_begin(fleet->ledger, "gateway", &w, &problem) < 0) {
         return;
     }
-    describe(s, 0, (int64_t)own.clock_offset_ms * 1000, &own);
-    if (gateways_beat(w.conn, &own) < 0 || write_commit_aside(&w, &problem) < 0) {
+    describe(fleet, presence, 0, (int64_t)own.clock_offset_ms * 1000, &own);
+    if (gateways_beat(w.conn, &own) < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w);
     }
 }
 
-unsigned gateways_alive_count(struct service *s) {
+unsigned fleet_alive(struct fleet *fleet) {
     unsigned alive = 1;
-    pthread_mutex_lock(&s->mutex);
-    for (size_t i = 0; i < s->gateway_count; i++) {
-        alive += s->gateways[i].id != s->self.id && is_alive(&s->gateways[i], s->gateways_at);
+    pthread_mutex_lock(&fleet->mutex);
+    for (size_t i = 0; i < fleet->count; i++) {
+        alive += fleet->rows[i].id != fleet->self.id && fleet_is_alive(&fleet->rows[i], fleet->at);
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&fleet->mutex);
     return alive;
 }
 
-uint64_t gateways_connected(struct service *s) {
+uint64_t fleet_connected(struct fleet *fleet) {
     uint64_t connected = 0;
-    pthread_mutex_lock(&s->mutex);
-    for (size_t i = 0; i < s->gateway_count; i++) {
-        bool counts = s->gateways[i].id != s->self.id && is_alive(&s->gateways[i], s->gateways_at);
-        connected += counts ? s->gateways[i].connected_routers : 0;
+    pthread_mutex_lock(&fleet->mutex);
+    for (size_t i = 0; i < fleet->count; i++) {
+        bool counts = fleet->rows[i].id != fleet->self.id && fleet_is_alive(&fleet->rows[i], fleet->at);
+        connected += counts ? fleet->rows[i].connected_routers : 0;
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&fleet->mutex);
     return connected;
 }
 
-int service_gateway_list(struct service *s, const struct caller *c, struct gateway_info **ret_gateways,
-                         size_t *ret_count, struct problem *ret_problem) {
-    struct gateway_row *rows = NULL, own;
+bool fleet_is_deposed(struct fleet *fleet) {
+    pthread_mutex_lock(&fleet->mutex);
+    bool deposed = fleet->deposed;
+    pthread_mutex_unlock(&fleet->mutex);
+    return deposed;
+}
+
+void fleet_warning(struct fleet *fleet, char ret_warning[256]) {
+    pthread_mutex_lock(&fleet->mutex);
+    memcpy(ret_warning, fleet->warning, sizeof fleet->warning);
+    pthread_mutex_unlock(&fleet->mutex);
+}
+
+int fleet_list(struct fleet *fleet, const struct presence *presence, struct gateway_row **ret_rows, size_t *ret_count,
+               size_t *ret_self, int64_t *ret_now, struct problem *ret_problem) {
+    struct gateway_row *rows = NULL;
     struct store_conn *conn;
     size_t count = 0;
     int64_t now = 0, offset = 0;
-    int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : store_reader_take(s->store, &conn, ret_problem);
+    int r = store_reader_take(fleet->store, &conn, ret_problem);
     if (r < 0) {
         return r;
     }
     r = clock_offset(conn, &now, &offset);
     r = r < 0 ? r : gateways_list(conn, &rows, &count);
     r = r < 0 ? store_problem(conn, r, ret_problem) : 0;
-    store_reader_put(s->store, conn);
+    store_reader_put(fleet->store, conn);
     if (r < 0) {
         return r;
     }
-    struct gateway_info *list = calloc(count + 1, sizeof *list);
-    if (!list) {
-        free(rows);
-        return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
-    }
-    describe(s, now, offset, &own);
+    *ret_self = count;
     for (size_t i = 0; i < count; i++) {
-        bool self = rows[i].id == own.id;
-        const struct gateway_row *row = self ? &own : &rows[i];
-        struct gateway_info *info = &list[i];
-        info->self = self;
-        info->alive = is_alive(row, now);
-        memcpy(info->name, row->name, sizeof info->name);
-        memcpy(info->endpoint, row->endpoint, sizeof info->endpoint);
-        memcpy(info->region, row->region, sizeof info->region);
-        memcpy(info->version, row->version, sizeof info->version);
-        memcpy(info->backend, row->backend, sizeof info->backend);
-        info->revision = row->revision;
-        info->connected_routers = row->connected_routers;
-        info->load_percent = row->load_percent;
-        info->clock_offset_ms = row->clock_offset_ms;
-        info->started_at = row->started_at;
-        info->heartbeat_at = row->heartbeat_at;
+        if (rows[i].id == fleet->self.id) {
+            describe(fleet, presence, now, offset, &rows[i]);
+            *ret_self = i;
+        }
     }
-    free(rows);
-    *ret_gateways = list;
+    *ret_rows = rows;
     *ret_count = count;
+    *ret_now = now;
     return 0;
 }

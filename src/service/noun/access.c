@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 
 static const char *const scopes[] = {
     [SCOPE_METRICS] = "metrics",

@@ -9,7 +9,7 @@
 
 #include "backend/host/foreign.h"
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/sessions.h"
 #include "store/noun/settings.h"
 
@@ -56,14 +56,14 @@ static void widen(struct prefix *prefix, const struct ip_addr *addr) {
 /* A pool that would hold every address, where the present one does not. While there is no tenant it may be any; later
  * it can only grow. */
 static void want_pool(struct service *s, struct adoption *a, bool empty) {
-    const struct prefix *pool = &s->gateway.pool;
+    const struct prefix *pool = &s->identity.gateway.pool;
     bool misfit = false;
     struct ip_addr hub =
-        empty && a->server_address.addr.family == AF_INET ? a->server_address.addr : s->gateway.hub_address;
+        empty && a->server_address.addr.family == AF_INET ? a->server_address.addr : s->identity.gateway.hub_address;
     struct prefix wanted = empty ? prefix_make(&hub, 24) : *pool;
     for (size_t i = 0; i < a->count; i++) {
         const struct prefix *own = own_address(&a->peers[i], pool);
-        if (own && (!prefix_contains(pool, &own->addr) || ip_equal(&own->addr, &s->gateway.hub_address))) {
+        if (own && (!prefix_contains(pool, &own->addr) || ip_equal(&own->addr, &s->identity.gateway.hub_address))) {
             misfit = true;
         }
         if (own) {
@@ -82,11 +82,11 @@ static void want_pool(struct service *s, struct adoption *a, bool empty) {
 /* --- the tenant --- */
 
 /* Blocks around the hub's address become free for all, once. */
-static int open_reserve(struct write *w) {
+static int open_reserve(struct service *s, struct write *w) {
     char text[8] = "";
     int r = settings_get(w->conn, POOL_RESERVE_SETTING, text, sizeof text);
     if (r == -ENOENT || (r == 0 && text[0] != '1')) {
-        const struct service_gateway *g = &w->service->gateway;
+        const struct service_gateway *g = &s->identity.gateway;
         r = pool_open_reserve(&w->pool, &g->pool, &g->hub_address);
         r = r < 0 ? r : settings_set(w->conn, POOL_RESERVE_SETTING, "1");
     }
@@ -95,10 +95,10 @@ static int open_reserve(struct write *w) {
 
 /* The largest free block around one of the peers' addresses becomes the subnet of a unique tenant: what it is given
  * first is then what it has already. */
-static int choose_subnet(struct write *w, const struct adoption *a, struct prefix *ret_subnet) {
+static int choose_subnet(struct service *s, struct write *w, const struct adoption *a, struct prefix *ret_subnet) {
     struct block best = {0};
     for (size_t i = 0; i < a->count && i < LOOKED_AT_MOST && best.size < POOL_FIRST_SIZE; i++) {
-        const struct prefix *own = own_address(&a->peers[i], &w->service->gateway.pool);
+        const struct prefix *own = own_address(&a->peers[i], &s->identity.gateway.pool);
         struct block block;
         int r = own ? pool_block_around(&w->pool, ip_to_v4(&own->addr), &block) : -ENOENT;
         if (r < 0 && r != -ENOENT) {
@@ -130,13 +130,14 @@ static void choose_private_subnet(const struct adoption *a, struct prefix *ret_s
     }
 }
 
-static int make_tenant(struct write *w, struct adoption *a, struct tenant_row *ret_row, struct problem *p) {
+static int make_tenant(struct service *s, struct write *w, struct adoption *a, struct tenant_row *ret_row,
+                       struct problem *p) {
     struct tenant_spec spec = a->tenant;
     int r = 0;
     if (!spec.subnet.addr.family) {
         switch (spec.addressing) {
         case ADDRESSING_UNIQUE:
-            r = choose_subnet(w, a, &spec.subnet);
+            r = choose_subnet(s, w, a, &spec.subnet);
             break;
         case ADDRESSING_PRIVATE:
             choose_private_subnet(a, &spec.subnet);
@@ -146,13 +147,14 @@ static int make_tenant(struct write *w, struct adoption *a, struct tenant_row *r
             return store_problem(w->conn, r, p);
         }
     }
-    r = tenant_prepare(w->service, &spec, w->now, &a->made_tenant, p);
-    return r < 0 ? r : tenant_make(w, &a->made_tenant, 0, ret_row, p);
+    r = tenant_prepare(s, &spec, w->now, &a->made_tenant, p);
+    return r < 0 ? r : tenant_make(s, w, &a->made_tenant, 0, ret_row, p);
 }
 
-static int find_tenant(struct write *w, struct adoption *a, struct tenant_row *ret_row, struct problem *p) {
+static int find_tenant(struct service *s, struct write *w, struct adoption *a, struct tenant_row *ret_row,
+                       struct problem *p) {
     if (uuid_is_zero(&a->tenant_id)) {
-        return make_tenant(w, a, ret_row, p);
+        return make_tenant(s, w, a, ret_row, p);
     }
     int r = tenants_get(w->conn, &a->tenant_id, ret_row);
     if (r < 0) {
@@ -168,7 +170,7 @@ static int find_tenant(struct write *w, struct adoption *a, struct tenant_row *r
 static int spec_of(struct service *s, const struct tenant *tenant, struct adoption_peer *peer, char name[IP_TEXT_SIZE],
                    struct prefix lans[ROUTER_LANS_MAX + 1], struct router_spec *ret_spec, struct problem *p) {
     bool unique = tenant->addressing == ADDRESSING_UNIQUE;
-    const struct prefix *numbers = unique ? &s->gateway.pool : &tenant->subnet;
+    const struct prefix *numbers = unique ? &s->identity.gateway.pool : &tenant->subnet;
     const struct prefix *own = own_address(peer, numbers);
     char text[PREFIX_TEXT_SIZE], hub[IP_TEXT_SIZE];
     size_t count = 0;
@@ -179,13 +181,13 @@ static int spec_of(struct service *s, const struct tenant *tenant, struct adopti
     }
     peer->address = own->addr;
     ip_format(&own->addr, name);
-    if (unique && !prefix_contains(&s->gateway.pool, &own->addr)) {
+    if (unique && !prefix_contains(&s->identity.gateway.pool, &own->addr)) {
         return problem_set(p, PROBLEM_CONFLICT, "address-outside-pool", "allowed_ips",
                            "Its address %s is not in the gateway's pool %s. Widen the pool, or adopt it under a tenant "
                            "with private addressing.",
-                           name, prefix_format(&s->gateway.pool, text));
+                           name, prefix_format(&s->identity.gateway.pool, text));
     }
-    if (ip_equal(&own->addr, &s->gateway.hub_address)) {
+    if (ip_equal(&own->addr, &s->identity.gateway.hub_address)) {
         return problem_set(
             p, PROBLEM_CONFLICT, "hub-address", "allowed_ips",
             "Its address %s is the hub's own; give the gateway another hub_address in its configuration.",
@@ -210,12 +212,12 @@ static int spec_of(struct service *s, const struct tenant *tenant, struct adopti
 }
 
 /* What is known of its sessions: so the data plane calls on it where it is, and nobody thinks it never connected. */
-static int keep_usage(struct write *w, const struct adoption_peer *peer, struct router *router) {
+static int keep_usage(struct service *s, struct write *w, const struct adoption_peer *peer, struct router *router) {
     struct session_row session;
     if (!peer->endpoint.sa.sa_family && !peer->last_handshake_at) {
         return 0;
     }
-    int r = sessions_get(w->conn, &router->public_key, w->service->self.id, &session);
+    int r = sessions_get(w->conn, &router->public_key, s->identity.id, &session);
     if (r < 0) {
         return r;
     }
@@ -239,13 +241,13 @@ static int is_there(struct write *w, const struct tenant_row *tenant, struct ado
     return r == -ENOENT ? 0 : r;
 }
 
-static int make_router(struct write *w, const struct caller *c, struct tenant_row *tenant, struct adoption_peer *peer,
-                       struct router_made *made, struct problem *p) {
+static int make_router(struct service *s, struct write *w, const struct caller *c, struct tenant_row *tenant,
+                       struct adoption_peer *peer, struct router_made *made, struct problem *p) {
     char name[IP_TEXT_SIZE];
     struct prefix lans[ROUTER_LANS_MAX + 1];
     struct router_spec spec;
     char text[IP_TEXT_SIZE];
-    int r = spec_of(w->service, &tenant->tenant, peer, name, lans, &spec, p);
+    int r = spec_of(s, &tenant->tenant, peer, name, lans, &spec, p);
     if (r < 0) {
         return r;
     }
@@ -253,7 +255,7 @@ static int make_router(struct write *w, const struct caller *c, struct tenant_ro
     if (r != 0) {
         return r < 0 ? store_problem(w->conn, r, p) : 1;
     }
-    r = router_prepare(w->service, &spec, w->now, made, p);
+    r = router_prepare(s, &spec, w->now, made, p);
     r = r < 0 ? r : router_room(tenant, 1, p);
     if (r == 0 && tenant->tenant.addressing == ADDRESSING_UNIQUE) {
         r = pool_address_claim(&w->pool, tenant, ip_to_v4(&spec.address));
@@ -265,19 +267,20 @@ static int make_router(struct write *w, const struct caller *c, struct tenant_ro
         }
         r = r < 0 ? store_problem(w->conn, r, p) : 0;
     }
-    r = r < 0 ? r : router_make(w, c, tenant, &spec, made, p);
+    r = r < 0 ? r : router_make(s, w, c, tenant, &spec, made, p);
     if (r < 0) {
         return r;
     }
-    r = keep_usage(w, peer, &made->router);
+    r = keep_usage(s, w, peer, &made->router);
     r = r < 0 ? r : pool_flush(&w->pool);
     peer->router_id = made->router.id;
     return r < 0 ? store_problem(w->conn, r, p) : 0;
 }
 
 /* A step of its own. What is returned is a failure of the whole. */
-static int adopt_one(struct write *w, const struct caller *c, struct tenant_row *tenant, struct adoption *a,
-                     struct adoption_peer *peer, struct router_made *made, struct problem *ret_problem) {
+static int adopt_one(struct service *s, struct write *w, const struct caller *c, struct tenant_row *tenant,
+                     struct adoption *a, struct adoption_peer *peer, struct router_made *made,
+                     struct problem *ret_problem) {
     struct problem problem = {0};
     size_t changes = w->change_count;
     int64_t routers = w->more_routers;
@@ -285,7 +288,7 @@ static int adopt_one(struct write *w, const struct caller *c, struct tenant_row 
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
-    int error = make_router(w, c, tenant, peer, made, &problem);
+    int error = make_router(s, w, c, tenant, peer, made, &problem);
     if (error >= 0) {
         peer->result = error == 0 ? ADOPTION_MADE : ADOPTION_THERE;
         a->made += error == 0;
@@ -323,9 +326,9 @@ static void apply(struct service *s, const struct tenant_row *tenant, bool new_t
     }
     if (new_tenant) {
         desired_tenant_from(&tenant->tenant, &change);
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
     }
-    plane_apply_tenant(s, tenant->id);
+    desired_apply_tenant(&s->desired, tenant->id);
 }
 
 static void apply_routes(struct service *s, const struct tenant_row *tenant, const struct adoption *a) {
@@ -342,50 +345,49 @@ static void apply_routes(struct service *s, const struct tenant_row *tenant, con
                 lans[count++] = *lan;
             }
             if (count == sizeof lans / sizeof *lans) {
-                (void)plane_routes(s, lans, count, NULL, 0);
+                (void)plane_routes(s->plane, lans, count, NULL, 0);
                 count = 0;
             }
         }
     }
-    (void)plane_routes(s, lans, count, NULL, 0);
+    (void)plane_routes(s->plane, lans, count, NULL, 0);
 }
 
 static int check_key(struct service *s, const struct adoption *a, struct problem *p) {
     char is[KEY_BASE64_SIZE], wanted[KEY_BASE64_SIZE];
-    if (a->any_key || key_is_zero(&a->server_key) || key_equal(&a->server_key, &s->gateway.public_key)) {
+    if (a->any_key || key_is_zero(&a->server_key) || key_equal(&a->server_key, &s->identity.gateway.public_key)) {
         return 0;
     }
     return problem_set(p, PROBLEM_CONFLICT, "gateway-key-differs", NULL,
                        "These routers know the server by the key %s, and this gateway's is %s: they would not connect. "
                        "Give the gateway the server's private key (before it has tenants), or adopt them all the same "
                        "and give each router the gateway's key.",
-                       key_to_base64(&a->server_key, wanted), key_to_base64(&s->gateway.public_key, is));
+                       key_to_base64(&a->server_key, wanted), key_to_base64(&s->identity.gateway.public_key, is));
 }
 
 int service_adopt(struct service *s, const struct caller *c, struct adoption *a, struct problem *ret_problem) {
     struct router_made made = {0};
     struct tenant_row tenant = {0};
     struct write w;
+    struct receipt receipt;
     int r = access_admin(c, NULL, ret_problem);
     r = r < 0 ? r : check_key(s, a, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
-    pthread_mutex_lock(&s->mutex);
-    bool empty = s->tenants == 0;
-    pthread_mutex_unlock(&s->mutex);
+    bool empty = ledger_counts(s->ledger).tenants == 0;
     want_pool(s, a, empty);
-    r = open_reserve(&w);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : find_tenant(&w, a, &tenant, ret_problem);
+    r = open_reserve(s, &w);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : find_tenant(s, &w, a, &tenant, ret_problem);
     for (size_t i = 0; r == 0 && i < a->count; i++) {
-        r = adopt_one(&w, c, &tenant, a, &a->peers[i], &made, ret_problem);
+        r = adopt_one(s, &w, c, &tenant, a, &a->peers[i], &made, ret_problem);
     }
     sodium_memzero(&made, sizeof made);
     bool commit = r == 0 && !a->dry_run && (a->conflicts == 0 || a->skip_conflicts);
     if (commit) {
         r = a->made ? tenants_add_routers(w.conn, tenant.id, (int64_t)a->made) : 0;
-        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     }
     a->made_tenant.routers = tenant.tenant.routers;
     if (r < 0 || !commit) {
@@ -393,10 +395,10 @@ int service_adopt(struct service *s, const struct caller *c, struct adoption *a,
         return r;
     }
     a->committed = true;
-    plane_enter(s, w.place);
+    force_begin(&s->force, &receipt);
     apply(s, &tenant, uuid_is_zero(&a->tenant_id));
     apply_routes(s, &tenant, a);
-    plane_leave(s);
+    force_end(&s->force);
     return 0;
 }
 
@@ -415,11 +417,11 @@ int service_take_over_check(struct service *s, const struct caller *c, const cha
     if (r < 0) {
         return r;
     }
-    if (strcmp(interface_name, s->interface_name) != 0) {
+    if (strcmp(interface_name, plane_interface(s->plane)) != 0) {
         return problem_set(ret_problem, PROBLEM_CONFLICT, "other-interface", "interface",
                            "The gateway's interface is %s, so it cannot take over %s. Set interface = %s in section "
                            "[gateway] and restart sallyportd.",
-                           s->interface_name, interface_name, interface_name);
+                           plane_interface(s->plane), interface_name, interface_name);
     }
     if (foreign->listen_port != s->listen_port) {
         return problem_set(
@@ -428,7 +430,7 @@ int service_take_over_check(struct service *s, const struct caller *c, const cha
             "%u in section [gateway] and restart sallyportd.",
             interface_name, foreign->listen_port, s->listen_port, foreign->listen_port);
     }
-    if (foreign->kind == FOREIGN_KERNEL && strcmp(s->ops->name, "kernel") != 0) {
+    if (foreign->kind == FOREIGN_KERNEL && strcmp(plane_ops(s->plane)->name, "kernel") != 0) {
         return foreign_refuse_kernel(interface_name, ret_problem);
     }
     return 0;
@@ -448,12 +450,12 @@ static void apply_all(struct service *s) {
         }
         int r = tenants_list(conn, &all, after, PLANE_BATCH, rows, &count);
         store_reader_put(s->store, conn);
-        plane_enter(s, turn_take(&s->applying));
+        plane_turn_begin(s->plane);
         for (size_t i = 0; r == 0 && i < count; i++) {
             after = rows[i].id;
             apply(s, &rows[i], true);
         }
-        plane_leave(s);
+        plane_turn_end(s->plane);
         count = r < 0 ? 0 : count;
     }
     free(rows);
@@ -461,7 +463,7 @@ static void apply_all(struct service *s) {
 
 int service_take_over(struct service *s, const struct caller *c, const char *interface_name,
                       struct problem *ret_problem) {
-    bool kernel = strcmp(s->ops->name, "kernel") == 0;
+    bool kernel = strcmp(plane_ops(s->plane)->name, "kernel") == 0;
     struct problem problem = {0};
     int r = access_admin(c, NULL, ret_problem);
     if (r < 0) {
@@ -469,18 +471,18 @@ int service_take_over(struct service *s, const struct caller *c, const char *int
     }
     /* A comparison begins with the guards, which let nothing pass that they do not know yet. So the routers go first,
      * while none runs: what they are saying to each other is not interrupted. */
-    pthread_mutex_lock(&s->reconcile_mutex);
+    reconcile_hold(s->reconcile);
     r = foreign_take_over(interface_name, kernel, ret_problem);
-    if (r == 0 && kernel && plane_revive(s, &problem) == 0) {
+    if (r == 0 && kernel && plane_revive(s->plane, &problem) == 0) {
         apply_all(s);
     }
-    pthread_mutex_unlock(&s->reconcile_mutex);
-    r = r < 0 ? r : reconcile_run(s, ret_problem);
+    reconcile_release(s->reconcile);
+    r = r < 0 ? r : reconcile_run(s->reconcile, ret_problem);
     /* A program that just lost its interface may hold its UDP port a moment longer. */
     for (int i = 0; r == -ENOTCONN && i < TRIES; i++) {
         const struct timespec moment = {.tv_nsec = 200 * (long)NSEC_PER_MSEC};
         nanosleep(&moment, NULL);
-        r = reconcile_run(s, ret_problem);
+        r = reconcile_run(s->reconcile, ret_problem);
     }
     return r;
 }

@@ -1,8 +1,8 @@
 /* Many tenants and routers at once; each item is a step that may be undone alone.
  *
- * A transaction holds up all other writers, of every gateway. So a request of thousands is cut into shares, each a
+ * A transaction holds up all other writers, of every gateway. So a request of thousands is cut into chunks, each a
  * durable transaction of its own, between which whoever came meanwhile gets his turn. A store that fails before the
- * first share is in fails the request; later it fails the items that are left. */
+ * first chunk is in fails the request; later it fails the items that are left. */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -10,21 +10,21 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 
-#define SHARE_ROWS BULK_ITEM_ROWS /* tenants, routers and LANs; an item is never cut */
-#define SHARE_NS (500 * NSEC_PER_MSEC)
-#define SHARE_TRIES 3
+#define CHUNK_ROWS BULK_ITEM_ROWS /* tenants, routers and LANs; an item is never cut */
+#define CHUNK_NS (500 * NSEC_PER_MSEC)
+#define CHUNK_TRIES 3
 
 /* The tenant that routers are being added to; how many is written when the next one's turn comes. */
-struct host {
+struct current {
     bool known;
     struct tenant_row row;
     uint32_t uncounted;
 };
 
 enum placed {
-    PLACED_ASIDE, /* not in the data plane: of a disabled tenant */
+    PLACED_NOWHERE, /* not in the data plane: of a disabled tenant */
     PLACED_PEER,
     PLACED_ROUTES, /* and its LANs are routes of the host */
 };
@@ -33,9 +33,10 @@ struct bulk {
     struct service *service;
     const struct caller *caller;
     struct write w;
-    bool committed; /* a share is in */
-    struct host host;
-    enum placed *placed;            /* owned; one a router of the share, in order of items */
+    struct receipt receipt; /* of the last commit */
+    bool committed;         /* a chunk is in */
+    struct current current;
+    enum placed *placed;            /* owned; one per router of the chunk, in order of items */
     struct desired_change *changes; /* owned, secret; a batch */
 };
 
@@ -91,44 +92,47 @@ static int prepare(struct service *s, const struct caller *c, struct bulk_item *
 }
 
 static int count_routers(struct bulk *b) {
-    int r = b->host.known && b->host.uncounted ? tenants_add_routers(b->w.conn, b->host.row.id, b->host.uncounted) : 0;
-    b->host.uncounted = 0;
+    int r = b->current.known && b->current.uncounted
+                ? tenants_add_routers(b->w.conn, b->current.row.id, b->current.uncounted)
+                : 0;
+    b->current.uncounted = 0;
     return r;
 }
 
 /* Brings a tenant's row into the hand. */
-static int host_of(struct bulk *b, const struct uuid *tenant_id, struct problem *ret_problem) {
-    if (b->host.known && uuid_equal(&b->host.row.tenant.id, tenant_id)) {
+static int find_current(struct bulk *b, const struct uuid *tenant_id, struct problem *ret_problem) {
+    if (b->current.known && uuid_equal(&b->current.row.tenant.id, tenant_id)) {
         return 0;
     }
     int r = count_routers(b);
-    b->host.known = false;
-    r = r < 0 ? r : tenants_get(b->w.conn, tenant_id, &b->host.row);
+    b->current.known = false;
+    r = r < 0 ? r : tenants_get(b->w.conn, tenant_id, &b->current.row);
     if (r < 0) {
         return r == -ENOENT ? access_not_found("tenant", ret_problem) : store_problem(b->w.conn, r, ret_problem);
     }
-    b->host.known = true;
+    b->current.known = true;
     return 0;
 }
 
 static int make_routers(struct bulk *b, struct bulk_item *item, enum placed *placed) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < item->router_count; i++) {
-        struct tenant_row *row = &b->host.row;
+        struct tenant_row *row = &b->current.row;
         if (!item->has_tenant) {
-            r = host_of(b, &item->routers[i].tenant_id, &item->problem);
+            r = find_current(b, &item->routers[i].tenant_id, &item->problem);
             r = r < 0 ? r : router_room(row, 1, &item->problem);
         }
-        r = r < 0 ? r : router_make(&b->w, b->caller, row, &item->routers[i], &item->made[i], &item->problem);
+        r = r < 0 ? r
+                  : router_make(b->service, &b->w, b->caller, row, &item->routers[i], &item->made[i], &item->problem);
         if (r < 0) {
             within(item, i, &item->problem);
             break;
         }
         if (!item->has_tenant) {
             row->tenant.routers++;
-            b->host.uncounted++;
+            b->current.uncounted++;
         }
-        placed[i] = row->tenant.status == TENANT_DISABLED         ? PLACED_ASIDE
+        placed[i] = row->tenant.status == TENANT_DISABLED         ? PLACED_NOWHERE
                     : row->tenant.addressing == ADDRESSING_UNIQUE ? PLACED_ROUTES
                                                                   : PLACED_PEER;
     }
@@ -141,11 +145,12 @@ static int make(struct bulk *b, struct bulk_item *item, enum placed *placed) {
         if (r < 0) {
             return store_problem(b->w.conn, r, &item->problem);
         }
-        b->host.known = false;
+        b->current.known = false;
         const struct tenant_row fresh = {.tenant = item->made_tenant};
         r = router_room(&fresh, item->router_count, &item->problem);
         r = r < 0 ? r
-                  : tenant_make(&b->w, &item->made_tenant, (uint32_t)item->router_count, &b->host.row, &item->problem);
+                  : tenant_make(b->service, &b->w, &item->made_tenant, (uint32_t)item->router_count, &b->current.row,
+                                &item->problem);
         if (r < 0) {
             return r;
         }
@@ -160,7 +165,7 @@ static int make(struct bulk *b, struct bulk_item *item, enum placed *placed) {
 
 /* One item as a step. The item's own failure is in the item; what is returned is a failure of the whole. */
 static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, struct problem *ret_problem) {
-    const struct host host = b->host;
+    const struct current current = b->current;
     const struct pool_stock stock = b->w.pool.stock;
     size_t changes = b->w.change_count;
     int64_t tenants = b->w.more_tenants, routers = b->w.more_routers;
@@ -177,7 +182,7 @@ static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, str
         *ret_problem = item->problem; /* the store fails: the next item would fare no better */
         return item->error;
     }
-    b->host = host;
+    b->current = current;
     b->w.change_count = changes;
     b->w.more_tenants = tenants;
     b->w.more_routers = routers;
@@ -201,21 +206,21 @@ static void apply(struct bulk *b, const struct bulk_item *items, size_t count) {
         }
         for (size_t j = 0; j <= items[i].router_count; j++) {
             if (full == PLANE_BATCH) {
-                (void)plane_apply(b->service, changes, full);
+                (void)plane_apply(b->service->plane, changes, full);
                 full = 0;
             }
-            if (j < items[i].router_count && placed[j] != PLACED_ASIDE) {
+            if (j < items[i].router_count && placed[j] != PLACED_NOWHERE) {
                 desired_peer_of(&items[i].made[j].router, &changes[full++]);
             }
         }
     }
-    (void)plane_apply(b->service, changes, full);
+    (void)plane_apply(b->service->plane, changes, full);
     placed = b->placed;
     for (size_t i = 0; i < count; placed += items[i++].router_count) {
         for (size_t j = 0; items[i].error == 0 && j < items[i].router_count; j++) {
             const struct router *router = &items[i].made[j].router;
             if (placed[j] == PLACED_ROUTES && router->lan_count) {
-                (void)plane_routes(b->service, router->lans, router->lan_count, NULL, 0);
+                (void)plane_routes(b->service->plane, router->lans, router->lan_count, NULL, 0);
             }
         }
     }
@@ -228,16 +233,16 @@ static void wipe(struct bulk_item *item, int error) {
     }
 }
 
-static size_t share_of(const struct bulk_item *items, size_t count) {
-    size_t share = 0, rows = 0;
-    while (share < count) {
-        rows += items[share].has_tenant + rows_of(&items[share]);
-        if (share && rows > SHARE_ROWS) {
+static size_t chunk_of(const struct bulk_item *items, size_t count) {
+    size_t chunk = 0, rows = 0;
+    while (chunk < count) {
+        rows += items[chunk].has_tenant + rows_of(&items[chunk]);
+        if (chunk && rows > CHUNK_ROWS) {
             break;
         }
-        share++;
+        chunk++;
     }
-    return share;
+    return chunk;
 }
 
 /* Checks and makes what needs no store; how many items are worth a transaction, and how much is in them. */
@@ -257,31 +262,32 @@ static size_t prepare_all(struct bulk *b, struct bulk_item *items, size_t count,
     return good;
 }
 
-/* One transaction. With haste nothing is waited for, and a duplicate fails the whole. Returns 1 if something was
- * committed; `count` is the share, and becomes what time was enough for. */
-static int make_share(struct bulk *b, struct bulk_item *items, size_t *count, bool haste, struct problem *ret_problem) {
+/* One transaction. Pipelined, nothing is waited for, and a duplicate fails the whole. Returns 1 if something was
+ * committed; `count` is the chunk, and becomes what time was enough for. */
+static int make_chunk(struct bulk *b, struct bulk_item *items, size_t *count, bool pipelined,
+                      struct problem *ret_problem) {
     size_t tenants = 0, routers = 0, at = 0;
-    b->host = (struct host){0};
+    b->current = (struct current){0};
     if (!prepare_all(b, items, *count, &tenants, &routers)) {
         return 0;
     }
-    int r = write_begin(b->service, b->caller->actor, &b->w, ret_problem);
+    int r = write_begin(b->service->ledger, b->caller->actor, &b->w, ret_problem);
     if (r < 0) {
         return r;
     }
     uint64_t began = clock_mono_ns();
-    r = haste && tenants + routers > 1 ? write_hasten(&b->w, tenants, routers, ret_problem) : 0;
+    r = pipelined && tenants + routers > 1 ? write_pipeline(&b->w, tenants, routers, ret_problem) : 0;
     for (size_t i = 0; r == 0 && i < *count; at += items[i++].router_count) {
         if (items[i].error == 0) {
             r = step(b, &items[i], b->placed + at, ret_problem);
         }
-        if (clock_mono_ns() - began > SHARE_NS) {
+        if (clock_mono_ns() - began > CHUNK_NS) {
             *count = i + 1;
         }
     }
     if (r == 0) {
         r = count_routers(b);
-        r = r < 0 ? store_problem(b->w.conn, r, ret_problem) : write_commit(&b->w, ret_problem);
+        r = r < 0 ? store_problem(b->w.conn, r, ret_problem) : write_commit(&b->w, &b->receipt, ret_problem);
     }
     if (r < 0) {
         write_abort(&b->w);
@@ -289,34 +295,34 @@ static int make_share(struct bulk *b, struct bulk_item *items, size_t *count, bo
     return r < 0 ? r : 1;
 }
 
-/* Whether the same share may succeed now. */
+/* Whether the same chunk may succeed now. */
 static bool is_passing(const struct problem *p) {
     return strcmp(p->type, PROBLEM_STORE_AGAIN) == 0 || strcmp(p->type, PROBLEM_STORE_AWAY) == 0 ||
            strcmp(p->type, PROBLEM_STORE_LOCKED) == 0;
 }
 
-/* The next share, made and in force. Returns how many items it was; or -errno: none of them was made. */
-static ssize_t do_share(struct bulk *b, struct bulk_item *items, size_t left, struct problem *ret_problem) {
-    int tries = b->committed ? SHARE_TRIES : 1;
-    size_t share = 0;
-    bool haste = true;
+/* The next chunk, made and in force. Returns how many items it was; or -errno: none of them was made. */
+static ssize_t do_chunk(struct bulk *b, struct bulk_item *items, size_t left, struct problem *ret_problem) {
+    int tries = b->committed ? CHUNK_TRIES : 1;
+    size_t chunk = 0;
+    bool pipelined = true;
     int r;
     do {
-        share = share_of(items, left);
-        r = make_share(b, items, &share, haste, ret_problem);
-        if (r < 0 && haste && strcmp(ret_problem->type, PROBLEM_STORE_AHEAD) == 0) {
-            haste = false;
+        chunk = chunk_of(items, left);
+        r = make_chunk(b, items, &chunk, pipelined, ret_problem);
+        if (r < 0 && pipelined && strcmp(ret_problem->type, PROBLEM_STORE_AHEAD) == 0) {
+            pipelined = false;
         } else if (r < 0 && (--tries == 0 || !is_passing(ret_problem))) {
             return r;
         }
     } while (r < 0);
     if (r > 0) {
         b->committed = true;
-        plane_enter_write(b->service, &b->w);
-        apply(b, items, share);
-        plane_leave(b->service);
+        force_begin(&b->service->force, &b->receipt);
+        apply(b, items, chunk);
+        force_end(&b->service->force);
     }
-    return (ssize_t)share;
+    return (ssize_t)chunk;
 }
 
 int service_bulk_create(struct service *s, const struct caller *c, struct bulk_item *items, size_t count,
@@ -333,9 +339,9 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
         r = problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
     }
     while (r == 0 && done < count) {
-        ssize_t share = do_share(&b, items + done, count - done, ret_problem);
-        r = share < 0 ? (int)share : 0;
-        done += share < 0 ? 0 : (size_t)share;
+        ssize_t chunk = do_chunk(&b, items + done, count - done, ret_problem);
+        r = chunk < 0 ? (int)chunk : 0;
+        done += chunk < 0 ? 0 : (size_t)chunk;
     }
     for (size_t i = 0; i < count; i++) {
         if (i >= done) { /* the store failed */

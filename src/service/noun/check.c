@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/lans.h"
 
 int check_name(const char *name, struct problem *ret_problem) {
@@ -47,16 +47,16 @@ static int check_prefix(struct service *s, const struct prefix *p, const char *f
                                special[i].what, noun);
         }
     }
-    if (prefix_contains(p, &s->gateway.hub_address)) {
+    if (prefix_contains(p, &s->identity.gateway.hub_address)) {
         return problem_set(ret_problem, PROBLEM_INVALID, "contains-hub", field,
                            "%s contains the hub's address %s; give a prefix without it.", text,
-                           ip_format(&s->gateway.hub_address, hub));
+                           ip_format(&s->identity.gateway.hub_address, hub));
     }
     return 0;
 }
 
 static int check_addressing(struct service *s, enum addressing addressing, struct problem *ret_problem) {
-    if (addressing == ADDRESSING_UNIQUE || s->ops->private_tenants) {
+    if (addressing == ADDRESSING_UNIQUE || plane_ops(s->plane)->private_tenants) {
         return 0;
     }
     return problem_set(ret_problem, PROBLEM_INVALID, "private-needs-engine", "addressing",
@@ -85,11 +85,11 @@ int check_tenant(struct service *s, const struct tenant_spec *spec, struct probl
     switch (spec->addressing) {
     case ADDRESSING_UNIQUE:
         least = 16;
-        if (!prefix_covers(&s->gateway.pool, subnet)) {
+        if (!prefix_covers(&s->identity.gateway.pool, subnet)) {
             return problem_set(ret_problem, PROBLEM_INVALID, "subnet-outside-pool", "subnet",
                                "%s is not in the pool %s, from which unique tenants get their addresses; choose one in "
                                "it, leave the subnet out, or use private addressing.",
-                               prefix_format(subnet, text), prefix_format(&s->gateway.pool, pool));
+                               prefix_format(subnet, text), prefix_format(&s->identity.gateway.pool, pool));
         }
         break;
     case ADDRESSING_PRIVATE:
@@ -109,7 +109,7 @@ int check_public_key(struct service *s, const struct key *key, struct problem *r
                            "This key is one of the few points that give every session the same secret; no real key is. "
                            "Make a new pair (wg genkey | wg pubkey).");
     }
-    if (key_equal(key, &s->gateway.public_key)) {
+    if (key_equal(key, &s->identity.gateway.public_key)) {
         return problem_set(ret_problem, PROBLEM_INVALID, "gateways-own-key", "public_key",
                            "This is the gateway's own public key; give the router's.");
     }
@@ -128,10 +128,10 @@ int check_lans(struct service *s, const struct prefix *lans, size_t count, struc
         if (r < 0) {
             return r;
         }
-        if (prefix_overlaps(&lans[i], &s->gateway.ula)) {
+        if (prefix_overlaps(&lans[i], &s->identity.gateway.ula)) {
             return problem_set(ret_problem, PROBLEM_INVALID, "lan-overlaps-ula", field,
                                "%s overlaps %s, from which the gateway numbers routers; use another prefix.",
-                               prefix_format(&lans[i], text), prefix_format(&s->gateway.ula, other));
+                               prefix_format(&lans[i], text), prefix_format(&s->identity.gateway.ula, other));
         }
         for (size_t j = 0; j < i; j++) {
             if (prefix_overlaps(&lans[i], &lans[j])) {
@@ -161,7 +161,7 @@ static int taken_lan(const struct caller *c, const struct tenant_row *tenant, co
 int check_lans_free(struct service *s, struct store_conn *conn, const struct caller *c, const struct tenant_row *tenant,
                     const struct prefix *lans, size_t count, struct problem *ret_problem) {
     bool private_space = tenant->tenant.addressing == ADDRESSING_PRIVATE;
-    const struct prefix *numbers = private_space ? &tenant->tenant.subnet : &s->gateway.pool;
+    const struct prefix *numbers = private_space ? &tenant->tenant.subnet : &s->identity.gateway.pool;
     char field[32], text[PREFIX_TEXT_SIZE], other[PREFIX_TEXT_SIZE];
     for (size_t i = 0; i < count; i++) {
         struct lan_owner owner;

@@ -5,20 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "service/state.h"
-
-/* Waits until the feed moved beyond `seen`. False: time is up, or the service closes. */
-static bool wait_beyond(struct service *s, uint64_t seen, const struct timespec *until, uint64_t *ret_revision) {
-    int timeout = 0;
-    pthread_mutex_lock(&s->mutex);
-    while (s->revision <= seen && !s->closing && timeout == 0) {
-        timeout = pthread_cond_timedwait(&s->committed, &s->mutex, until);
-    }
-    bool moved = s->revision > seen && !s->closing;
-    *ret_revision = s->revision;
-    pthread_mutex_unlock(&s->mutex);
-    return moved;
-}
+#include "service/noun/noun.h"
 
 /* The ends are read last: what is forgotten meanwhile is rather said to be missing than missed unsaid. */
 static int list(struct service *s, uint64_t after, const struct uuid *tenant_id, size_t limit, struct change_row *rows,
@@ -43,7 +30,7 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     struct timespec until;
     struct event_span span = {0};
     size_t count = 0;
-    uint64_t revision = 0;
+    uint64_t revision;
     if (c->scope == SCOPE_METRICS) {
         return access_read(c, tenant_id, "tenant", ret_problem);
     }
@@ -56,12 +43,11 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pthread_mutex_lock(&s->mutex);
-    revision = s->revision;
-    pthread_mutex_unlock(&s->mutex);
+    revision = ledger_revision(s->ledger);
     /* The revision was read before the list: whatever is committed in between ends the wait at once. */
     int r = list(s, after, tenant_id, limit, rows, &count, &span, ret_problem);
-    while (r == 0 && count == 0 && wait_ms && wait_beyond(s, revision > after ? revision : after, &until, &revision)) {
+    while (r == 0 && count == 0 && wait_ms &&
+           ledger_wait(s->ledger, revision > after ? revision : after, &until, &revision)) {
         r = list(s, after, tenant_id, limit, rows, &count, &span, ret_problem);
     }
     for (size_t i = 0; r == 0 && i < count; i++) {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 
 static int export_row(struct service *s, struct store_conn *conn, const struct router_row *row,
                       struct tenant_row *tenant, struct exported_router *ret_router) {
@@ -16,7 +16,7 @@ static int export_row(struct service *s, struct store_conn *conn, const struct r
     ret_router->router = row->router;
     ret_router->addressing = tenant->tenant.addressing;
     ret_router->silent = tenant->tenant.status == TENANT_DISABLED || row->router.status == ROUTER_DISABLED;
-    ret_router->seal_broken = seal_preshared_open(s, row, &ret_router->router.preshared_key) < 0;
+    ret_router->seal_broken = secrets_unseal(&s->secrets, row, &ret_router->router.preshared_key) < 0;
     memcpy(ret_router->tenant_name, tenant->tenant.name, sizeof ret_router->tenant_name);
     return 0;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/answers.h"
 
 #define KEEP_US (INT64_C(24) * 3600 * USEC_PER_SEC)
@@ -19,7 +19,7 @@ static void derive(struct service *s, const struct caller *c, const char *key, c
                    uint8_t derived[32]) {
     crypto_generichash_state state;
     const uint8_t scope = (uint8_t)c->scope;
-    crypto_generichash_init(&state, s->answer_key, 32, 32);
+    crypto_generichash_init(&state, s->secrets.answer_key, 32, 32);
     crypto_generichash_update(&state, (const uint8_t *)purpose, strlen(purpose) + 1);
     crypto_generichash_update(&state, &scope, 1);
     crypto_generichash_update(&state, c->tenant_id.bytes, sizeof c->tenant_id.bytes);
@@ -107,10 +107,10 @@ int service_idempotency_put(struct service *s, const struct caller *c, const cha
     crypto_aead_xchacha20poly1305_ietf_encrypt(sealed + NONCE_SIZE, NULL, (const uint8_t *)body, size, NULL, 0, NULL,
                                                sealed, secret);
     sodium_memzero(secret, sizeof secret);
-    int r = write_begin(s, c->actor, &w, ret_problem);
+    int r = write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r == 0) {
         r = answers_put(w.conn, key_hash, request_hash, status, sealed, sealed_size, w.now);
-        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
         if (r < 0) {
             write_abort(&w);
         }

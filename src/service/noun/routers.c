@@ -6,13 +6,13 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/lans.h"
 #include "store/noun/sessions.h"
 
 /* The ULA's prefix, zeros, and the hub address in the last four bytes: unique because the hub address is. */
 struct ip_addr router_address6(const struct service *s, const struct ip_addr *hub_address) {
-    struct ip_addr addr = s->gateway.ula.addr;
+    struct ip_addr addr = s->identity.gateway.ula.addr;
     memcpy(addr.bytes + 12, hub_address->bytes, 4);
     return addr;
 }
@@ -66,8 +66,8 @@ int router_prepare(struct service *s, const struct router_spec *spec, int64_t no
     return prepare_keys(s, spec, ret_made, ret_problem);
 }
 
-static int address_problem(const struct write *w, int error, const struct tenant *tenant, enum range_space space,
-                           const struct ip_addr *wish, struct problem *ret_problem) {
+static int address_problem(const struct service *s, const struct write *w, int error, const struct tenant *tenant,
+                           enum range_space space, const struct ip_addr *wish, struct problem *ret_problem) {
     char text[PREFIX_TEXT_SIZE], address[IP_TEXT_SIZE];
     switch (-error) {
     case ERANGE:
@@ -91,38 +91,36 @@ static int address_problem(const struct write *w, int error, const struct tenant
         return problem_set(ret_problem, PROBLEM_EXHAUSTED, "pool-exhausted", NULL,
                            "The pool %s has no free addresses left. Delete tenants that are not needed, or widen the "
                            "gateway's pool.",
-                           prefix_format(&w->service->gateway.pool, text));
+                           prefix_format(&s->identity.gateway.pool, text));
     }
     return store_problem(w->conn, error, ret_problem);
 }
 
 /* The router's addresses: its tunnel address as wished or the next one, and for a private tenant a hub address too. */
-static int number_router(struct write *w, struct tenant_row *tenant, const struct ip_addr *wish, struct router *router,
-                         struct problem *ret_problem) {
+static int number_router(struct service *s, struct write *w, struct tenant_row *tenant, const struct ip_addr *wish,
+                         struct router *router, struct problem *ret_problem) {
     enum range_space space = tenant->tenant.addressing == ADDRESSING_PRIVATE ? RANGE_OWN : RANGE_HUB;
     uint32_t address = ip_to_v4(wish), hub;
     int r = wish->family ? pool_address_take_at(&w->pool, tenant, space, address)
                          : pool_address_take(&w->pool, tenant, space, &address);
     if (r < 0) {
-        return address_problem(w, r, &tenant->tenant, space, wish, ret_problem);
+        return address_problem(s, w, r, &tenant->tenant, space, wish, ret_problem);
     }
     hub = address;
     if (space == RANGE_OWN) {
         r = pool_address_take(&w->pool, tenant, RANGE_HUB, &hub);
         if (r < 0) {
-            return address_problem(w, r, &tenant->tenant, RANGE_HUB, wish, ret_problem);
+            return address_problem(s, w, r, &tenant->tenant, RANGE_HUB, wish, ret_problem);
         }
     }
     router->address = ip_from_v4(address);
     router->hub_address = ip_from_v4(hub);
-    router->address6 = router_address6(w->service, &router->hub_address);
+    router->address6 = router_address6(s, &router->hub_address);
     return 0;
 }
 
-static int key_problem(struct write *w, const struct caller *c, const struct router_row *owner,
-                       struct problem *ret_problem) {
+static int key_problem(const struct caller *c, const struct router_row *owner, struct problem *ret_problem) {
     char id[UUID_TEXT_SIZE];
-    (void)w;
     if (access_sees(c, &owner->router.tenant_id)) {
         return problem_set(ret_problem, PROBLEM_CONFLICT, "duplicate-public-key", "public_key",
                            "Router %s has this public key already; every router needs a pair of its own.",
@@ -154,7 +152,7 @@ static int duplicate_problem(struct write *w, const struct caller *c, const stru
     }
     int r = routers_get_by_key(w->conn, &router->public_key, &owner);
     if (r == 0) {
-        return key_problem(w, c, &owner, ret_problem);
+        return key_problem(c, &owner, ret_problem);
     }
     if (r != -ENOENT) {
         return store_problem(w->conn, r, ret_problem);
@@ -163,18 +161,18 @@ static int duplicate_problem(struct write *w, const struct caller *c, const stru
                        "The address is in use already; choose another, or leave the address out.");
 }
 
-int router_make(struct write *w, const struct caller *c, struct tenant_row *tenant, const struct router_spec *spec,
-                struct router_made *made, struct problem *ret_problem) {
+int router_make(struct service *s, struct write *w, const struct caller *c, struct tenant_row *tenant,
+                const struct router_spec *spec, struct router_made *made, struct problem *ret_problem) {
     struct router *router = &made->router;
     router->tenant_id = tenant->tenant.id;
-    int r = check_lans_free(w->service, w->conn, c, tenant, router->lans, router->lan_count, ret_problem);
-    r = r < 0 ? r : number_router(w, tenant, &spec->address, router, ret_problem);
+    int r = check_lans_free(s, w->conn, c, tenant, router->lans, router->lan_count, ret_problem);
+    r = r < 0 ? r : number_router(s, w, tenant, &spec->address, router, ret_problem);
     if (r < 0) {
         return r == -EEXIST && !uuid_is_zero(&spec->id) && is_there(w, router, ret_problem) ? -EEXIST : r;
     }
     struct router_row row = {.id = write_number(&w->router_ids), .tunnel_id = tenant->id, .router = *router};
-    seal_preshared(w->service, &row);
-    r = routers_insert(w->conn, &row, &w->service->columns, &row.id);
+    secrets_seal(&s->secrets, &row);
+    r = routers_insert(w->conn, &row, &s->identity.columns, &row.id);
     sodium_memzero(&row.router.preshared_key, sizeof row.router.preshared_key);
     if (r == -EEXIST) {
         return duplicate_problem(w, c, router, ret_problem);
@@ -218,10 +216,11 @@ int service_router_create(struct service *s, const struct caller *c, const struc
     struct router_made made = {0};
     struct tenant_row tenant;
     struct write w;
+    struct receipt receipt;
     struct desired_change change;
     int r = access_write(c, &spec->tenant_id, "tenant", ret_problem);
     r = r < 0 ? r : router_prepare(s, spec, clock_wall_us(), &made, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         goto end;
     }
@@ -231,25 +230,25 @@ int service_router_create(struct service *s, const struct caller *c, const struc
         goto fail;
     }
     r = router_room(&tenant, 1, ret_problem);
-    r = r < 0 ? r : router_make(&w, c, &tenant, spec, &made, ret_problem);
+    r = r < 0 ? r : router_make(s, &w, c, &tenant, spec, &made, ret_problem);
     if (r < 0) {
         goto fail;
     }
     r = tenants_add_routers(w.conn, tenant.id, 1);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (in_plane(&tenant, &made.router)) {
         desired_peer_of(&made.router, &change);
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
         sodium_memzero(&change, sizeof change);
         if (has_routes(&tenant)) {
-            (void)plane_routes(s, made.router.lans, made.router.lan_count, NULL, 0);
+            (void)plane_routes(s->plane, made.router.lans, made.router.lan_count, NULL, 0);
         }
     }
-    plane_leave(s);
+    force_end(&s->force);
     *ret_made = made;
     goto end;
 fail:
@@ -278,7 +277,7 @@ static int get(struct service *s, struct store_conn *conn, const struct caller *
     const struct uuid *tenant_id = &ret_row->router.tenant_id;
     r = purpose == PURPOSE_READ ? access_read(c, tenant_id, "router", ret_problem)
                                 : access_write(c, tenant_id, "router", ret_problem);
-    if (r == 0 && seal_preshared_open(s, ret_row, &ret_row->router.preshared_key) < 0 && purpose != PURPOSE_MEND) {
+    if (r == 0 && secrets_unseal(&s->secrets, ret_row, &ret_row->router.preshared_key) < 0 && purpose != PURPOSE_MEND) {
         r = problem_set(
             ret_problem, PROBLEM_INTERNAL, "seal-broken", NULL,
             "The router's preshared key cannot be read: it was altered, or sealed by another gateway's key. "
@@ -297,9 +296,9 @@ int service_router_get(struct service *s, const struct caller *c, const struct u
         return r;
     }
     for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
-        uint64_t mark = usage_mark(s);
+        uint64_t mark = usage_mark(s->usage);
         r = get(s, conn, c, id, PURPOSE_READ, &row, ret_problem);
-        whole = r == 0 && usage_fill_routers(s, mark, &row, 1);
+        whole = r == 0 && usage_fill_routers(s->usage, mark, &row, 1);
     }
     if (r == 0) {
         *ret_router = row.router;
@@ -311,14 +310,15 @@ int service_router_get(struct service *s, const struct caller *c, const struct u
 
 /* A row on its way to the caller, with what it does not say yet. */
 static void complete(struct service *s, struct router_row *row) {
-    (void)usage_fill_routers(s, usage_mark(s), row, 1); /* written at this moment: as good as a moment ago */
+    (void)usage_fill_routers(s->usage, usage_mark(s->usage), row,
+                             1); /* written at this moment: as good as a moment ago */
 }
 
 /* Begins a write on one router. On failure nothing is open. */
 static int begin(struct service *s, const struct caller *c, const struct uuid *id, enum purpose purpose,
                  struct write *w, struct router_row *ret_row, struct tenant_row *ret_tenant,
                  struct problem *ret_problem) {
-    int r = write_begin(s, c->actor, w, ret_problem);
+    int r = write_begin(s->ledger, c->actor, w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -358,6 +358,7 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     struct router_row row;
     struct tenant_row tenant = {0};
     struct write w;
+    struct receipt receipt;
     struct desired_change change;
     int r = patch->name ? check_name(patch->name, ret_problem) : 0;
     r = r < 0 || !patch->has_lans ? r : check_lans(s, patch->lans, patch->lan_count, ret_problem);
@@ -392,20 +393,20 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     router->updated_at = w.now;
     r = r < 0 ? r : routers_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "router.updated", &router->tenant_id, id, NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (patch->has_lans && in_plane(&tenant, router)) {
         desired_peer_of(router, &change);
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
         sodium_memzero(&change, sizeof change);
     }
     if (patch->has_lans && routed) {
-        (void)plane_routes(s, router->lans, router->lan_count, before.lans, before.lan_count);
+        (void)plane_routes(s->plane, router->lans, router->lan_count, before.lans, before.lan_count);
     }
-    plane_leave(s);
+    force_end(&s->force);
     complete(s, &row);
     *ret_router = *router;
     goto end;
@@ -421,6 +422,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     struct router_row row;
     struct tenant_row tenant = {0};
     struct write w;
+    struct receipt receipt;
     struct desired_change change;
     int r = begin(s, c, id, PURPOSE_WRITE, &w, &row, &tenant, ret_problem);
     if (r < 0) {
@@ -442,24 +444,24 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     r = r < 0 ? r
               : write_note(&w, disabled ? "router.disabled" : "router.enabled", &router->tenant_id, id,
                            disabled ? &router->public_key : NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (tenant.tenant.status == TENANT_ACTIVE) {
-        desired_peer_from(s, &row, &change);
+        desired_peer_from(&s->desired, &row, &change);
         change.kind = disabled ? DESIRED_PEER_REMOVE : DESIRED_PEER_SET;
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
         sodium_memzero(&change, sizeof change);
     }
     if (routed) {
-        (void)plane_routes(s, router->lans, disabled ? 0 : router->lan_count, router->lans,
+        (void)plane_routes(s->plane, router->lans, disabled ? 0 : router->lan_count, router->lans,
                            disabled ? router->lan_count : 0);
     }
-    plane_leave(s);
+    force_end(&s->force);
     if (disabled) {
-        usage_forget(s, &router->public_key);
+        usage_forget(s->usage, &router->public_key);
         session_over(router);
     }
     complete(s, &row);
@@ -478,6 +480,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     struct tenant_row tenant = {0};
     struct router_made made = {0};
     struct write w;
+    struct receipt receipt;
     struct desired_change changes[2];
     size_t count = 0;
     int r = prepare_keys(s, spec, &made, ret_problem);
@@ -490,7 +493,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     bool other = !key_equal(&old, &made.router.public_key);
     r = other ? routers_get_by_key(w.conn, &made.router.public_key, &owner) : -ENOENT;
     if (r != -ENOENT) {
-        r = r == 0 ? key_problem(&w, c, &owner, ret_problem) : store_problem(w.conn, r, ret_problem);
+        r = r == 0 ? key_problem(c, &owner, ret_problem) : store_problem(w.conn, r, ret_problem);
         goto fail;
     }
     if (!key_is_zero(&made.router.preshared_key)) {
@@ -504,25 +507,25 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
         memset(row.timestamp, 0, sizeof row.timestamp);
     }
     router->updated_at = w.now;
-    seal_preshared(s, &row);
+    secrets_seal(&s->secrets, &row);
     r = routers_set_keys(w.conn, &row);
     r = r < 0 || !other ? r : leave_sessions(&w, row.id);
     r = r < 0 ? r : write_note(&w, "router.rotated", &router->tenant_id, id, other ? &old : NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
     if (other) {
         changes[count++] = (struct desired_change){.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = old}};
     }
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (in_plane(&tenant, router)) {
-        desired_peer_from(s, &row, &changes[count++]);
-        (void)plane_apply(s, changes, count);
+        desired_peer_from(&s->desired, &row, &changes[count++]);
+        (void)plane_apply(s->plane, changes, count);
     }
-    plane_leave(s);
+    force_end(&s->force);
     if (other) {
-        usage_forget(s, &old);
+        usage_forget(s->usage, &old);
         session_over(router);
     }
     complete(s, &row);
@@ -543,6 +546,7 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
     struct router_row row;
     struct tenant_row tenant = {0};
     struct write w;
+    struct receipt receipt;
     int r = begin(s, c, id, PURPOSE_WRITE, &w, &row, &tenant, ret_problem);
     if (r < 0) {
         return r;
@@ -560,21 +564,21 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
     r = r < 0 ? r : tenants_add_routers(w.conn, tenant.id, -1);
     r = r < 0 ? r : write_note(&w, "router.deleted", &router->tenant_id, id, &router->public_key);
     w.more_routers--;
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         write_abort(&w);
         return r;
     }
     const struct desired_change change = {.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = router->public_key}};
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (in_plane(&tenant, router)) {
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
     }
     if (routed) {
-        (void)plane_routes(s, NULL, 0, router->lans, router->lan_count);
+        (void)plane_routes(s->plane, NULL, 0, router->lans, router->lan_count);
     }
-    plane_leave(s);
-    usage_forget(s, &router->public_key);
+    force_end(&s->force);
+    usage_forget(s->usage, &router->public_key);
     return 0;
 }
 
@@ -627,9 +631,9 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
     }
     bool whole = false;
     for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
-        uint64_t mark = usage_mark(s);
+        uint64_t mark = usage_mark(s->usage);
         r = routers_list(conn, &f, after, limit + 1, rows, &count);
-        whole = r == 0 && usage_fill_routers(s, mark, rows, count);
+        whole = r == 0 && usage_fill_routers(s->usage, mark, rows, count);
     }
     if (r < 0) {
         r = store_problem(conn, r, ret_problem);
@@ -642,7 +646,7 @@ int service_router_list(struct service *s, const struct caller *c, const struct 
     }
     for (size_t i = 0; i < count; i++) {
         /* One broken seal should not take the whole list away; getting that router says what is wrong. */
-        (void)seal_preshared_open(s, &rows[i], &rows[i].router.preshared_key);
+        (void)secrets_unseal(&s->secrets, &rows[i], &rows[i].router.preshared_key);
         ret_routers[i] = rows[i].router;
         sodium_memzero(&rows[i].router.preshared_key, sizeof rows[i].router.preshared_key);
     }

@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/lans.h"
 #include "store/noun/sessions.h"
 
@@ -30,7 +31,7 @@ int tenant_prepare(struct service *s, const struct tenant_spec *spec, int64_t no
     }
     if (!t->subnet.addr.family && t->addressing == ADDRESSING_PRIVATE) {
         (void)prefix_parse("10.100.0.0/16", &t->subnet, NULL);
-        if (prefix_contains(&t->subnet, &s->gateway.hub_address)) {
+        if (prefix_contains(&t->subnet, &s->identity.gateway.hub_address)) {
             (void)prefix_parse("172.31.0.0/16", &t->subnet, NULL); /* a gateway whose hub sits in the usual one */
         }
     }
@@ -38,7 +39,7 @@ int tenant_prepare(struct service *s, const struct tenant_spec *spec, int64_t no
 }
 
 /* The hub block a new tenant starts with; for a unique one it is its subnet. */
-static int first_block(struct write *w, const struct tenant *tenant, struct block *ret_block,
+static int first_block(struct service *s, struct write *w, const struct tenant *tenant, struct block *ret_block,
                        struct problem *ret_problem) {
     char text[PREFIX_TEXT_SIZE];
     int r;
@@ -60,7 +61,7 @@ static int first_block(struct write *w, const struct tenant *tenant, struct bloc
         return problem_set(ret_problem, PROBLEM_EXHAUSTED, "pool-exhausted", NULL,
                            "The pool %s has no free addresses left. Delete tenants that are not needed, or widen the "
                            "gateway's pool.",
-                           prefix_format(&w->service->gateway.pool, text));
+                           prefix_format(&s->identity.gateway.pool, text));
     }
     return r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
 }
@@ -69,10 +70,10 @@ static uint8_t length_of(uint64_t size) {
     return (uint8_t)(32 - __builtin_ctzll(size));
 }
 
-int tenant_make(struct write *w, struct tenant *tenant, uint32_t routers, struct tenant_row *ret_row,
+int tenant_make(struct service *s, struct write *w, struct tenant *tenant, uint32_t routers, struct tenant_row *ret_row,
                 struct problem *ret_problem) {
     struct block block = {0};
-    int r = first_block(w, tenant, &block, ret_problem);
+    int r = first_block(s, w, tenant, &block, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -85,7 +86,7 @@ int tenant_make(struct write *w, struct tenant *tenant, uint32_t routers, struct
     struct tenant_row row = {.tenant = *tenant,
                              .next_offset = own ? pool_subnet_start(&tenant->subnet) : 0,
                              .id = write_number(&w->tenant_ids)};
-    r = tenants_insert(w->conn, &row, &w->service->columns, &row.id);
+    r = tenants_insert(w->conn, &row, &s->identity.columns, &row.id);
     if (r == -EEXIST) {
         char id[UUID_TEXT_SIZE];
         return problem_set(ret_problem, PROBLEM_CONFLICT, "duplicate-id", "id",
@@ -108,23 +109,24 @@ int service_tenant_create(struct service *s, const struct caller *c, const struc
     struct tenant tenant;
     struct tenant_row row;
     struct write w;
+    struct receipt receipt;
     struct desired_change change;
     int r = access_admin(c, NULL, ret_problem);
     r = r < 0 ? r : tenant_prepare(s, spec, clock_wall_us(), &tenant, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
-    r = tenant_make(&w, &tenant, 0, &row, ret_problem);
-    r = r < 0 ? r : write_commit(&w, ret_problem);
+    r = tenant_make(s, &w, &tenant, 0, &row, ret_problem);
+    r = r < 0 ? r : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         write_abort(&w);
         return r;
     }
     desired_tenant_from(&tenant, &change);
-    plane_enter_write(s, &w);
-    (void)plane_apply(s, &change, 1);
-    plane_leave(s);
+    force_begin(&s->force, &receipt);
+    (void)plane_apply(s->plane, &change, 1);
+    force_end(&s->force);
     *ret_tenant = tenant;
     return 0;
 }
@@ -140,9 +142,9 @@ int service_tenant_get(struct service *s, const struct caller *c, const struct u
     }
     bool whole = false;
     for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
-        uint64_t mark = usage_mark(s);
+        uint64_t mark = usage_mark(s->usage);
         r = tenants_get(conn, id, &row);
-        whole = r == 0 && usage_fill_tenants(s, mark, &row, 1);
+        whole = r == 0 && usage_fill_tenants(s->usage, mark, &row, 1);
     }
     if (r == 0) {
         *ret_tenant = row.tenant;
@@ -164,10 +166,11 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
                          const struct tenant_patch *patch, struct tenant *ret_tenant, struct problem *ret_problem) {
     struct tenant_row row;
     struct write w;
+    struct receipt receipt;
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
     r = r < 0 || !patch->name ? r : check_name(patch->name, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -187,17 +190,17 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
     t->updated_at = w.now;
     r = tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "tenant.updated", id, NULL, NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
     desired_tenant_from(t, &change);
-    plane_enter_write(s, &w);
+    force_begin(&s->force, &receipt);
     if (t->status == TENANT_ACTIVE) {
-        (void)plane_apply(s, &change, 1);
+        (void)plane_apply(s->plane, &change, 1);
     }
-    plane_leave(s);
-    (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
+    force_end(&s->force);
+    (void)usage_fill_tenants(s->usage, usage_mark(s->usage), &row, 1);
     *ret_tenant = *t;
     return 0;
 fail:
@@ -213,15 +216,11 @@ struct routes {
 
 static int routes_add(void *context, const struct prefix *prefix) {
     struct routes *routes = context;
-    if (routes->count == routes->room) {
-        size_t room = routes->room ? routes->room * 2 : 16;
-        struct prefix *more = reallocarray(routes->list, room, sizeof *more);
-        if (!more) {
-            return -ENOMEM;
-        }
-        routes->list = more;
-        routes->room = room;
+    struct prefix *list = array_grow(routes->list, &routes->room, routes->count + 1, sizeof *list);
+    if (!list) {
+        return -ENOMEM;
     }
+    routes->list = list;
     routes->list[routes->count++] = *prefix;
     return 0;
 }
@@ -242,10 +241,11 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
                               enum tenant_status status, struct tenant *ret_tenant, struct problem *ret_problem) {
     struct tenant_row row;
     struct write w;
+    struct receipt receipt;
     struct routes routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -256,7 +256,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     bool disable = status == TENANT_DISABLED;
     if (row.tenant.status == status) {
         write_abort(&w); /* as asked already: nothing changes, so there is no event either */
-        (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
+        (void)usage_fill_tenants(s->usage, usage_mark(s->usage), &row, 1);
         *ret_tenant = row.tenant;
         return 0;
     }
@@ -267,27 +267,27 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     r = r < 0 || !disable ? r : sessions_restart_counting(w.conn, 0, row.id);
     r = r < 0 ? r : tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, disable ? "tenant.disabled" : "tenant.enabled", id, NULL, NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
     desired_tenant_from(&row.tenant, &change);
     change.kind = disable ? DESIRED_TENANT_REMOVE : DESIRED_TENANT_SET;
-    plane_enter_write(s, &w);
-    (void)plane_apply(s, &change, 1);
+    force_begin(&s->force, &receipt);
+    (void)plane_apply(s->plane, &change, 1);
     if (disable) {
-        (void)plane_routes(s, NULL, 0, routes.list, routes.count);
+        (void)plane_routes(s->plane, NULL, 0, routes.list, routes.count);
     } else {
-        plane_apply_tenant(s, row.id);
-        (void)plane_routes(s, routes.list, routes.count, NULL, 0);
+        desired_apply_tenant(&s->desired, row.id);
+        (void)plane_routes(s->plane, routes.list, routes.count, NULL, 0);
     }
-    plane_leave(s);
+    force_end(&s->force);
     if (disable) {
-        usage_forget_tenant(s, id);
+        usage_forget_tenant(s->usage, id);
         row.tenant.connected_routers = 0;
     }
     free(routes.list);
-    (void)usage_fill_tenants(s, usage_mark(s), &row, 1);
+    (void)usage_fill_tenants(s->usage, usage_mark(s->usage), &row, 1);
     *ret_tenant = row.tenant;
     return 0;
 fail:
@@ -300,10 +300,11 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
                           struct problem *ret_problem) {
     struct tenant_row row;
     struct write w;
+    struct receipt receipt;
     struct routes routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -317,17 +318,17 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     r = r < 0 ? r : write_note(&w, "tenant.deleted", id, NULL, NULL);
     w.more_tenants--;
     w.more_routers -= row.tenant.routers;
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
     }
     desired_tenant_from(&row.tenant, &change);
     change.kind = DESIRED_TENANT_REMOVE;
-    plane_enter_write(s, &w);
-    (void)plane_apply(s, &change, 1);
-    (void)plane_routes(s, NULL, 0, routes.list, routes.count);
-    plane_leave(s);
-    usage_forget_tenant(s, id);
+    force_begin(&s->force, &receipt);
+    (void)plane_apply(s->plane, &change, 1);
+    (void)plane_routes(s->plane, NULL, 0, routes.list, routes.count);
+    force_end(&s->force);
+    usage_forget_tenant(s->usage, id);
     free(routes.list);
     return 0;
 fail:
@@ -370,9 +371,9 @@ int service_tenant_list(struct service *s, const struct caller *c, const struct 
     }
     bool whole = false;
     for (int i = 0; r == 0 && !whole && i < USAGE_TRIES; i++) {
-        uint64_t mark = usage_mark(s);
+        uint64_t mark = usage_mark(s->usage);
         r = tenants_list(conn, &f, after, limit + 1, rows, &count);
-        whole = r == 0 && usage_fill_tenants(s, mark, rows, count);
+        whole = r == 0 && usage_fill_tenants(s->usage, mark, rows, count);
     }
     if (r < 0) {
         r = store_problem(conn, r, ret_problem);

@@ -1,12 +1,13 @@
 /* Bearer tokens: 256 random bits, of which only a hash is kept. */
 #include <errno.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/noun/noun.h"
 #include "store/noun/tokens.h"
 
 #define TOKEN_BYTES 32
@@ -16,6 +17,48 @@ _Static_assert(sizeof TOKEN_PREFIX - 1 +
                        sodium_base64_ENCODED_LEN(TOKEN_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING) <=
                    TOKEN_TEXT_SIZE,
                "a token's text fits");
+
+/* When a token was used, to be written. */
+struct token_use {
+    struct uuid id;
+    int64_t at;
+};
+
+/* A token that was looked up, by its hash: good for reads from memory while the database is away. */
+struct token_known {
+    uint8_t hash[TOKEN_HASH_SIZE];
+    struct uuid id;
+    struct caller caller;
+    int64_t expires_at, checked_at; /* checked_at 0: none */
+};
+
+#define TOKEN_USES_MAX 64 /* more in one second wait for their next use */
+#define TOKENS_KNOWN 256  /* a power of two */
+
+struct token_memory {
+    pthread_mutex_t mutex; /* all of it */
+    struct token_use used[TOKEN_USES_MAX];
+    size_t used_count;
+    struct token_known known[TOKENS_KNOWN]; /* by the first bits of the hash */
+};
+
+int tokens_open(struct token_memory **ret_tokens) {
+    struct token_memory *tokens = calloc(1, sizeof *tokens);
+    if (!tokens) {
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&tokens->mutex, NULL);
+    *ret_tokens = tokens;
+    return 0;
+}
+
+void tokens_free(struct token_memory *tokens) {
+    if (tokens) {
+        pthread_mutex_destroy(&tokens->mutex);
+        sodium_memzero(tokens, sizeof *tokens);
+        free(tokens);
+    }
+}
 
 /* The token is random through and through, so a plain hash cannot be guessed back. */
 static void hash_of(const char *text, uint8_t hash[TOKEN_HASH_SIZE]) {
@@ -95,7 +138,7 @@ int service_token_create(struct service *s, const struct caller *c, const struct
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(secret, sizeof secret);
     hash_of(text, row.hash);
-    r = write_begin(s, c->actor, &w, ret_problem);
+    r = write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         goto end;
     }
@@ -113,7 +156,7 @@ int service_token_create(struct service *s, const struct caller *c, const struct
         goto fail;
     }
     r = r < 0 ? r : write_note(&w, "token.created", &row.tenant_id, NULL, NULL);
-    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
     if (r < 0) {
         goto fail;
     }
@@ -157,14 +200,14 @@ int service_token_list(struct service *s, const struct caller *c, struct token *
     return r;
 }
 
-static void forget_known(struct service *s, const struct uuid *id) {
-    pthread_mutex_lock(&s->mutex);
+static void forget_known(struct token_memory *tokens, const struct uuid *id) {
+    pthread_mutex_lock(&tokens->mutex);
     for (size_t i = 0; i < TOKENS_KNOWN; i++) {
-        if (s->known[i].checked_at && uuid_equal(&s->known[i].id, id)) {
-            s->known[i] = (struct token_known){0};
+        if (tokens->known[i].checked_at && uuid_equal(&tokens->known[i].id, id)) {
+            tokens->known[i] = (struct token_known){0};
         }
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&tokens->mutex);
 }
 
 int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id,
@@ -172,7 +215,7 @@ int service_token_revoke(struct service *s, const struct caller *c, const struct
     static const struct uuid none;
     struct write w;
     int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : write_begin(s, c->actor, &w, ret_problem);
+    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -181,54 +224,55 @@ int service_token_revoke(struct service *s, const struct caller *c, const struct
         r = access_not_found("token", ret_problem);
     } else {
         r = r < 0 ? r : write_note(&w, "token.revoked", &none, NULL, NULL);
-        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_aside(&w, ret_problem);
+        r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
     }
     if (r < 0) {
         write_abort(&w);
     }
-    forget_known(s, id);
+    forget_known(s->tokens, id);
     return r;
 }
 
 /* That a token was used is written by the keeper: a check never waits for the disk. */
-static void note_used(struct service *s, const struct uuid *id, int64_t now) {
-    pthread_mutex_lock(&s->mutex);
+static void note_used(struct token_memory *tokens, const struct uuid *id, int64_t now) {
+    pthread_mutex_lock(&tokens->mutex);
     size_t i = 0;
-    while (i < s->used_count && !uuid_equal(&s->used[i].id, id)) {
+    while (i < tokens->used_count && !uuid_equal(&tokens->used[i].id, id)) {
         i++;
     }
-    if (i < sizeof s->used / sizeof *s->used) {
-        s->used[i].id = *id;
-        s->used[i].at = now;
-        s->used_count = i == s->used_count ? i + 1 : s->used_count;
+    if (i < sizeof tokens->used / sizeof *tokens->used) {
+        tokens->used[i].id = *id;
+        tokens->used[i].at = now;
+        tokens->used_count = i == tokens->used_count ? i + 1 : tokens->used_count;
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&tokens->mutex);
 }
 
 /* For how long a token is taken for good that nobody can look up. */
 #define KNOWN_US (INT64_C(600) * USEC_PER_SEC)
 
-static void know(struct service *s, const uint8_t hash[TOKEN_HASH_SIZE], const struct token *token,
+static void know(struct token_memory *tokens, const uint8_t hash[TOKEN_HASH_SIZE], const struct token *token,
                  const struct caller *caller, int64_t now) {
-    struct token_known *known = &s->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
-    pthread_mutex_lock(&s->mutex);
+    struct token_known *known = &tokens->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
+    pthread_mutex_lock(&tokens->mutex);
     *known =
         (struct token_known){.id = token->id, .caller = *caller, .expires_at = token->expires_at, .checked_at = now};
     memcpy(known->hash, hash, sizeof known->hash);
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&tokens->mutex);
 }
 
-static int recall(struct service *s, const uint8_t hash[TOKEN_HASH_SIZE], int64_t now, struct caller *ret_caller) {
-    const struct token_known *known = &s->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
+static int recall(struct token_memory *tokens, const uint8_t hash[TOKEN_HASH_SIZE], int64_t now,
+                  struct caller *ret_caller) {
+    const struct token_known *known = &tokens->known[(hash[0] | hash[1] << 8) % TOKENS_KNOWN];
     int r = -EAGAIN;
-    pthread_mutex_lock(&s->mutex);
+    pthread_mutex_lock(&tokens->mutex);
     if (known->checked_at && sodium_memcmp(known->hash, hash, sizeof known->hash) == 0) {
         r = known->expires_at && known->expires_at <= now ? -EACCES : now - known->checked_at < KNOWN_US ? 0 : -EAGAIN;
     }
     if (r == 0) {
         *ret_caller = known->caller;
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&tokens->mutex);
     return r;
 }
 
@@ -246,12 +290,12 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     hash_of(text, hash);
     int r = store_reader_take(s->store, &conn, &problem);
     if (r < 0) {
-        return recall(s, hash, now, ret_caller);
+        return recall(s->tokens, hash, now, ret_caller);
     }
     r = tokens_get_by_hash(conn, hash, &row);
     store_reader_put(s->store, conn);
     if (r < 0) {
-        return r == -ENOENT ? -EACCES : r == -ENOTCONN ? recall(s, hash, now, ret_caller) : r;
+        return r == -ENOENT ? -EACCES : r == -ENOTCONN ? recall(s->tokens, hash, now, ret_caller) : r;
     }
     if (sodium_memcmp(row.hash, hash, sizeof hash) != 0 || (row.expires_at && row.expires_at <= now)) {
         return -EACCES;
@@ -259,32 +303,33 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     token_from(&row, &token);
     *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id};
     snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%.57s", token.name);
-    if (s->shared) {
-        know(s, hash, &token, ret_caller, now);
+    if (store_is_shared(s->store)) {
+        know(s->tokens, hash, &token, ret_caller, now);
     }
     if (now - row.last_used_at >= 60 * USEC_PER_SEC) {
-        note_used(s, &row.id, now);
+        note_used(s->tokens, &row.id, now);
     }
     return 0;
 }
 
 void token_flush_used(struct service *s) {
+    struct token_memory *tokens = s->tokens;
     struct token_use used[TOKEN_USES_MAX];
     struct problem problem;
     struct write w;
-    pthread_mutex_lock(&s->mutex);
-    size_t count = s->used_count;
-    memcpy(used, s->used, count * sizeof *used);
-    s->used_count = 0;
-    pthread_mutex_unlock(&s->mutex);
-    if (!count || write_begin(s, "", &w, &problem) < 0) {
+    pthread_mutex_lock(&tokens->mutex);
+    size_t count = tokens->used_count;
+    memcpy(used, tokens->used, count * sizeof *used);
+    tokens->used_count = 0;
+    pthread_mutex_unlock(&tokens->mutex);
+    if (!count || write_begin(s->ledger, "", &w, &problem) < 0) {
         return;
     }
     int r = 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         r = tokens_set_used(w.conn, &used[i].id, used[i].at);
     }
-    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+    if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w); /* when a token was used last is no more than a hint */
     }
 }

@@ -364,3 +364,19 @@ int pool_address_free(struct pool *pool, const struct tenant_row *tenant, enum r
     }
     return 0;
 }
+
+int pool_tenant_free(struct pool *pool, int64_t tunnel_id) {
+    struct range_block blocks[64]; /* more than the doublings from /30 to 65,536 addresses can make; adoption may */
+    size_t count = sizeof blocks / sizeof *blocks;
+    int r = pool_flush(pool);
+    pool_forget(pool);
+    while (r == 0 && count == sizeof blocks / sizeof *blocks) {
+        r = ranges_blocks(pool->conn, tunnel_id, blocks, sizeof blocks / sizeof *blocks, &count);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            const struct block block = {.first = blocks[i].first, .size = blocks[i].size};
+            r = ranges_delete_block(pool->conn, tunnel_id, block.first);
+            r = r < 0 ? r : blocks_rest(pool->conn, &block, pool->now + POOL_REST_US);
+        }
+    }
+    return r;
+}

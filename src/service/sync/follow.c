@@ -3,38 +3,66 @@
  * A change says what it is about, not what it did: what the data plane is given is what the store says now. So it does
  * no harm to apply one twice, and a peer that was deleted since cannot come back by an old change. Two things guarantee
  * the order. Everything that touches the data plane does so within the applying turn; and who brings a change of his
- * own into force first catches up with those committed before it (plane_enter_write()).
+ * own into force first catches up with those committed before it (force_begin()).
  *
  * The database is asked for its last revision every half second, and at once when it says that there is something new.
  * If the feed begins behind where we are (it was compacted meanwhile), or if very much happened, everything is compared
  * instead (reconcile.c). So it is if the feed is another one: the database went back, restored or on a standby that
- * lacked the last commits, and perhaps went on from there. That is looked for when a connection was opened.
+ * took over without the last commits, and perhaps went on from there. That is looked for when a connection was opened.
  *
  * A gateway that is cut off from the database cannot know who was revoked. After a time of grace it takes the peers
  * that have no session out of the data plane: those who are connected go on, whoever comes anew is refused, until the
  * database is back and everything has been compared. */
+#include "service/sync/follow.h"
+
 #include <errno.h>
+#include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/plane/plane.h"
+#include "service/record/bell.h"
+#include "service/record/identity.h"
+#include "service/record/ledger.h"
+#include "service/record/reach.h"
+#include "service/usage/usage.h"
 #include "store/noun/lans.h"
+#include "store/noun/routers.h"
+#include "store/noun/tenants.h"
+#include "store/store.h"
 
 #define FOLLOW_BATCH 1000
 #define FOLLOW_MOST 20000 /* to compare everything is cheaper beyond */
-#define AWAIT_MS 500
 #define GUARD_NS (5 * NSEC_PER_SEC)
 
 struct follow {
-    struct service *service;
+    struct follow_config with; /* immutable */
+    struct store *store;
+    struct usage *usage;
+    struct plane *plane;
+
+    struct change_mark mark; /* within the turn: the last change applied, if known */
+    atomic_uint verified;    /* written within it: the store's epoch in which the feed was seen to go on from there */
+
+    pthread_mutex_t mutex; /* all that follows */
+    uint64_t applied;      /* written within the turn: every change up to here is in the data plane */
+    uint64_t guarded_ns;   /* when peers without a session were last taken out */
+    bool severed;          /* the database has been away for so long that nobody new is let in */
+};
+
+/* One way along the feed, in batches. */
+struct walk {
+    struct follow *follow;
     uint64_t after, until;      /* revisions */
     bool own_too;               /* our own changes have been left to us */
     bool own_now;               /* those of this batch */
     size_t room;                /* of the lists of a batch */
     struct change_row *changes; /* owned */
-    size_t count, some;         /* read, and of these to be applied now */
+    size_t read, ready;         /* and of these to be applied now */
     struct router_row *routers; /* owned: those that they are about and that belong into the data plane */
     size_t router_count;
     struct desired_change *desired; /* owned */
@@ -43,90 +71,124 @@ struct follow {
     size_t route_count, route_room, stale_count, stale_room;
 };
 
+int follow_open(const struct follow_config *config, struct follow **ret_follow) {
+    struct follow *follow = calloc(1, sizeof *follow);
+    if (!follow) {
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&follow->mutex, NULL);
+    follow_configure(follow, config);
+    *ret_follow = follow;
+    return 0;
+}
+
+void follow_configure(struct follow *follow, const struct follow_config *config) {
+    pthread_mutex_lock(&follow->mutex);
+    follow->with = *config;
+    follow->store = config->desired->store;
+    follow->usage = config->desired->usage;
+    follow->plane = config->desired->plane;
+    pthread_mutex_unlock(&follow->mutex);
+}
+
+void follow_free(struct follow *follow) {
+    if (follow) {
+        pthread_mutex_destroy(&follow->mutex);
+        free(follow);
+    }
+}
+
+void follow_start(struct follow *follow, uint64_t revision, const struct change_mark *mark) {
+    follow->mark = *mark;
+    follow->verified = store_epoch(follow->store) - 1;
+    pthread_mutex_lock(&follow->mutex);
+    follow->applied = revision;
+    pthread_mutex_unlock(&follow->mutex);
+}
+
+uint64_t follow_applied(struct follow *follow) {
+    pthread_mutex_lock(&follow->mutex);
+    uint64_t applied = follow->applied;
+    pthread_mutex_unlock(&follow->mutex);
+    return applied;
+}
+
 static bool is_kind(const struct change_row *change, const char *noun) {
     return strncmp(change->kind, noun, strlen(noun)) == 0;
 }
 
 /* Whether the data plane has a part in it when it is our own: what usage writes, and tokens, has none. */
-static bool is_aside(const struct change_row *change) {
+static bool is_silent(const struct change_row *change) {
     return is_kind(change, "token.") || is_kind(change, "router.activated") || is_kind(change, "router.connected") ||
            is_kind(change, "router.disconnected");
 }
 
-static bool is_own(const struct follow *f, const struct change_row *change) {
-    return change->gateway_id == f->service->self.id;
+static bool is_own(const struct walk *w, const struct change_row *change) {
+    return change->gateway_id == w->follow->with.identity->id;
 }
 
 /* Whether it says something that we did not do ourselves. */
-static bool is_news(const struct follow *f, const struct change_row *change) {
-    return !is_own(f, change) || (f->own_now && !is_aside(change));
+static bool is_news(const struct walk *w, const struct change_row *change) {
+    return !is_own(w, change) || (w->own_now && !is_silent(change));
 }
 
-static void follow_free(struct follow *f) {
-    if (f->desired) {
-        sodium_memzero(f->desired, 2 * f->room * sizeof *f->desired);
+static void walk_free(struct walk *w) {
+    if (w->desired) {
+        sodium_memzero(w->desired, 2 * w->room * sizeof *w->desired);
     }
-    free(f->changes);
-    free(f->routers);
-    free(f->desired);
-    free(f->routes);
-    free(f->stale);
+    free(w->changes);
+    free(w->routers);
+    free(w->desired);
+    free(w->routes);
+    free(w->stale);
 }
 
 static int prefix_add(struct prefix **list, size_t *count, size_t *room, const struct prefix *prefix) {
-    if (*count == *room) {
-        size_t more_room = *room ? *room * 2 : 64;
-        struct prefix *more = reallocarray(*list, more_room, sizeof *more);
-        if (!more) {
-            return -ENOMEM;
-        }
-        *list = more;
-        *room = more_room;
+    struct prefix *more = array_grow(*list, room, *count + 1, sizeof *more);
+    if (!more) {
+        return -ENOMEM;
     }
-    (*list)[(*count)++] = *prefix;
+    *list = more;
+    more[(*count)++] = *prefix;
     return 0;
 }
 
 static int route_add(void *context, const struct prefix *prefix) {
-    struct follow *f = context;
-    return prefix_add(&f->routes, &f->route_count, &f->route_room, prefix);
+    struct walk *w = context;
+    return prefix_add(&w->routes, &w->route_count, &w->route_room, prefix);
 }
 
 static int stale_add(void *context, const struct prefix *prefix) {
-    struct follow *f = context;
-    return prefix_add(&f->stale, &f->stale_count, &f->stale_room, prefix);
+    struct walk *w = context;
+    return prefix_add(&w->stale, &w->stale_count, &w->stale_room, prefix);
 }
 
 /* The changes of this batch that may be applied now: up to a change of our own whose writer is still to come. -ESTALE:
  * the feed begins behind where we are. */
-static int read_changes(struct follow *f, struct store_conn *conn) {
-    struct service *s = f->service;
+static int read_changes(struct walk *w, struct store_conn *conn) {
     static const struct uuid all;
-    size_t limit = f->until - f->after < f->room ? (size_t)(f->until - f->after) : f->room;
-    int r = changes_list(conn, f->after, &all, limit, f->changes, &f->count);
+    size_t limit = w->until - w->after < w->room ? (size_t)(w->until - w->after) : w->room;
+    int r = changes_list(conn, w->after, &all, limit, w->changes, &w->read);
     if (r < 0) {
         return r;
     }
-    /* An own change is counted as pending before it is committed: if we can see it, it is counted. One that nobody
+    /* The writer of an own change is counted before it is committed: if we can see it, it is counted. One that nobody
      * stands for was committed although its writer heard of a failure. */
-    pthread_mutex_lock(&s->mutex);
-    bool writers = s->pending > 0;
-    pthread_mutex_unlock(&s->mutex);
-    f->own_now = f->own_too || !writers;
-    for (f->some = 0; f->some < f->count; f->some++) {
-        const struct change_row *change = &f->changes[f->some];
-        if (change->revision != f->after + f->some + 1) {
+    w->own_now = w->own_too || ledger_writers(w->follow->with.ledger) == 0;
+    for (w->ready = 0; w->ready < w->read; w->ready++) {
+        const struct change_row *change = &w->changes[w->ready];
+        if (change->revision != w->after + w->ready + 1) {
             return -ESTALE;
         }
-        if (!f->own_now && is_own(f, change) && !is_aside(change)) {
+        if (!w->own_now && is_own(w, change) && !is_silent(change)) {
             break;
         }
     }
-    return f->count ? 0 : -ESTALE;
+    return w->read ? 0 : -ESTALE;
 }
 
-static void want_tenant(struct follow *f, const struct uuid *id, const struct tenant_row *row) {
-    struct desired_change *desired = &f->desired[f->desired_count++];
+static void want_tenant(struct walk *w, const struct uuid *id, const struct tenant_row *row) {
+    struct desired_change *desired = &w->desired[w->desired_count++];
     static const struct tenant none;
     desired_tenant_from(row ? &row->tenant : &none, desired);
     desired->tenant.id = *id;
@@ -134,22 +196,22 @@ static void want_tenant(struct follow *f, const struct uuid *id, const struct te
 }
 
 /* A tenant's change. One that came back brings its routers. */
-static int follow_tenant(struct follow *f, struct store_conn *conn, const struct change_row *change) {
+static int follow_tenant(struct walk *w, struct store_conn *conn, const struct change_row *change) {
     struct tenant_row row;
     int r = tenants_get(conn, &change->tenant_id, &row);
     if (r < 0 && r != -ENOENT) {
         return r;
     }
-    want_tenant(f, &change->tenant_id, r == 0 ? &row : NULL);
+    want_tenant(w, &change->tenant_id, r == 0 ? &row : NULL);
     bool routes = r == 0 && row.tenant.status == TENANT_ACTIVE && row.tenant.addressing == ADDRESSING_UNIQUE;
-    return routes && is_kind(change, "tenant.enabled") ? lans_each_of_tenant(conn, row.id, route_add, f) : 0;
+    return routes && is_kind(change, "tenant.enabled") ? lans_each_of_tenant(conn, row.id, route_add, w) : 0;
 }
 
-static int follow_gone(struct follow *f, struct store_conn *conn, const struct key *gone) {
+static int follow_gone(struct walk *w, struct store_conn *conn, const struct key *gone) {
     struct router_row row;
     int r = routers_get_desired(conn, gone, &row);
     if (r == -ENOENT) {
-        f->desired[f->desired_count++] =
+        w->desired[w->desired_count++] =
             (struct desired_change){.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = *gone}};
         r = 0;
     }
@@ -161,22 +223,22 @@ static int compare_ids(const void *a, const void *b) {
     return memcmp(&one->router.id, &other->router.id, sizeof one->router.id);
 }
 
-static struct router_row *find_router(const struct follow *f, const struct uuid *id) {
+static struct router_row *find_router(const struct walk *w, const struct uuid *id) {
     struct router_row key = {.router = {.id = *id}};
-    return bsearch(&key, f->routers, f->router_count, sizeof *f->routers, compare_ids);
+    return bsearch(&key, w->routers, w->router_count, sizeof *w->routers, compare_ids);
 }
 
-static int follow_router(struct follow *f, const struct change_row *change) {
-    struct router_row *row = find_router(f, &change->router_id);
-    if (!row || !row->id || desired_peer_from(f->service, row, &f->desired[f->desired_count]) < 0) {
+static int follow_router(struct walk *w, const struct change_row *change) {
+    struct router_row *row = find_router(w, &change->router_id);
+    if (!row || !row->id || desired_peer_from(w->follow->with.desired, row, &w->desired[w->desired_count]) < 0) {
         return 0; /* it does not belong into the data plane any more, or was seen to already */
     }
-    f->desired_count++;
+    w->desired_count++;
     row->id = 0;
     bool unique = ip_equal(&row->router.address, &row->router.hub_address);
     int r = 0;
     for (uint32_t i = 0; r == 0 && unique && i < row->router.lan_count; i++) {
-        r = route_add(f, &row->router.lans[i]);
+        r = route_add(w, &row->router.lans[i]);
     }
     return r;
 }
@@ -187,53 +249,53 @@ static bool may_lose_routes(const struct change_row *change) {
 }
 
 /* From one snapshot of the store: the changes, and what the data plane should hold because of them. */
-static int read_batch(struct follow *f, struct store_conn *conn) {
+static int read_batch(struct walk *w, struct store_conn *conn) {
     bool stale = false;
     int r = store_begin(conn, false);
-    r = r < 0 ? r : read_changes(f, conn);
-    if (r < 0 || !f->some) {
+    r = r < 0 ? r : read_changes(w, conn);
+    if (r < 0 || !w->ready) {
         return r;
     }
-    r = routers_list_changed(conn, f->after, f->changes[f->some - 1].revision, f->room, f->routers, &f->router_count);
+    r = routers_list_changed(conn, w->after, w->changes[w->ready - 1].revision, w->room, w->routers, &w->router_count);
     if (r < 0) {
         return r;
     }
-    qsort(f->routers, f->router_count, sizeof *f->routers, compare_ids);
-    for (size_t i = 0; r == 0 && i < f->some; i++) {
-        const struct change_row *change = &f->changes[i];
-        if (!is_news(f, change) || is_kind(change, "token.") || is_kind(change, "router.disconnected")) {
+    qsort(w->routers, w->router_count, sizeof *w->routers, compare_ids);
+    for (size_t i = 0; r == 0 && i < w->ready; i++) {
+        const struct change_row *change = &w->changes[i];
+        if (!is_news(w, change) || is_kind(change, "token.") || is_kind(change, "router.disconnected")) {
             continue;
         }
         stale = stale || may_lose_routes(change);
         if (is_kind(change, "tenant.")) {
-            r = follow_tenant(f, conn, change);
+            r = follow_tenant(w, conn, change);
             continue;
         }
-        r = key_is_zero(&change->gone) ? 0 : follow_gone(f, conn, &change->gone);
-        r = r < 0 ? r : follow_router(f, change);
+        r = key_is_zero(&change->gone) ? 0 : follow_gone(w, conn, &change->gone);
+        r = r < 0 ? r : follow_router(w, change);
     }
-    return r < 0 || !stale ? r : lans_each_stale(conn, stale_add, f);
+    return r < 0 || !stale ? r : lans_each_stale(conn, stale_add, w);
 }
 
 /* Routers of tenants that came back. After the tenants themselves. */
-static int bring_back(struct follow *f) {
-    struct service *s = f->service;
-    for (size_t i = 0; i < f->some; i++) {
-        const struct change_row *change = &f->changes[i];
+static int bring_back(struct walk *w) {
+    struct follow *follow = w->follow;
+    for (size_t i = 0; i < w->ready; i++) {
+        const struct change_row *change = &w->changes[i];
         struct tenant_row row;
         struct store_conn *conn;
         struct problem problem;
-        if (!is_news(f, change) || !is_kind(change, "tenant.enabled")) {
+        if (!is_news(w, change) || !is_kind(change, "tenant.enabled")) {
             continue;
         }
-        int r = store_reader_take(s->store, &conn, &problem);
+        int r = store_reader_take(follow->store, &conn, &problem);
         if (r < 0) {
             return r;
         }
         r = tenants_get(conn, &change->tenant_id, &row);
-        store_reader_put(s->store, conn);
+        store_reader_put(follow->store, conn);
         if (r == 0 && row.tenant.status == TENANT_ACTIVE) {
-            plane_apply_tenant(s, row.id);
+            desired_apply_tenant(follow->with.desired, row.id);
         } else if (r < 0 && r != -ENOENT) {
             return r;
         }
@@ -248,16 +310,15 @@ static bool counts(const struct change_row *change, const char *kind, int64_t by
 }
 
 /* What we keep in memory of what changed elsewhere. */
-static void keep_up(struct follow *f) {
-    struct service *s = f->service;
+static void keep_up(struct walk *w) {
+    struct follow *follow = w->follow;
+    struct ledger *ledger = follow->with.ledger;
     int64_t tenants = 0, routers = 0;
     bool recount = false;
-    pthread_mutex_lock(&s->mutex);
-    uint64_t counted = s->counted;
-    pthread_mutex_unlock(&s->mutex);
-    for (size_t i = 0; i < f->some; i++) {
-        const struct change_row *change = &f->changes[i];
-        if (is_own(f, change)) {
+    uint64_t counted = ledger_counted(ledger);
+    for (size_t i = 0; i < w->ready; i++) {
+        const struct change_row *change = &w->changes[i];
+        if (is_own(w, change)) {
             continue;
         }
         if (change->revision > counted) {
@@ -266,294 +327,219 @@ static void keep_up(struct follow *f) {
                    counts(change, "router.deleted", -1, &routers));
         }
         if (is_kind(change, "tenant.deleted") || is_kind(change, "tenant.disabled")) {
-            usage_forget_tenant(s, &change->tenant_id);
+            usage_forget_tenant(follow->usage, &change->tenant_id);
         } else if (!key_is_zero(&change->gone)) {
-            usage_forget(s, &change->gone);
+            usage_forget(follow->usage, &change->gone);
         } else if (is_kind(change, "router.connected") || is_kind(change, "router.activated")) {
-            const struct router_row *row = find_router(f, &change->router_id);
-            if (row && row->gateway_id && row->gateway_id != s->self.id) {
-                usage_moved(s, &row->router.public_key);
+            const struct router_row *row = find_router(w, &change->router_id);
+            if (row && row->gateway_id && row->gateway_id != follow->with.identity->id) {
+                usage_moved(follow->usage, &row->router.public_key);
             }
         }
     }
-    pthread_mutex_lock(&s->mutex);
-    s->tenants += (uint64_t)tenants;
-    s->routers += (uint64_t)routers;
-    s->recount_due = s->recount_due || recount;
-    pthread_mutex_unlock(&s->mutex);
+    ledger_add(ledger, tenants, routers);
+    if (recount) {
+        ledger_doubt(ledger);
+    }
 }
 
-/* Within the writing turn: no change of our own is between its commit and its count. */
-static void recount(struct service *s) {
-    struct store_conn *conn;
-    struct problem problem;
-    uint64_t tenants = 0, routers = 0, revision = 0;
-    turn_wait(&s->writing, turn_take(&s->writing));
-    int r = store_reader_take(s->store, &conn, &problem);
-    if (r == 0) {
-        r = store_begin(conn, false);
-        r = r < 0 ? r : changes_revision(conn, &revision);
-        r = r < 0 ? r : tenants_count(conn, &tenants);
-        r = r < 0 ? r : routers_count(conn, &routers);
-        store_reader_put(s->store, conn);
+void follow_advance(struct follow *follow, const struct change_mark *mark) {
+    pthread_mutex_lock(&follow->mutex);
+    if (mark->revision > follow->applied) {
+        follow->applied = mark->revision;
+        follow->mark = *mark;
     }
-    pthread_mutex_lock(&s->mutex);
-    if (r == 0) {
-        s->tenants = tenants;
-        s->routers = routers;
-        s->counted = revision;
-        s->recount_due = false;
-    }
-    pthread_mutex_unlock(&s->mutex);
-    turn_end(&s->writing);
+    pthread_mutex_unlock(&follow->mutex);
 }
 
-/* Up to here the data plane follows. `last`: the change of that number, or NULL. */
-static void reach(struct service *s, uint64_t revision, const struct change_row *last) {
-    pthread_mutex_lock(&s->mutex);
-    if (revision > s->applied) {
-        s->applied = revision;
-        s->mark =
-            last ? (struct change_mark){revision, last->at, last->tenant_id, last->router_id} : (struct change_mark){0};
-    }
-    if (revision > s->revision) {
-        s->revision = revision;
-        pthread_cond_broadcast(&s->committed);
-    }
-    pthread_mutex_unlock(&s->mutex);
+/* Up to here the data plane follows. */
+static void advance_to(struct follow *follow, const struct change_row *last) {
+    const struct change_mark mark = {last->revision, last->at, last->tenant_id, last->router_id};
+    follow_advance(follow, &mark);
+    ledger_advance(follow->with.ledger, last->revision);
 }
 
 /* Much has changed, the feed was compacted meanwhile or cannot be read, the database went back: everything is compared
  * instead. */
-static void give_up(struct service *s, uint64_t revision) {
-    plane_behind(s);
-    reach(s, revision, NULL);
-    s->mark = (struct change_mark){0};
-    pthread_mutex_lock(&s->mutex);
-    s->recount_due = true;
-    pthread_mutex_unlock(&s->mutex);
+static void compare_everything(struct follow *follow, uint64_t revision) {
+    const struct change_mark mark = {.revision = revision};
+    plane_behind(follow->plane);
+    follow_advance(follow, &mark);
+    ledger_advance(follow->with.ledger, revision);
+    follow->mark = (struct change_mark){0};
+    ledger_doubt(follow->with.ledger);
 }
 
 /* One batch. 1: there may be more; 0: no more for now. */
-static int follow_batch(struct follow *f) {
-    struct service *s = f->service;
+static int follow_batch(struct walk *w) {
+    struct follow *follow = w->follow;
     struct store_conn *conn;
     struct problem problem;
-    f->some = f->router_count = f->desired_count = f->route_count = f->stale_count = 0;
-    int r = store_reader_take(s->store, &conn, &problem);
+    w->ready = w->router_count = w->desired_count = w->route_count = w->stale_count = 0;
+    int r = store_reader_take(follow->store, &conn, &problem);
     if (r < 0) {
         return r;
     }
-    r = read_batch(f, conn);
-    store_reader_put(s->store, conn);
-    if (r < 0 || !f->some) {
+    r = read_batch(w, conn);
+    store_reader_put(follow->store, conn);
+    if (r < 0 || !w->ready) {
         return r;
     }
     bool sent = true;
-    for (size_t at = 0; sent && at < f->desired_count; at += PLANE_BATCH) {
-        size_t count = f->desired_count - at < PLANE_BATCH ? f->desired_count - at : PLANE_BATCH;
-        sent = plane_apply(s, f->desired + at, count);
+    for (size_t at = 0; sent && at < w->desired_count; at += PLANE_BATCH) {
+        size_t count = w->desired_count - at < PLANE_BATCH ? w->desired_count - at : PLANE_BATCH;
+        sent = plane_apply(follow->plane, w->desired + at, count);
     }
-    r = bring_back(f);
-    (void)plane_routes(s, f->routes, f->route_count, f->stale, f->stale_count);
+    r = bring_back(w);
+    (void)plane_routes(follow->plane, w->routes, w->route_count, w->stale, w->stale_count);
     if (r == 0) {
-        keep_up(f);
+        keep_up(w);
     }
-    const struct change_row *last = &f->changes[f->some - 1];
-    f->after = last->revision;
-    reach(s, f->after, last);
-    return r < 0 ? r : f->some == f->count && f->after < f->until;
+    const struct change_row *last = &w->changes[w->ready - 1];
+    w->after = last->revision;
+    advance_to(follow, last);
+    return r < 0 ? r : w->ready == w->read && w->after < w->until;
 }
 
-void follow_until(struct service *s, uint64_t until, bool own_too) {
-    struct follow f = {.service = s, .until = until, .own_too = own_too};
-    pthread_mutex_lock(&s->mutex);
-    f.after = s->applied;
-    pthread_mutex_unlock(&s->mutex);
-    if (f.after >= until || !s->shared) {
+void follow_until(struct follow *follow, uint64_t until, bool own_too) {
+    struct walk w = {.follow = follow, .after = follow_applied(follow), .until = until, .own_too = own_too};
+    if (w.after >= until || !follow->with.shared) {
         return;
     }
-    if (until - f.after > FOLLOW_MOST) {
-        give_up(s, until);
+    if (until - w.after > FOLLOW_MOST) {
+        compare_everything(follow, until);
         return;
     }
-    f.room = until - f.after < FOLLOW_BATCH ? (size_t)(until - f.after) : FOLLOW_BATCH;
-    f.changes = malloc(f.room * sizeof *f.changes);
-    f.routers = malloc(f.room * sizeof *f.routers);
-    f.desired = malloc(2 * f.room * sizeof *f.desired); /* at most a peer that goes and one that comes */
-    int r = f.changes && f.routers && f.desired ? 1 : -ENOMEM;
+    w.room = until - w.after < FOLLOW_BATCH ? (size_t)(until - w.after) : FOLLOW_BATCH;
+    w.changes = malloc(w.room * sizeof *w.changes);
+    w.routers = malloc(w.room * sizeof *w.routers);
+    w.desired = malloc(2 * w.room * sizeof *w.desired); /* at most a peer that goes and one that comes */
+    int r = w.changes && w.routers && w.desired ? 1 : -ENOMEM;
     while (r == 1) {
-        r = follow_batch(&f);
+        r = follow_batch(&w);
     }
-    follow_free(&f);
+    walk_free(&w);
     if (r < 0) {
-        give_up(s, until);
+        compare_everything(follow, until);
     }
 }
 
-static int last_revision(struct service *s, uint64_t *ret_revision) {
+static int last_revision(struct follow *follow, uint64_t *ret_revision) {
     struct store_conn *conn;
     struct problem problem;
-    int r = store_reader_take(s->store, &conn, &problem);
+    int r = store_reader_take(follow->store, &conn, &problem);
     if (r == 0) {
         r = changes_revision(conn, ret_revision);
-        store_reader_put(s->store, conn);
+        store_reader_put(follow->store, conn);
     }
     return r;
 }
 
-/* A database that was put back, or a standby that took over without having had everything: what was applied may never
- * have been. Within the turn nobody applies anything meanwhile. */
-static int follow_back(struct service *s) {
+/* A database that was put back, or a standby that took over without the last commits: what was applied may never have
+ * been. Within the turn nobody applies anything meanwhile. */
+static int go_back(struct follow *follow) {
     uint64_t revision = 0;
-    plane_enter(s, turn_take(&s->applying));
-    int r = last_revision(s, &revision);
-    pthread_mutex_lock(&s->mutex);
-    bool went_back = r == 0 && revision < s->applied;
+    plane_turn_begin(follow->plane);
+    int r = last_revision(follow, &revision);
+    pthread_mutex_lock(&follow->mutex);
+    bool went_back = r == 0 && revision < follow->applied;
     if (went_back) {
-        s->applied = revision;
-        s->revision = revision;
+        follow->applied = revision;
     }
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_unlock(&follow->mutex);
     if (went_back) {
-        give_up(s, revision);
+        ledger_go_back(follow->with.ledger, revision);
+        compare_everything(follow, revision);
     }
-    plane_leave(s);
+    plane_turn_end(follow->plane);
     return r;
 }
 
-void follow_verify(struct service *s) {
+void follow_verify(struct follow *follow) {
     struct change_mark there = {0};
     struct store_conn *conn;
     struct problem problem;
     uint64_t revision = 0;
-    unsigned epoch = store_epoch(s->store);
-    if (!s->shared || epoch == s->verified) {
+    unsigned epoch = store_epoch(follow->store);
+    if (!follow->with.shared || epoch == follow->verified) {
         return;
     }
-    int r = store_reader_take(s->store, &conn, &problem);
+    int r = store_reader_take(follow->store, &conn, &problem);
     if (r == 0) {
-        r = changes_mark(conn, s->mark.revision, &there);
+        r = changes_mark(conn, follow->mark.revision, &there);
         r = r < 0 ? r : changes_revision(conn, &revision);
-        store_reader_put(s->store, conn);
+        store_reader_put(follow->store, conn);
     }
     if (r < 0) {
         return; /* the next one who comes */
     }
-    s->verified = epoch;
-    if (there.revision && !change_mark_equal(&there, &s->mark)) {
-        give_up(s, revision);
+    follow->verified = epoch;
+    if (there.revision && !change_mark_equal(&there, &follow->mark)) {
+        compare_everything(follow, revision);
     }
 }
 
-int follow_once(struct service *s) {
+int follow_once(struct follow *follow) {
     uint64_t revision = 0;
-    int r = last_revision(s, &revision);
+    int r = last_revision(follow, &revision);
     if (r < 0) {
         return r;
     }
-    pthread_mutex_lock(&s->mutex);
-    bool behind = revision > s->applied;
-    bool ahead = revision < s->applied; /* perhaps only since we asked */
-    bool back = s->severed;
-    s->seen_ns = clock_mono_ns();
-    if (back) {
-        s->in_sync = false; /* the keeper compares, and lets everybody in again */
-        s->attention_due = true;
-        pthread_cond_signal(&s->attention);
+    reach_heard(follow->with.reach);
+    uint64_t applied = follow_applied(follow);
+    bool behind = revision > applied;
+    bool ahead = revision < applied; /* perhaps only since we asked */
+    if (follow_is_severed(follow)) {
+        plane_doubt(follow->plane); /* everything is compared, and everybody let in again */
+        bell_ring(follow->with.bell);
     }
-    pthread_mutex_unlock(&s->mutex);
-    if (behind || s->verified != store_epoch(s->store)) {
-        plane_enter(s, turn_take(&s->applying));
-        follow_verify(s);
-        follow_until(s, revision, false);
-        plane_leave(s);
+    if (behind || follow->verified != store_epoch(follow->store)) {
+        plane_turn_begin(follow->plane);
+        follow_verify(follow);
+        follow_until(follow, revision, false);
+        plane_turn_end(follow->plane);
     }
-    return ahead ? follow_back(s) : 0;
-}
-
-void *follow_main(void *context) {
-    struct service *s = context;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->closing) {
-        pthread_mutex_unlock(&s->mutex);
-        (void)store_await(s->store, AWAIT_MS);
-        (void)follow_once(s); /* a database that is away is noticed by the guard */
-        pthread_mutex_lock(&s->mutex);
-        if (s->recount_due) {
-            pthread_mutex_unlock(&s->mutex);
-            recount(s);
-            pthread_mutex_lock(&s->mutex);
-        }
-    }
-    pthread_mutex_unlock(&s->mutex);
-    return NULL;
+    return ahead ? go_back(follow) : 0;
 }
 
 /* --- cut off from the database --- */
 
-struct idle_peers {
-    struct key *keys; /* owned */
-    size_t count, room;
-    int64_t since; /* no handshake after this: no session */
-};
-
-static int gather_idle(void *context, const struct actual_peer *peer) {
-    struct idle_peers *idle = context;
-    if (peer->last_handshake_at_us > idle->since) {
-        return 0;
-    }
-    if (idle->count == idle->room) {
-        size_t room = idle->room ? idle->room * 2 : 1024;
-        struct key *more = reallocarray(idle->keys, room, sizeof *more);
-        if (!more) {
-            return -ENOMEM;
-        }
-        idle->keys = more;
-        idle->room = room;
-    }
-    idle->keys[idle->count++] = peer->is.public_key;
-    return 0;
+static int is_idle(void *context, const struct actual_peer *peer) {
+    const int64_t *since = context;
+    return peer->last_handshake_at_us <= *since;
 }
 
-/* Over the connection that looks on: whoever has the applying turn may be waiting for the database. */
-static void shut_out(struct service *s) {
-    struct idle_peers idle = {.since = clock_wall_us() - CONNECTED_US};
-    struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
-    struct problem problem = {0};
-    uint64_t mark = 0;
-    pthread_mutex_lock(&s->watch_mutex);
-    int r = s->watch && changes ? s->ops->each_peer(s->watch, 0, gather_idle, &idle, &mark) : -ENOTCONN;
-    for (size_t at = 0; r == 0 && at < idle.count;) {
-        size_t count = 0;
-        for (; count < PLANE_BATCH && at < idle.count; at++) {
-            changes[count++] =
-                (struct desired_change){.kind = DESIRED_PEER_REMOVE, .peer = {.public_key = idle.keys[at]}};
-        }
-        r = s->ops->apply(s->watch, changes, count, &problem);
-        if (r == 0) {
-            usage_taken_out(s, changes, count);
-        }
-    }
-    pthread_mutex_unlock(&s->watch_mutex);
-    free(changes);
-    free(idle.keys);
-}
-
-void follow_guard(struct service *s) {
+void follow_guard(struct follow *follow) {
     uint64_t now = clock_mono_ns();
-    pthread_mutex_lock(&s->mutex);
-    bool cut_off = s->shared && s->grace_s && now - s->seen_ns > s->grace_s * NSEC_PER_SEC;
-    bool due = cut_off && (!s->severed || now - s->guarded_ns > GUARD_NS);
-    if (cut_off && !s->severed) {
-        s->severed = true;
-        s->in_sync = false;
+    uint64_t silence = reach_silence_ns(follow->with.reach);
+    pthread_mutex_lock(&follow->mutex);
+    uint64_t grace_s = follow->with.shared ? follow->with.grace_s : 0;
+    bool cut_off = grace_s && silence > grace_s * NSEC_PER_SEC;
+    bool due = cut_off && (!follow->severed || now - follow->guarded_ns > GUARD_NS);
+    bool severs = cut_off && !follow->severed;
+    follow->severed = follow->severed || cut_off;
+    if (due) {
+        follow->guarded_ns = now;
+    }
+    pthread_mutex_unlock(&follow->mutex);
+    if (severs) {
+        plane_doubt(follow->plane);
     }
     if (due) {
-        s->guarded_ns = now;
+        int64_t since = clock_wall_us() - CONNECTED_US; /* no handshake after this: no session */
+        plane_shut_out(follow->plane, is_idle, &since); /* again and again: sessions end */
     }
-    pthread_mutex_unlock(&s->mutex);
-    if (due) {
-        shut_out(s); /* again and again: sessions end */
-    }
+}
+
+bool follow_is_severed(struct follow *follow) {
+    pthread_mutex_lock(&follow->mutex);
+    bool severed = follow->severed;
+    pthread_mutex_unlock(&follow->mutex);
+    return severed;
+}
+
+void follow_readmit(struct follow *follow) {
+    pthread_mutex_lock(&follow->mutex);
+    follow->severed = false;
+    pthread_mutex_unlock(&follow->mutex);
 }

@@ -1,23 +1,83 @@
 /* Compares what the data plane holds with what the store says, and mends only what differs.
  *
- * First what it holds is noted (a hash a peer), then the store is read in one snapshot. What looks wrong is looked up
+ * First what it holds is noted (a hash per peer), then the store is read in one snapshot. What looks wrong is looked up
  * again within the applying turn before it is touched: by then a writer, here or at another gateway, may have mended or
  * deleted it, and whatever commits after that is applied after us.
  *
  * What is mended is told to people as differences that somebody made. So it is counted only where the data plane was
  * taken to hold what it should, or was found at work by a service that has just started. What a new or restarted one is
  * filled with, and what we knew that it lacked, is no such difference. */
+#include "service/sync/reconcile.h"
+
 #include <errno.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "service/state.h"
+#include "service/plane/plane.h"
+#include "service/record/identity.h"
+#include "service/record/ledger.h"
+#include "service/record/reach.h"
+#include "service/record/secrets.h"
+#include "service/sync/follow.h"
 #include "store/noun/lans.h"
+#include "store/noun/routers.h"
+#include "store/noun/tenants.h"
+#include "store/store.h"
+
+struct reconcile {
+    struct reconcile_config with; /* immutable */
+    struct store *store;
+    struct plane *plane;
+
+    pthread_mutex_t run_mutex; /* one comparison at a time; taken before any other lock */
+
+    pthread_mutex_t mutex; /* guards the next */
+    struct reconcile_status status;
+};
+
+int reconcile_open(const struct reconcile_config *config, struct reconcile **ret_reconcile) {
+    struct reconcile *reconcile = calloc(1, sizeof *reconcile);
+    if (!reconcile) {
+        return -ENOMEM;
+    }
+    reconcile->with = *config;
+    reconcile->store = config->desired->store;
+    reconcile->plane = config->desired->plane;
+    pthread_mutex_init(&reconcile->run_mutex, NULL);
+    pthread_mutex_init(&reconcile->mutex, NULL);
+    *ret_reconcile = reconcile;
+    return 0;
+}
+
+void reconcile_free(struct reconcile *reconcile) {
+    if (reconcile) {
+        pthread_mutex_destroy(&reconcile->mutex);
+        pthread_mutex_destroy(&reconcile->run_mutex);
+        free(reconcile);
+    }
+}
+
+void reconcile_hold(struct reconcile *reconcile) {
+    pthread_mutex_lock(&reconcile->run_mutex);
+}
+
+void reconcile_release(struct reconcile *reconcile) {
+    pthread_mutex_unlock(&reconcile->run_mutex);
+}
+
+struct reconcile_status reconcile_status(struct reconcile *reconcile) {
+    pthread_mutex_lock(&reconcile->mutex);
+    struct reconcile_status status = reconcile->status;
+    pthread_mutex_unlock(&reconcile->mutex);
+    return status;
+}
 
 struct seen_peer {
     struct key key;
@@ -39,7 +99,7 @@ struct todo {
 };
 
 struct comparison {
-    struct service *service;
+    struct reconcile *reconcile;
     uint8_t digest_key[crypto_shorthash_KEYBYTES];
     struct hash peers, tenants; /* what the data plane holds */
     struct todo set_peers, remove_peers, set_tenants, remove_tenants;
@@ -49,16 +109,12 @@ struct comparison {
 };
 
 static int todo_add(struct todo *todo, size_t size, const void *what) {
-    if (todo->count == todo->room) {
-        size_t room = todo->room ? todo->room * 2 : 64;
-        uint8_t *more = reallocarray(todo->list, room, size);
-        if (!more) {
-            return -ENOMEM;
-        }
-        todo->list = more;
-        todo->room = room;
-        todo->size = size;
+    uint8_t *list = array_grow(todo->list, &todo->room, todo->count + 1, size);
+    if (!list) {
+        return -ENOMEM;
     }
+    todo->list = list;
+    todo->size = size;
     memcpy(todo->list + todo->count++ * size, what, size);
     return 0;
 }
@@ -121,25 +177,22 @@ static int note_tenant(void *context, const struct actual_tenant *tenant) {
 }
 
 static int look(struct comparison *c) {
-    struct service *s = c->service;
+    struct reconcile *reconcile = c->reconcile;
+    struct reconcile_status *status = &reconcile->status;
     struct backend_state state = {0};
-    uint64_t now = 0;
-    pthread_mutex_lock(&s->watch_mutex);
-    int r = s->watch ? s->ops->state(s->watch, &state) : -ENOTCONN;
-    r = r < 0 ? r : s->ops->each_tenant(s->watch, note_tenant, c);
-    r = r < 0 ? r : s->ops->each_peer(s->watch, 0, note_peer, c, &now);
-    pthread_mutex_unlock(&s->watch_mutex);
+    uint64_t mark = 0;
+    int r = plane_read(reconcile->plane, 0, 0, note_tenant, note_peer, c, &state, &mark);
     if (r < 0) {
         (void)problem_set(c->problem, PROBLEM_UNAVAILABLE, "data-plane-away", NULL,
                           "What the data plane holds could not be read: %s.", strerror(-r));
         return r;
     }
     bool found_empty = c->peers.count == 0 && c->tenants.count == 0;
-    pthread_mutex_lock(&s->mutex);
-    s->renewed += s->generation && s->generation != state.generation;
-    c->trusted = s->generation ? c->trusted && s->generation == state.generation : !found_empty;
-    s->generation = state.generation;
-    pthread_mutex_unlock(&s->mutex);
+    pthread_mutex_lock(&reconcile->mutex);
+    status->renewed += status->generation && status->generation != state.generation;
+    c->trusted = status->generation ? c->trusted && status->generation == state.generation : !found_empty;
+    status->generation = state.generation;
+    pthread_mutex_unlock(&reconcile->mutex);
     return 0;
 }
 
@@ -184,7 +237,7 @@ static int compare_peers(struct comparison *c, struct store_conn *conn) {
         for (size_t i = 0; r == 0 && i < count; i++) {
             struct desired_change change;
             after = rows[i].id;
-            if (desired_peer_from(c->service, &rows[i], &change) < 0) {
+            if (desired_peer_from(c->reconcile->with.desired, &rows[i], &change) < 0) {
                 continue; /* a broken seal: better no peer than one without its preshared key */
             }
             struct seen_peer *seen = hash_get(&c->peers, &change.peer.public_key);
@@ -202,10 +255,10 @@ static int compare_peers(struct comparison *c, struct store_conn *conn) {
 }
 
 static int compare(struct comparison *c) {
-    struct service *s = c->service;
+    struct store *store = c->reconcile->store;
     struct store_conn *conn;
     size_t at = 0;
-    int r = store_reader_take(s->store, &conn, c->problem);
+    int r = store_reader_take(store, &conn, c->problem);
     if (r < 0) {
         return r;
     }
@@ -222,17 +275,18 @@ static int compare(struct comparison *c) {
     if (r < 0) {
         r = store_problem(conn, r, c->problem);
     }
-    store_reader_put(s->store, conn);
+    store_reader_put(store, conn);
     return r;
 }
 
 /* What to do about one key or id, as the store says at this moment. 1: `ret_change`; 0: nothing. */
-typedef int decide_fn(struct service *s, struct store_conn *conn, const void *what, struct desired_change *ret_change);
+typedef int decide_fn(const struct desired *d, struct store_conn *conn, const void *what,
+                      struct desired_change *ret_change);
 
-static int decide_tenant(struct service *s, struct store_conn *conn, const void *what,
+static int decide_tenant(const struct desired *d, struct store_conn *conn, const void *what,
                          struct desired_change *ret_change) {
     struct tenant_row row = {0};
-    (void)s;
+    (void)d;
     int r = tenants_get(conn, what, &row);
     if (r < 0 && r != -ENOENT) {
         return r;
@@ -244,11 +298,11 @@ static int decide_tenant(struct service *s, struct store_conn *conn, const void 
     return 1;
 }
 
-static int decide_peer(struct service *s, struct store_conn *conn, const void *what,
+static int decide_peer(const struct desired *d, struct store_conn *conn, const void *what,
                        struct desired_change *ret_change) {
     struct router_row row;
     int r = routers_get_desired(conn, what, &row);
-    r = r < 0 ? r : desired_peer_from(s, &row, ret_change);
+    r = r < 0 ? r : desired_peer_from(d, &row, ret_change);
     if (r == -ENOENT || r == -EBADMSG) {
         memset(ret_change, 0, sizeof *ret_change);
         ret_change->kind = DESIRED_PEER_REMOVE;
@@ -264,17 +318,17 @@ static int send_one(struct comparison *c, const struct desired_change *change) {
     struct desired_change both[2] = {[1] = *change};
     struct store_conn *conn;
     if (change->kind != DESIRED_PEER_SET) {
-        return plane_send(c->service, change, 1, c->problem);
+        return plane_send(c->reconcile->plane, change, 1, c->problem);
     }
-    int r = store_reader_take(c->service->store, &conn, c->problem);
+    int r = store_reader_take(c->reconcile->store, &conn, c->problem);
     if (r < 0) {
         return r;
     }
-    r = decide_tenant(c->service, conn, &change->peer.tenant, &both[0]);
+    r = decide_tenant(c->reconcile->with.desired, conn, &change->peer.tenant, &both[0]);
     r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-    store_reader_put(c->service->store, conn);
+    store_reader_put(c->reconcile->store, conn);
     if (r == 0 && both[0].kind == DESIRED_TENANT_SET) { /* else it is gone by now, and its peers with it */
-        r = plane_send(c->service, both, 2, c->problem);
+        r = plane_send(c->reconcile->plane, both, 2, c->problem);
     }
     sodium_memzero(&both[1].peer.preshared_key, sizeof both[1].peer.preshared_key);
     return r;
@@ -282,7 +336,7 @@ static int send_one(struct comparison *c, const struct desired_change *change) {
 
 /* A batch, within the turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
 static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
-    int r = plane_send(c->service, changes, count, c->problem);
+    int r = plane_send(c->reconcile->plane, changes, count, c->problem);
     if (r == 0) {
         c->mended += count;
     } else if (r != -ENOTCONN) {
@@ -302,24 +356,24 @@ static int gather(struct comparison *c, const struct todo *todo, decide_fn *deci
                   struct desired_change *changes, size_t *ret_count) {
     struct store_conn *conn;
     size_t count = 0;
-    int r = store_reader_take(c->service->store, &conn, c->problem);
+    int r = store_reader_take(c->reconcile->store, &conn, c->problem);
     if (r < 0) {
         return r;
     }
     r = store_begin(conn, false); /* one for all is cheaper than one each */
     for (; r == 0 && count < PLANE_BATCH && *at < todo->count; ++*at) {
-        int one = decide(c->service, conn, todo->list + *at * todo->size, &changes[count]);
+        int one = decide(c->reconcile->with.desired, conn, todo->list + *at * todo->size, &changes[count]);
         r = one < 0 ? one : 0;
         count += one > 0;
     }
     r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-    store_reader_put(c->service->store, conn);
+    store_reader_put(c->reconcile->store, conn);
     *ret_count = count;
     return r;
 }
 
 static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide) {
-    struct service *s = c->service;
+    struct reconcile *reconcile = c->reconcile;
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
     if (!changes) {
         return problem_set(c->problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
@@ -328,10 +382,10 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
     int refused = 0;
     for (size_t at = 0; r == 0 && at < todo->count;) {
         size_t count = 0;
-        plane_enter(s, turn_take(&s->applying));
+        plane_turn_begin(reconcile->plane);
         r = gather(c, todo, decide, &at, changes, &count);
         int sent = r < 0 ? r : send_batch(c, changes, count);
-        plane_leave(s);
+        plane_turn_end(reconcile->plane);
         refused = sent < 0 ? sent : refused;
         r = r < 0 || sent == -ENOTCONN ? sent : 0;
     }
@@ -341,15 +395,15 @@ static int mend(struct comparison *c, const struct todo *todo, decide_fn *decide
 }
 
 /* A page of what belongs into the data plane, after row `after`: as changes. */
-typedef int page_fn(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
+typedef int page_fn(const struct desired *d, struct store_conn *conn, int64_t *after, struct desired_change *changes,
                     size_t *ret_rows, size_t *ret_count);
 
-static int page_of_tenants(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
-                           size_t *ret_rows, size_t *ret_count) {
+static int page_of_tenants(const struct desired *d, struct store_conn *conn, int64_t *after,
+                           struct desired_change *changes, size_t *ret_rows, size_t *ret_count) {
     static const struct tenants_filter active = {.has_status = true, .status = TENANT_ACTIVE};
     struct tenant_row *rows = malloc(PLANE_BATCH * sizeof *rows);
     size_t count = 0;
-    (void)s;
+    (void)d;
     int r = rows ? tenants_list(conn, &active, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < count; i++) {
         desired_tenant_from(&rows[i].tenant, &changes[i]);
@@ -360,13 +414,13 @@ static int page_of_tenants(struct service *s, struct store_conn *conn, int64_t *
     return r;
 }
 
-static int page_of_peers(struct service *s, struct store_conn *conn, int64_t *after, struct desired_change *changes,
-                         size_t *ret_rows, size_t *ret_count) {
+static int page_of_peers(const struct desired *d, struct store_conn *conn, int64_t *after,
+                         struct desired_change *changes, size_t *ret_rows, size_t *ret_count) {
     struct router_row *rows = malloc(PLANE_BATCH * sizeof *rows);
     size_t count = 0, good = 0;
     int r = rows ? routers_list_desired(conn, 0, *after, PLANE_BATCH, rows, &count) : -ENOMEM;
     for (size_t i = 0; r == 0 && i < count; i++) {
-        good += desired_peer_from(s, &rows[i], &changes[good]) == 0;
+        good += desired_peer_from(d, &rows[i], &changes[good]) == 0;
         *after = rows[i].id;
     }
     free(rows);
@@ -378,7 +432,7 @@ static int page_of_peers(struct service *s, struct store_conn *conn, int64_t *af
 /* Into a data plane that holds nothing, as after its start: page by page, each read and brought into force within the
  * turn, so there is nothing to compare. */
 static int fill(struct comparison *c, page_fn *page) {
-    struct service *s = c->service;
+    struct reconcile *reconcile = c->reconcile;
     struct desired_change *changes = malloc(PLANE_BATCH * sizeof *changes);
     size_t rows = PLANE_BATCH;
     int64_t after = 0;
@@ -387,16 +441,16 @@ static int fill(struct comparison *c, page_fn *page) {
     while (r == 0 && rows == PLANE_BATCH) {
         struct store_conn *conn;
         size_t count = 0;
-        plane_enter(s, turn_take(&s->applying));
-        r = store_reader_take(s->store, &conn, c->problem);
+        plane_turn_begin(reconcile->plane);
+        r = store_reader_take(reconcile->store, &conn, c->problem);
         if (r == 0) {
             r = store_begin(conn, false);
-            r = r < 0 ? r : page(s, conn, &after, changes, &rows, &count);
+            r = r < 0 ? r : page(c->reconcile->with.desired, conn, &after, changes, &rows, &count);
             r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-            store_reader_put(s->store, conn);
+            store_reader_put(reconcile->store, conn);
         }
         int sent = r < 0 ? r : send_batch(c, changes, count);
-        plane_leave(s);
+        plane_turn_end(reconcile->plane);
         refused = sent < 0 ? sent : refused;
         r = r < 0 || sent == -ENOTCONN ? sent : 0;
     }
@@ -408,20 +462,21 @@ static int fill(struct comparison *c, page_fn *page) {
 }
 
 static int device(struct comparison *c) {
-    struct service *s = c->service;
+    struct reconcile *reconcile = c->reconcile;
+    const struct service_gateway *gateway = &reconcile->with.identity->gateway;
     unsigned touched = 0;
     struct desired_device device = {
-        .private_key = *s->private_key,
-        .listen_port = s->listen_port,
-        .hub_addresses = {{.addr = s->gateway.hub_address, .length = s->gateway.pool.length},
-                          {.addr = s->gateway.hub_address6, .length = s->gateway.ula.length}},
+        .private_key = *reconcile->with.desired->secrets->private_key,
+        .listen_port = reconcile->with.listen_port,
+        .hub_addresses = {{.addr = gateway->hub_address, .length = gateway->pool.length},
+                          {.addr = gateway->hub_address6, .length = gateway->ula.length}},
         .hub_address_count = 2,
-        .mtu = s->gateway.mtu,
-        .fwmark = s->fwmark,
+        .mtu = gateway->mtu,
+        .fwmark = reconcile->with.fwmark,
     };
-    plane_enter(s, turn_take(&s->applying));
-    int r = s->ops->set_device(s->plane, &device, &touched, c->problem);
-    plane_leave(s);
+    plane_turn_begin(reconcile->plane);
+    int r = plane_set_device(reconcile->plane, &device, &touched, c->problem);
+    plane_turn_end(reconcile->plane);
     sodium_memzero(&device.private_key, sizeof device.private_key);
     c->mended += r == 0 ? touched : 0;
     return r;
@@ -434,14 +489,14 @@ static int gather_route(void *context, const struct prefix *prefix) {
 #define STALE_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
 
 /* Stale routes have been removed here. Other gateways have theirs still to remove. */
-static void forget_stale(struct service *s, int64_t read_at) {
+static void forget_stale(struct reconcile *reconcile, int64_t read_at) {
     struct problem problem = {0};
     struct write w;
-    if (write_begin(s, "", &w, &problem) < 0) {
+    if (write_begin(reconcile->with.ledger, "", &w, &problem) < 0) {
         return; /* they are removed once more next time */
     }
-    int r = lans_stale_forget(w.conn, s->shared ? read_at - STALE_KEPT_US : read_at);
-    if (r < 0 || write_commit_aside(&w, &problem) < 0) {
+    int r = lans_stale_forget(w.conn, store_is_shared(reconcile->store) ? read_at - STALE_KEPT_US : read_at);
+    if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w);
     }
 }
@@ -449,24 +504,24 @@ static void forget_stale(struct service *s, int64_t read_at) {
 /* The host's routes. Those whose LAN is gone were written down with the change; unless the LAN is there again, they go.
  */
 static int routes(struct comparison *c) {
-    struct service *s = c->service;
+    struct reconcile *reconcile = c->reconcile;
     struct todo wanted = {0}, stale = {0};
     struct store_conn *conn = NULL;
     int64_t read_at = clock_wall_us();
-    plane_enter(s, turn_take(&s->applying));
-    int r = store_reader_take(s->store, &conn, c->problem);
+    plane_turn_begin(reconcile->plane);
+    int r = store_reader_take(reconcile->store, &conn, c->problem);
     if (r == 0) {
         r = store_begin(conn, false);
         r = r < 0 ? r : lans_each_route(conn, gather_route, &wanted);
         r = r < 0 ? r : lans_each_stale(conn, gather_route, &stale);
         r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-        store_reader_put(s->store, conn);
+        store_reader_put(reconcile->store, conn);
     }
-    bool done = r == 0 && plane_routes(s, (struct prefix *)(void *)wanted.list, wanted.count,
+    bool done = r == 0 && plane_routes(reconcile->plane, (struct prefix *)(void *)wanted.list, wanted.count,
                                        (struct prefix *)(void *)stale.list, stale.count);
-    plane_leave(s);
+    plane_turn_end(reconcile->plane);
     if (done && stale.count) {
-        forget_stale(s, read_at);
+        forget_stale(reconcile, read_at);
     } else if (r == 0 && !done) {
         r = problem_set(c->problem, PROBLEM_UNAVAILABLE, "routes", NULL, "The host's routes could not be set.");
     }
@@ -516,59 +571,55 @@ static void comparison_free(struct comparison *c) {
 }
 
 /* One comparison from the start. */
-static int attempt(struct service *s, uint64_t *mended, struct problem *ret_problem) {
-    struct comparison c = {.service = s, .problem = ret_problem};
+static int attempt(struct reconcile *reconcile, uint64_t *mended, struct problem *ret_problem) {
+    struct comparison c = {.reconcile = reconcile, .problem = ret_problem};
+    struct plane_status plane;
     int r = 0;
-    pthread_mutex_lock(&s->mutex);
-    bool away = s->away;
-    c.trusted = s->in_sync && !away;
-    pthread_mutex_unlock(&s->mutex);
+    plane_status(reconcile->plane, &plane);
+    c.trusted = plane.in_sync && !plane.away;
     *ret_problem = (struct problem){0};
     hash_open(&c.peers, sizeof(struct key), sizeof(struct seen_peer));
     hash_open(&c.tenants, sizeof(struct uuid), sizeof(struct seen_tenant));
     randombytes_buf(c.digest_key, sizeof c.digest_key);
-    if (away) {
-        r = plane_revive(s, ret_problem);
+    if (plane.away) {
+        r = plane_revive(reconcile->plane, ret_problem);
     }
     r = r < 0 ? r : run(&c);
-    if (r < 0 && !attach_is_lacking(ret_problem)) {
-        plane_trouble(s, r, ret_problem);
+    if (r < 0 && !reach_is_lacking(ret_problem)) {
+        plane_trouble(reconcile->plane, r, ret_problem);
     }
     *mended += c.trusted ? c.mended : 0;
     comparison_free(&c);
     return r;
 }
 
-int reconcile_run(struct service *s, struct problem *ret_problem) {
-    uint64_t start = clock_mono_ns(), mended = 0;
-    pthread_mutex_lock(&s->reconcile_mutex);
-    pthread_mutex_lock(&s->mutex);
-    uint64_t troubles = s->troubles;
-    pthread_mutex_unlock(&s->mutex);
-    int r = attempt(s, &mended, ret_problem);
-    if (r == -ENOTCONN) {
-        /* It may be that a new data plane is there already and only our connections are to the old one. */
-        pthread_mutex_lock(&s->mutex);
-        troubles = s->troubles;
-        pthread_mutex_unlock(&s->mutex);
-        r = attempt(s, &mended, ret_problem);
-    }
-    pthread_mutex_lock(&s->mutex);
-    s->mended += mended;
-    if (r == 0) {
-        s->reconciled_at = clock_wall_us();
-        s->reconcile_ms = (uint32_t)((clock_mono_ns() - start) / NSEC_PER_MSEC);
-        if (s->troubles == troubles) {
-            s->in_sync = true;
-            s->severed = false;
-            s->trouble[0] = '\0';
-        }
-    }
-    pthread_mutex_unlock(&s->mutex);
-    pthread_mutex_unlock(&s->reconcile_mutex);
-    return r;
+static uint64_t troubles(struct reconcile *reconcile) {
+    struct plane_status plane;
+    plane_status(reconcile->plane, &plane);
+    return plane.troubles;
 }
 
-int service_reconcile(struct service *s, struct problem *ret_problem) {
-    return reconcile_run(s, ret_problem);
+int reconcile_run(struct reconcile *reconcile, struct problem *ret_problem) {
+    struct reconcile_status *status = &reconcile->status;
+    uint64_t start = clock_mono_ns(), mended = 0;
+    reconcile_hold(reconcile);
+    uint64_t before = troubles(reconcile);
+    int r = attempt(reconcile, &mended, ret_problem);
+    if (r == -ENOTCONN) {
+        /* It may be that a new data plane is there already and only our connections are to the old one. */
+        before = troubles(reconcile);
+        r = attempt(reconcile, &mended, ret_problem);
+    }
+    if (r == 0 && plane_settled(reconcile->plane, before)) {
+        follow_readmit(reconcile->with.follow);
+    }
+    pthread_mutex_lock(&reconcile->mutex);
+    status->mended += mended;
+    if (r == 0) {
+        status->at = clock_wall_us();
+        status->ms = (uint32_t)((clock_mono_ns() - start) / NSEC_PER_MSEC);
+    }
+    pthread_mutex_unlock(&reconcile->mutex);
+    reconcile_release(reconcile);
+    return r;
 }

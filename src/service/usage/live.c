@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 void live_open(struct lives *lives) {
     *lives = (struct lives){0};
     hash_open(&lives->peers, sizeof(struct key), sizeof(struct live));
@@ -18,7 +20,7 @@ void live_free(struct lives *lives) {
 
 struct live *live_get(const struct lives *lives, const struct key *public_key) {
     struct live *live = hash_get(&lives->peers, public_key);
-    return live && !live->dead ? live : NULL;
+    return live && !live->tombstone ? live : NULL;
 }
 
 struct live_tenant *live_tenant_get(const struct lives *lives, const struct uuid *tenant_id) {
@@ -35,15 +37,11 @@ void live_make_urgent(struct lives *lives, struct live *live) {
     if (live->urgent) {
         return;
     }
-    if (lives->urgent_count == lives->urgent_room) {
-        size_t room = lives->urgent_room ? lives->urgent_room * 2 : 64;
-        struct key *more = reallocarray(lives->urgent, room, sizeof *more);
-        if (!more) {
-            return; /* it stays dirty, and is written when its turn comes */
-        }
-        lives->urgent = more;
-        lives->urgent_room = room;
+    struct key *list = array_grow(lives->urgent, &lives->urgent_room, lives->urgent_count + 1, sizeof *list);
+    if (!list) {
+        return; /* it stays dirty, and is written when its turn comes */
     }
+    lives->urgent = list;
     lives->urgent[lives->urgent_count++] = live->public_key;
     live->urgent = true;
 }
@@ -56,7 +54,7 @@ struct live *live_put(struct lives *lives, const struct session_row *row, int64_
         return NULL;
     }
     tenant->tunnel_id = row->tunnel_id;
-    lives->dead -= live->dead;
+    lives->tombstones -= live->tombstone;
     bool held = row->gateway_id == gateway_id && row->connected_since;
     bool same = strcmp(row->counted_generation, generation) == 0;
     *live = (struct live){
@@ -68,8 +66,8 @@ struct live *live_put(struct lives *lives, const struct session_row *row, int64_
         .handshake_at = held ? row->last_handshake_at : 0, /* a session that nobody holds may be here */
         .started_at = held ? row->connected_since : 0,
         .written_s = now_s,
-        .pending = row->status == ROUTER_PENDING,
-        .held = held,
+        .never_met = row->status == ROUTER_PENDING,
+        .owned = held,
     };
     memcpy(live->timestamp, row->timestamp, sizeof live->timestamp);
     (void)endpoint_parse(row->endpoint, &live->endpoint);
@@ -101,12 +99,12 @@ static void meet(struct lives *lives, struct live *live, int64_t handshake_at, i
     if (handshake_at > now - CONNECTED_US) {
         lives->connected += !live->started_at;
         live->started_at = live->started_at ? live->started_at : handshake_at;
-        if (!live->held) {
-            live->advanced = true;
+        if (!live->owned) {
+            live->news = true;
             live_make_urgent(lives, live);
         }
     }
-    if (live->pending) {
+    if (live->never_met) {
         live_make_urgent(lives, live);
     }
 }
@@ -121,7 +119,7 @@ void live_take(struct lives *lives, struct live *live, const struct sample *samp
     if (sample->endpoint.sa.sa_family && !endpoint_equal(&sample->endpoint, &live->endpoint)) {
         live->endpoint = sample->endpoint;
         touch(live);
-        if (live->held) {
+        if (live->owned) {
             live_make_urgent(lives, live);
         }
     }
@@ -153,8 +151,8 @@ void live_restart(struct lives *lives, struct live *live) {
 void live_leave(struct lives *lives, struct live *live) {
     lives->connected -= live->started_at != 0;
     live->started_at = 0;
-    live->held = false;
-    live->advanced = false;
+    live->owned = false;
+    live->news = false;
 }
 
 void live_expire(struct lives *lives, int64_t now) {
@@ -163,8 +161,8 @@ void live_expire(struct lives *lives, int64_t now) {
         if (live->started_at && live->handshake_at <= now - CONNECTED_US) {
             lives->connected--;
             live->started_at = 0;
-            live->advanced = false;
-            if (live->held) {
+            live->news = false;
+            if (live->owned) {
                 live_make_urgent(lives, live);
             }
         }
@@ -185,27 +183,27 @@ void live_drop(struct lives *lives, struct live *live) {
     live_leave(lives, live);
     live_written(lives, live, live->unwritten_received, live->unwritten_sent);
     live->dirty = false;
-    live->dead = true;
-    lives->dead++;
+    live->tombstone = true;
+    lives->tombstones++;
 }
 
 void live_compact(struct lives *lives) {
-    if (lives->dead < 1024 || lives->dead < lives->peers.count / 2) {
+    if (lives->tombstones < 1024 || lives->tombstones < lives->peers.count / 2) {
         return;
     }
     struct hash peers;
     size_t at = 0;
     hash_open(&peers, sizeof(struct key), sizeof(struct live));
     for (struct live *live; (live = hash_each(&lives->peers, &at));) {
-        struct live *kept = live->dead ? NULL : hash_put(&peers, &live->public_key);
+        struct live *kept = live->tombstone ? NULL : hash_put(&peers, &live->public_key);
         if (kept) {
             *kept = *live;
-        } else if (!live->dead) {
+        } else if (!live->tombstone) {
             hash_free(&peers); /* no memory now: another time */
             return;
         }
     }
     hash_free(&lives->peers);
     lives->peers = peers;
-    lives->dead = 0;
+    lives->tombstones = 0;
 }

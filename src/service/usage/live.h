@@ -1,6 +1,6 @@
-/* What is known of the peers' sessions and counters between two writes of their rows: a few words a peer, in memory.
+/* What is known of the peers' sessions and counters between two writes of their rows: a few words per peer, in memory.
  *
- * The data plane tells (live_take()), the rows are told (usage_write.c), and readers see both together: a row's sums
+ * The data plane tells (live_take()), the rows are told (write.c), and readers see both together: a row's sums
  * plus what is not in them yet. Not thread-safe: under usage's mutex. Pointers hold until the next live_put(). */
 #pragma once
 
@@ -28,11 +28,11 @@ struct live {
     uint32_t written_s; /* monotonic: when its row was last written, or read */
     bool dirty;         /* the row does not say all of it */
     bool urgent;        /* and should, at once: it is in the list */
-    bool pending;       /* the router never had a handshake */
-    bool held;          /* the row says that its session is here */
-    bool advanced;      /* a handshake was made here that the row does not know of */
-    bool over;          /* out of the data plane for good; dropped when nothing is left to write */
-    bool dead;          /* as if it were not there: the table cannot forget */
+    bool never_met;     /* the router never had a handshake */
+    bool owned;         /* the row says that its session is here */
+    bool news;          /* a handshake was made here that the row does not know of */
+    bool leaving;       /* out of the data plane for good; dropped when nothing is left to write */
+    bool tombstone;     /* as if it were not there: the table cannot forget */
 };
 
 /* What its routers have counted and their rows, and so its own, do not say yet. */
@@ -44,7 +44,7 @@ struct live_tenant {
 
 struct lives {
     struct hash peers, tenants;
-    size_t connected, dead;
+    size_t connected, tombstones;
     struct key *urgent; /* owned */
     size_t urgent_count, urgent_room;
 };
@@ -77,5 +77,5 @@ void live_expire(struct lives *lives, int64_t now);
 /* What a row, and its tenant's, was told: `received` and `sent` of what was unwritten. */
 void live_written(struct lives *lives, struct live *live, uint64_t received, uint64_t sent);
 void live_drop(struct lives *lives, struct live *live);
-/* Makes room again when most are dead. */
+/* Makes room again when most are tombstones. */
 void live_compact(struct lives *lives);

@@ -1,12 +1,16 @@
-/* From memory into rows: which are due, and what a row is told. */
+/* From memory into rows: which are due, and what they are changed by. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/record/identity.h"
+#include "service/record/ledger.h"
 #include "service/usage/usage.h"
+#include "store/noun/tenants.h"
+#include "store/store.h"
 
 #define USAGE_BATCH 256
 #define DENSE_MOST (4 * USAGE_BATCH) /* rows in between that are worth reading along */
@@ -15,15 +19,15 @@
 #define HEAVY_BYTES (UINT64_C(64) << 20)
 #define HEAVY_REST_S 60
 
-/* What one transaction told a row, until it is committed. */
-struct told {
+/* What one transaction changes a row by, until it is committed. */
+struct row_delta {
     struct key public_key;
     uint64_t received, sent;
     uint32_t seen;
-    bool held; /* from now on */
+    bool owned; /* from now on */
     bool took;
     bool lost;    /* its session is elsewhere */
-    bool over;    /* nothing is left of it */
+    bool leaving; /* nothing is left of it */
     bool unknown; /* not in memory any more */
 };
 
@@ -33,18 +37,19 @@ struct tenant_sum {
 };
 
 struct batch {
-    struct told told[USAGE_BATCH];
+    struct row_delta deltas[USAGE_BATCH];
     struct session_row rows[DENSE_MOST]; /* read with one query, in the order of their ids */
     size_t row_count;
     bool dense; /* or one by one */
     struct tenant_sum tenants[USAGE_BATCH];
     size_t tenant_count;
     const char *generation;
+    int64_t self; /* this gateway */
 };
 
-static void add_to_tenant(struct batch *batch, int64_t tunnel_id, const struct told *told) {
+static void add_to_tenant(struct batch *batch, int64_t tunnel_id, const struct row_delta *delta) {
     size_t i = 0;
-    if (!told->received && !told->sent) {
+    if (!delta->received && !delta->sent) {
         return;
     }
     while (i < batch->tenant_count && batch->tenants[i].tunnel_id != tunnel_id) {
@@ -53,8 +58,8 @@ static void add_to_tenant(struct batch *batch, int64_t tunnel_id, const struct t
     if (i == batch->tenant_count) {
         batch->tenants[batch->tenant_count++] = (struct tenant_sum){.tunnel_id = tunnel_id};
     }
-    batch->tenants[i].received += told->received;
-    batch->tenants[i].sent += told->sent;
+    batch->tenants[i].received += delta->received;
+    batch->tenants[i].sent += delta->sent;
 }
 
 /* Whether the handshake here is younger (1) or older (-1) than the one that the row knows of; 0: as far as can be said,
@@ -69,20 +74,20 @@ static int compare_age(const struct live *live, const struct session_row *row) {
 
 /* Whose session it is, as the row should say. The gateway that saw the greatest timestamp has it: that is the router's
  * own clock, so it does not matter what ours say. */
-static int tell_session(struct write *w, const struct live *live, struct session_row *row, struct told *told) {
-    int64_t self = w->service->self.id;
+static int write_session(struct write *w, int64_t self, const struct live *live, struct session_row *row,
+                         struct row_delta *delta) {
     int order = compare_age(live, row);
     bool ours = row->gateway_id == self && row->connected_since;
-    bool takes = live->started_at && !ours && live->advanced && (!row->gateway_id || order >= 0);
+    bool takes = live->started_at && !ours && live->news && (!row->gateway_id || order >= 0);
     bool ends = ours && !live->started_at;
     const char *kind = row->status == ROUTER_PENDING && live->handshake_at ? "router.activated"
                        : takes                                             ? "router.connected"
                        : ends                                              ? "router.disconnected"
                                                                            : NULL;
     int r = 0;
-    told->lost = live->started_at && !ours && !takes && row->gateway_id && order < 0;
-    told->took = takes;
-    told->held = takes || (ours && !ends);
+    delta->lost = live->started_at && !ours && !takes && row->gateway_id && order < 0;
+    delta->took = takes;
+    delta->owned = takes || (ours && !ends);
     if (takes && !row->connected_since) {
         r = tenants_add_connected(w->conn, row->tunnel_id, 1);
     } else if (ends) {
@@ -95,10 +100,10 @@ static int tell_session(struct write *w, const struct live *live, struct session
     if (live->handshake_at && row->status == ROUTER_PENDING) {
         row->status = ROUTER_ACTIVE;
     }
-    if ((told->held || ends || !row->gateway_id) && live->handshake_at > row->last_handshake_at) {
+    if ((delta->owned || ends || !row->gateway_id) && live->handshake_at > row->last_handshake_at) {
         row->last_handshake_at = live->handshake_at;
     }
-    if (told->held) {
+    if (delta->owned) {
         endpoint_format(&live->endpoint, row->endpoint);
     }
     if (memcmp(live->timestamp, row->timestamp, sizeof row->timestamp) > 0) {
@@ -127,7 +132,7 @@ static struct session_row *find_row(struct batch *batch, int64_t row_id) {
 static int read_row(struct write *w, struct batch *batch, int64_t row_id, struct session_row *ret_row) {
     const struct session_row *found = find_row(batch, row_id);
     if (!batch->dense) {
-        return sessions_get_row(w->conn, row_id, w->service->self.id, ret_row);
+        return sessions_get_row(w->conn, row_id, batch->self, ret_row);
     }
     if (found) {
         *ret_row = *found;
@@ -135,17 +140,18 @@ static int read_row(struct write *w, struct batch *batch, int64_t row_id, struct
     return found ? 0 : -ENOENT;
 }
 
-static int tell(struct write *w, struct batch *batch, const struct live *live, int64_t tunnel_id, struct told *told) {
-    int64_t self = w->service->self.id;
+static int write_row(struct write *w, struct batch *batch, const struct live *live, int64_t tunnel_id,
+                     struct row_delta *delta) {
+    int64_t self = batch->self;
     struct session_row row, before;
-    *told = (struct told){.public_key = live->public_key,
-                          .received = live->unwritten_received,
-                          .sent = live->unwritten_sent,
-                          .seen = live->seen};
+    *delta = (struct row_delta){.public_key = live->public_key,
+                                .received = live->unwritten_received,
+                                .sent = live->unwritten_sent,
+                                .seen = live->seen};
     int r = read_row(w, batch, live->row_id, &row);
     if (r == -ENOENT) {
-        told->over = true; /* deleted: the tenant has had the traffic all the same */
-        add_to_tenant(batch, tunnel_id, told);
+        delta->leaving = true; /* deleted: the tenant has had the traffic all the same */
+        add_to_tenant(batch, tunnel_id, delta);
         return 0;
     }
     if (r < 0) {
@@ -153,11 +159,11 @@ static int tell(struct write *w, struct batch *batch, const struct live *live, i
     }
     before = row;
     bool same = key_equal(&row.public_key, &live->public_key);
-    row.bytes_received += told->received;
-    row.bytes_sent += told->sent;
-    told->over = !same || live->over;
-    if (same && !live->over && row.status != ROUTER_DISABLED) {
-        r = tell_session(w, live, &row, told);
+    row.bytes_received += delta->received;
+    row.bytes_sent += delta->sent;
+    delta->leaving = !same || live->leaving;
+    if (same && !live->leaving && row.status != ROUTER_DISABLED) {
+        r = write_session(w, self, live, &row, delta);
     } else if (same && memcmp(live->timestamp, row.timestamp, sizeof row.timestamp) > 0) {
         memcpy(row.timestamp, live->timestamp, sizeof row.timestamp);
     }
@@ -174,29 +180,29 @@ static int tell(struct write *w, struct batch *batch, const struct live *live, i
     if (kept) {
         *kept = row; /* a router with new keys is here twice */
     }
-    add_to_tenant(batch, row.tunnel_id, told);
+    add_to_tenant(batch, row.tunnel_id, delta);
     return r;
 }
 
-static void take_back(struct lives *lives, const struct told *told, uint32_t now_s) {
-    struct live *live = told->unknown ? NULL : live_get(lives, &told->public_key);
+static void settle(struct lives *lives, const struct row_delta *delta, uint32_t now_s) {
+    struct live *live = delta->unknown ? NULL : live_get(lives, &delta->public_key);
     if (!live) {
         return;
     }
-    live_written(lives, live, told->received, told->sent);
+    live_written(lives, live, delta->received, delta->sent);
     live->written_s = now_s;
-    live->dirty = live->seen != told->seen;
-    if (told->over && !live->dirty) {
+    live->dirty = live->seen != delta->seen;
+    if (delta->leaving && !live->dirty) {
         live_drop(lives, live);
         return;
     }
-    if (told->over) {
+    if (delta->leaving) {
         live_make_urgent(lives, live);
     }
-    live->pending = live->pending && !live->handshake_at;
-    live->held = told->held;
-    live->advanced = live->advanced && !told->took;
-    if (told->lost) {
+    live->never_met = live->never_met && !live->handshake_at;
+    live->owned = delta->owned;
+    live->news = live->news && !delta->took;
+    if (delta->lost) {
         live_leave(lives, live);
     }
 }
@@ -211,18 +217,17 @@ struct due_one {
 static int read_rows(struct write *w, struct batch *batch, const struct due_one *due, size_t count) {
     int64_t first = due[0].row_id, last = due[count - 1].row_id;
     batch->dense = count > 1 && last - first < DENSE_MOST && last - first < 4 * (int64_t)count;
-    return batch->dense ? sessions_list_rows(w->conn, w->service->self.id, first, last, DENSE_MOST, batch->rows,
-                                             &batch->row_count)
-                        : 0;
+    return batch->dense
+               ? sessions_list_rows(w->conn, batch->self, first, last, DENSE_MOST, batch->rows, &batch->row_count)
+               : 0;
 }
 
 /* `due` is in the order of rows. */
-static int write_batch(struct service *s, const struct due_one *due, size_t count, struct batch *batch) {
-    struct usage *usage = s->usage;
+static int write_batch(struct usage *usage, const struct due_one *due, size_t count, struct batch *batch) {
     struct problem problem;
     struct write w;
     batch->tenant_count = 0;
-    int r = write_begin(s, "gateway", &w, &problem);
+    int r = write_begin(usage->ledger, "gateway", &w, &problem);
     if (r < 0) {
         return r;
     }
@@ -238,8 +243,8 @@ static int write_batch(struct service *s, const struct due_one *due, size_t coun
             tunnel_id = tenant ? tenant->tunnel_id : 0;
         }
         pthread_mutex_unlock(&usage->mutex);
-        batch->told[i].unknown = !live;
-        r = live ? tell(&w, batch, &copy, tunnel_id, &batch->told[i]) : 0;
+        batch->deltas[i].unknown = !live;
+        r = live ? write_row(&w, batch, &copy, tunnel_id, &batch->deltas[i]) : 0;
     }
     for (size_t i = 0; r == 0 && i < batch->tenant_count; i++) {
         const struct tenant_sum *sum = &batch->tenants[i];
@@ -251,17 +256,17 @@ static int write_batch(struct service *s, const struct due_one *due, size_t coun
         return r;
     }
     pthread_mutex_lock(&usage->mutex);
-    usage->telling = true;
+    usage->writing = true;
     pthread_mutex_unlock(&usage->mutex);
-    r = write_commit_aside(&w, &problem);
+    r = write_commit_silent(&w, &problem);
     uint32_t now_s = (uint32_t)(clock_mono_ns() / NSEC_PER_SEC);
     pthread_mutex_lock(&usage->mutex);
     for (size_t i = 0; r == 0 && i < count; i++) {
-        take_back(&usage->lives, &batch->told[i], now_s);
+        settle(&usage->lives, &batch->deltas[i], now_s);
     }
-    usage->telling = false;
+    usage->writing = false;
     usage->writes++;
-    pthread_cond_broadcast(&usage->told);
+    pthread_cond_broadcast(&usage->settled);
     pthread_mutex_unlock(&usage->mutex);
     if (r < 0) {
         write_abort(&w);
@@ -275,15 +280,11 @@ struct due {
 };
 
 static bool due_add(struct due *due, const struct live *live) {
-    if (due->count == due->room) {
-        size_t room = due->room ? due->room * 2 : 256;
-        struct due_one *more = reallocarray(due->list, room, sizeof *more);
-        if (!more) {
-            return false; /* they stay dirty */
-        }
-        due->list = more;
-        due->room = room;
+    struct due_one *list = array_grow(due->list, &due->room, due->count + 1, sizeof *list);
+    if (!list) {
+        return false; /* they stay dirty */
     }
+    due->list = list;
     due->list[due->count++] = (struct due_one){.row_id = live->row_id, .public_key = live->public_key};
     return true;
 }
@@ -324,7 +325,7 @@ static void gather_resting(struct usage *usage, struct due *due, bool everything
         uint32_t rested = now_s - live->written_s;
         bool heavy = rested >= HEAVY_REST_S && live->unwritten_received + live->unwritten_sent >= HEAVY_BYTES;
         bool turn = rested >= rest_s && usage->allowance >= 1;
-        if (live->dead || !live->dirty || live->urgent || !(everything || heavy || turn)) {
+        if (live->tombstone || !live->dirty || live->urgent || !(everything || heavy || turn)) {
             continue;
         }
         if (!everything && !heavy) {
@@ -337,11 +338,10 @@ static void gather_resting(struct usage *usage, struct due *due, bool everything
     }
 }
 
-int usage_write(struct service *s, bool everything, const char *generation, double rate, int64_t now) {
-    struct usage *usage = s->usage;
+int usage_write(struct usage *usage, bool everything, const char *generation, double rate, int64_t now) {
     struct due due = {0};
     uint64_t now_ns = clock_mono_ns(), since_ns = now_ns - usage->looked_ns;
-    bool looks = everything || s->usage_s * NSEC_PER_SEC >= LOOK_NS || since_ns >= LOOK_NS;
+    bool looks = everything || usage->period_s * NSEC_PER_SEC >= LOOK_NS || since_ns >= LOOK_NS;
     if (looks) {
         /* What was not needed in quiet times is not saved up for long. */
         usage->allowance += rate * (double)(since_ns < 6 * LOOK_NS ? since_ns : 6 * LOOK_NS) / (double)NSEC_PER_SEC;
@@ -365,7 +365,8 @@ int usage_write(struct service *s, bool everything, const char *generation, doub
     for (size_t at = 0; r == 0 && at < due.count; at += USAGE_BATCH) {
         size_t count = due.count - at < USAGE_BATCH ? due.count - at : USAGE_BATCH;
         batch->generation = generation;
-        r = write_batch(s, due.list + at, count, batch);
+        batch->self = usage->identity->id;
+        r = write_batch(usage, due.list + at, count, batch);
         for (size_t i = at; r < 0 && i < due.count; i++) {
             pthread_mutex_lock(&usage->mutex);
             struct live *live = live_get(&usage->lives, &due.list[i].public_key);

@@ -6,7 +6,7 @@
 #include <ftw.h>
 #include <unistd.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 
 const struct caller gateway_admin = {.scope = SCOPE_ADMIN, .actor = "uid:0"};
 
@@ -66,6 +66,9 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
 
 int gateway_teardown(void **state) {
     struct gateway *g = *state;
+    if (g->service) {
+        assert_int_equal(ledger_writers(g->service->ledger), 0); /* every receipt went to force_begin() */
+    }
     service_close(g->service);
     schema_drop(g->url);
     nftw(g->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
@@ -111,9 +114,9 @@ bool gateway_is_file(const struct gateway *g) {
 
 int64_t gateway_number(struct gateway *g, const char *sql) {
     int64_t number = 0;
-    turn_wait(&g->service->writing, turn_take(&g->service->writing));
+    ledger_turn_begin(g->service->ledger);
     int r = query_number(store_writer(g->service->store), sql, NULL, 0, &number);
-    turn_end(&g->service->writing);
+    ledger_turn_end(g->service->ledger);
     assert_true(r == 0 || r == -ENOENT); /* a statement that changes something has no row */
     return number;
 }

@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
+#include "service/record/turn.h"
 
 #define ITEMS 40
 

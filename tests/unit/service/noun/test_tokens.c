@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/keeper.h"
+#include "service/noun/noun.h"
 
 /* --- tokens --- */
 
@@ -222,17 +223,15 @@ static void a_sweep_forgets_all_that_is_old(void **state) {
     for (size_t i = 0; i < OLD + 2; i++) {
         changes[i] = (struct change){.at = clock_wall_us(), .kind = "router.connected", .tenant_id = {{1}}};
     }
-    turn_wait(&s->writing, turn_take(&s->writing));
+    ledger_turn_begin(s->ledger);
     assert_int_equal(store_begin(store_writer(s->store), true), 0);
     assert_int_equal(changes_append(store_writer(s->store), changes, OLD + 2, "", &last), 0);
     assert_int_equal(store_commit(store_writer(s->store)), 0);
-    turn_end(&s->writing);
+    ledger_turn_end(s->ledger);
     free(changes);
     snprintf(sql, sizeof sql, "UPDATE vpn_revision SET value = %d", OLD + KEPT);
     (void)gateway_number(g, sql);
-    pthread_mutex_lock(&s->mutex);
-    s->revision = OLD + KEPT;
-    pthread_mutex_unlock(&s->mutex);
+    ledger_advance(s->ledger, OLD + KEPT);
     keeper_sweep(s);
     assert_int_equal(gateway_number(g, "SELECT COUNT(*) FROM vpn_changes"), 2);
     assert_int_equal(gateway_number(g, "SELECT MIN(revision) FROM vpn_changes"), OLD + 1);

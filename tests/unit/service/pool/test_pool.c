@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "service/state.h"
+#include "service/noun/noun.h"
 
 /* The pool alone, on the writer of an idle service. */
 struct pool_test {

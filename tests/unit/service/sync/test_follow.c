@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "service/state.h"
+#include "service/keeper.h"
+#include "service/noun/noun.h"
 
 #define ELSEWHERE "UPDATE vpn_changes SET gateway_id = 999"
 
@@ -24,28 +25,52 @@ static int setup(void **state) {
 }
 
 /* The service follows from here on, as where the database is shared. */
-static void share(struct gateway *g) {
+static void share_with_grace(struct gateway *g, unsigned grace_s) {
+    static const struct change_mark unknown;
     struct service *s = g->service;
-    pthread_mutex_lock(&s->mutex);
-    s->shared = true;
-    s->applied = s->revision;
-    s->seen_ns = clock_mono_ns();
-    pthread_mutex_unlock(&s->mutex);
+    const struct follow_config config = {
+        .desired = &s->desired,
+        .identity = &s->identity,
+        .reach = s->reach,
+        .ledger = s->ledger,
+        .bell = &s->bell,
+        .grace_s = grace_s,
+        .shared = true,
+    };
+    follow_configure(s->follow, &config);
+    follow_start(s->follow, ledger_revision(s->ledger), &unknown);
+    reach_heard(s->reach);
+}
+
+static void share(struct gateway *g) {
+    share_with_grace(g, 0);
 }
 
 static uint64_t applied(struct gateway *g) {
-    pthread_mutex_lock(&g->service->mutex);
-    uint64_t revision = g->service->applied;
-    pthread_mutex_unlock(&g->service->mutex);
-    return revision;
+    return follow_applied(g->service->follow);
+}
+
+/* As if the data plane held what the store said at this revision. */
+static void set_back(struct gateway *g, uint64_t revision) {
+    static const struct change_mark unknown;
+    follow_start(g->service->follow, revision, &unknown);
 }
 
 /* What was done since `revision` was done elsewhere, and nobody here knows. */
 static void forget(struct gateway *g, uint64_t revision) {
     (void)gateway_number(g, ELSEWHERE);
-    pthread_mutex_lock(&g->service->mutex);
-    g->service->applied = revision;
-    pthread_mutex_unlock(&g->service->mutex);
+    set_back(g, revision);
+}
+
+static struct change_mark mark_of(struct gateway *g, uint64_t revision) {
+    struct store *store = g->service->store;
+    struct store_conn *conn;
+    struct change_mark mark = {0};
+    struct problem p;
+    assert_int_equal(store_reader_take(store, &conn, &p), 0);
+    assert_int_equal(changes_mark(conn, revision, &mark), 0);
+    store_reader_put(store, conn);
+    return mark;
 }
 
 static bool in_sync(struct gateway *g) {
@@ -70,7 +95,7 @@ static void what_was_added_elsewhere_is_added(void **state) {
     fake_plane_drop(&one.router.public_key);
     fake_plane_drop(&two.router.public_key);
     fake_plane_drop_tenant(&tenant.id);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_int_equal(applied(g), before + 3);
     assert_true(has(&one.router) && has(&two.router));
     assert_in_force(g);
@@ -100,7 +125,7 @@ static void what_was_revoked_elsewhere_is_taken_out(void **state) {
         fake_plane_put(&peers[i]);
     }
     fake_plane_drop(&made.router.public_key);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_false(has(&deleted.router) || has(&disabled.router) || has(&rotated.router));
     assert_true(has(&made.router));
     assert_in_force(g);
@@ -115,7 +140,7 @@ static void an_old_change_does_not_bring_back_what_is_gone(void **state) {
     struct router_made made = make_router(g, &tenant, "1", NULL);
     assert_int_equal(service_tenant_delete(g->service, &gateway_admin, &tenant.id, &p), 0);
     forget(g, before);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_false(has(&made.router));
     assert_in_force(g);
 }
@@ -133,7 +158,7 @@ static void a_tenant_that_comes_back_brings_its_routers(void **state) {
     forget(g, before);
     fake_plane_drop(&made.router.public_key);
     fake_plane_drop_tenant(&tenant.id);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_true(has(&made.router));
 }
 
@@ -144,19 +169,15 @@ static void our_own_changes_are_left_to_their_writers(void **state) {
     uint64_t before = applied(g);
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
     uint64_t changes = fake_plane_changes();
-    pthread_mutex_lock(&s->mutex);
-    s->applied = before;
-    s->pending = 1; /* its writer is still to come */
-    pthread_mutex_unlock(&s->mutex);
-    assert_int_equal(follow_once(s), 0);
+    set_back(g, before);
+    ledger_expect(s->ledger); /* its writer is still to come */
+    assert_int_equal(follow_once(s->follow), 0);
     assert_int_equal(applied(g), before);
     assert_int_equal(fake_plane_changes(), changes);
-    pthread_mutex_lock(&s->mutex);
-    s->pending = 0;
-    pthread_mutex_unlock(&s->mutex);
+    ledger_redeem(s->ledger);
     fake_plane_drop_tenant(&tenant.id);
     /* Nobody stands for it: it was committed, but its writer heard of a failure. */
-    assert_int_equal(follow_once(s), 0);
+    assert_int_equal(follow_once(s->follow), 0);
     assert_int_equal(applied(g), before + 1);
     struct actual_tenant is;
     assert_true(fake_plane_tenant(&tenant.id, &is));
@@ -186,7 +207,7 @@ static void where_the_feed_was_compacted_everything_is_compared(void **state) {
     fake_plane_drop(&made.router.public_key);
     (void)gateway_number(g, "DELETE FROM vpn_changes WHERE kind = 'tenant.created'");
     uint64_t compared = fake_plane_calls(FAKE_EACH_TENANT);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_int_equal(applied(g), before + 2);
     for (int i = 0; i < 500 && !has(&made.router); i++) {
         (void)usleep(10000); /* the keeper was called */
@@ -205,7 +226,7 @@ static void a_database_that_went_back_is_followed_back(void **state) {
     (void)gateway_number(g, "DELETE FROM vpn_changes WHERE kind = 'router.created'");
     (void)gateway_number(g, "DELETE FROM vpn_configurations");
     (void)gateway_number(g, "UPDATE vpn_revision SET value = value - 1");
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_int_equal(applied(g), before + 1);
     for (int i = 0; i < 500 && has(&made.router); i++) {
         (void)usleep(10000);
@@ -222,17 +243,18 @@ static void a_history_that_is_another_one_is_noticed(void **state) {
         assert_int_equal(service_reconcile(g->service, &p), 0);
         share(g);
         struct router_made made = make_router(g, &tenant, "1", NULL);
-        assert_int_equal(follow_once(g->service), 0);
+        assert_int_equal(follow_once(g->service->follow), 0);
         assert_true(has(&made.router) && in_sync(g));
+        const struct change_mark mark = mark_of(g, applied(g));
         (void)gateway_number(g, "DELETE FROM vpn_configurations");
         (void)gateway_number(g, "UPDATE vpn_changes SET kind = 'tenant.updated', router_id = NULL "
                                 "WHERE revision = (SELECT value FROM vpn_revision)");
-        g->service->verified--; /* as if a connection had been opened */
+        follow_start(g->service->follow, mark.revision, &mark); /* as if a connection had been opened */
         for (int i = 0; i < writes; i++) {
             make_tenant(g, "later", ADDRESSING_PRIVATE, NULL);
         }
         if (writes == 0) {
-            assert_int_equal(follow_once(g->service), 0);
+            assert_int_equal(follow_once(g->service->follow), 0);
         }
         for (int i = 0; i < 500 && has(&made.router); i++) {
             (void)usleep(10000);
@@ -250,7 +272,7 @@ static void a_data_plane_that_fails_meanwhile_is_compared(void **state) {
     forget(g, before);
     fake_plane_drop(&made.router.public_key);
     fake_plane_fail(FAKE_APPLY, 0, 1, -EIO);
-    assert_int_equal(follow_once(g->service), 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
     assert_int_equal(applied(g), before + 2); /* the order is kept; the comparison sees to the rest */
     for (int i = 0; i < 500 && !has(&made.router); i++) {
         (void)usleep(10000);
@@ -275,20 +297,18 @@ static void cut_off_only_those_with_a_session_stay(void **state) {
         peer.bytes_received = 1000;
         fake_plane_put(&peer);
     }
-    assert_int_equal(usage_flush(s, false), 0);
-    follow_guard(s);
+    assert_int_equal(keeper_flush_usage(s, false), 0);
+    follow_guard(s->follow);
     assert_true(has(&without.router)); /* within the time of grace */
-    pthread_mutex_lock(&s->mutex);
-    s->grace_s = 1;
-    s->seen_ns = clock_mono_ns() - 2 * NSEC_PER_SEC;
-    pthread_mutex_unlock(&s->mutex);
-    follow_guard(s);
+    share_with_grace(g, 1);
+    (void)usleep(1100000); /* and nobody has heard from the database */
+    follow_guard(s->follow);
     assert_true(has(&with.router));
     assert_false(has(&without.router) || has(&ended.router));
     struct service_status status;
     service_status(s, &status);
     assert_true(status.severed && status.warning[0]);
-    assert_int_equal(follow_once(s), 0); /* it answers again: the keeper compares */
+    assert_int_equal(follow_once(s->follow), 0); /* it answers again: the keeper compares */
     for (int i = 0; i < 500 && status.severed; i++) {
         (void)usleep(10000);
         service_status(s, &status);
@@ -300,7 +320,7 @@ static void cut_off_only_those_with_a_session_stay(void **state) {
     assert_true(fake_plane_peer(&ended.router.public_key, &peer));
     peer.bytes_received = 10;
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(s, false), 0);
+    assert_int_equal(keeper_flush_usage(s, false), 0);
     struct router router;
     assert_int_equal(service_router_get(s, &gateway_admin, &ended.router.id, &router, &p), 0);
     assert_int_equal(router.bytes_received, 1010);

@@ -79,11 +79,11 @@ static void only_news_is_urgent(void **state) {
     struct sample sample = sample_of(1, 100, NOW - SECOND);
     struct live *live = live_put(lives, &row, HERE, "a", 0);
     live_take(lives, live, &sample, NOW); /* a session begins here */
-    assert_true(live->urgent && live->advanced && live->started_at == NOW - SECOND);
+    assert_true(live->urgent && live->news && live->started_at == NOW - SECOND);
     assert_int_equal(lives->urgent_count, 1);
     assert_int_equal(lives->connected, 1);
-    live->urgent = live->advanced = live->dirty = false; /* it was written */
-    live->held = true;
+    live->urgent = live->news = live->dirty = false; /* it was written */
+    live->owned = true;
     lives->urgent_count = 0;
     sample.bytes_received += 32;
     sample.last_handshake_at = NOW; /* a keepalive, and a new handshake of the same session */
@@ -102,7 +102,7 @@ static void a_session_ends_when_its_handshake_is_old(void **state) {
     struct sample sample = sample_of(1, 1, NOW);
     struct live *live = live_put(lives, &row, HERE, "a", 0);
     live_take(lives, live, &sample, NOW);
-    live->held = true;
+    live->owned = true;
     live->urgent = false;
     live_expire(lives, NOW + CONNECTED_US - 1);
     assert_int_equal(lives->connected, 1);
@@ -118,18 +118,18 @@ static void what_we_held_before_is_ours_and_what_others_hold_is_not(void **state
     theirs.gateway_id = THERE;
     ours.connected_since = theirs.connected_since = NOW - SECOND;
     ours.last_handshake_at = nobodys.last_handshake_at = NOW;
-    assert_true(live_put(lives, &ours, HERE, "a", 0)->held);
-    assert_false(live_put(lives, &theirs, HERE, "a", 0)->held);
+    assert_true(live_put(lives, &ours, HERE, "a", 0)->owned);
+    assert_false(live_put(lives, &theirs, HERE, "a", 0)->owned);
     assert_int_equal(lives->connected, 1);
     struct sample again = sample_of(1, 0, NOW), there = sample_of(3, 0, NOW);
     live_take(lives, live_get(lives, &ours.public_key), &again, NOW);
     assert_int_equal(lives->urgent_count, 0);
     /* a session that was given up while we were away: it is here after all */
     live_take(lives, live_put(lives, &nobodys, HERE, "a", 0), &there, NOW);
-    assert_true(live_get(lives, &nobodys.public_key)->advanced);
+    assert_true(live_get(lives, &nobodys.public_key)->news);
     live_leave(lives, live_get(lives, &ours.public_key));
     assert_int_equal(lives->connected, 1);
-    assert_false(live_get(lives, &ours.public_key)->held);
+    assert_false(live_get(lives, &ours.public_key)->owned);
 }
 
 static void many_that_are_gone_make_room(void **state) {
@@ -151,7 +151,7 @@ static void many_that_are_gone_make_room(void **state) {
     assert_int_equal(lives->connected, 1);
     live_compact(lives);
     assert_int_equal(lives->peers.count, 1);
-    assert_int_equal(lives->dead, 0);
+    assert_int_equal(lives->tombstones, 0);
 }
 
 int main(void) {

@@ -4,8 +4,8 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "service/state.h"
-#include "service/usage/usage.h"
+#include "service/keeper.h"
+#include "service/noun/noun.h"
 
 static struct actual_peer peer_of(const struct router *router) {
     struct actual_peer peer;
@@ -39,7 +39,7 @@ static void session(struct gateway *g, const struct router *router, uint64_t rec
     peer.is.timestamp[10] = (uint8_t)(handshake_at / USEC_PER_SEC >> 8);
     assert_int_equal(endpoint_parse("192.0.2.7:4000", &peer.is.endpoint), 0);
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
 }
 
 static void a_first_handshake_makes_a_router_active(void **state) {
@@ -75,10 +75,10 @@ static void what_did_not_change_is_not_written(void **state) {
     struct router_made made = make_router(g, &tenant, "r", NULL);
     session(g, &made.router, 100, 200, clock_wall_us());
     int64_t before = gateway_writes(g);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     struct actual_peer peer = peer_of(&made.router);
     fake_plane_put(&peer); /* touched, but the same */
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(gateway_writes(g), before);
 }
 
@@ -110,7 +110,7 @@ static void disabling_counts_anew_from_zero(void **state) {
     struct problem p;
     session(g, &made.router, 100, 1, clock_wall_us());
     assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, true, &router, &p), 0);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
     assert_int_equal(service_router_set_disabled(g->service, &gateway_admin, &made.router.id, false, &router, &p), 0);
     assert_int_equal(router.status, ROUTER_ACTIVE);
@@ -118,7 +118,7 @@ static void disabling_counts_anew_from_zero(void **state) {
     assert_int_equal(router_of(g, &made.router.id).bytes_received, 250);
     assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_DISABLED, &tenant, &p),
                      0);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
     assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_ACTIVE, &tenant, &p), 0);
     session(g, &made.router, 200, 1, clock_wall_us());
@@ -194,7 +194,7 @@ static void connected_ends_three_minutes_after_the_handshake(void **state) {
     assert_int_equal(status.connected_routers, 1); /* known again from the store */
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
     assert_int_equal(service_router_delete(g->service, &gateway_admin, &fresh.router.id, &p), 0);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 0);
 }
 
@@ -220,8 +220,8 @@ static void a_data_plane_that_is_away_loses_nothing(void **state) {
     peer.bytes_received = 50;
     fake_plane_put(&peer);
     fake_plane_fail(FAKE_EACH_PEER, 0, 1, -EIO);
-    assert_int_equal(usage_flush(g->service, false), -EIO);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), -EIO);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(router_of(g, &made.router.id).bytes_received, 50);
 }
 
@@ -237,7 +237,7 @@ static void many_sessions_are_flushed_in_batches(void **state) {
         peer.last_handshake_at_us = clock_wall_us();
         fake_plane_put(&peer);
     }
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 10 * COUNT);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, COUNT);
     free(made);
@@ -282,7 +282,7 @@ static void much_is_written_sooner(void **state) {
     pthread_mutex_lock(&usage->mutex);
     live_get(&usage->lives, &made.router.public_key)->written_s -= 60;
     pthread_mutex_unlock(&usage->mutex);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(written(g, "bytes_received"), 100 << 20);
 }
 
@@ -298,10 +298,10 @@ static void what_rested_long_enough_has_its_turn(void **state) {
     live_get(&usage->lives, &made.router.public_key)->written_s -= 600;
     usage->allowance = 0; /* others had their turns */
     pthread_mutex_unlock(&usage->mutex);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(written(g, "bytes_received"), 100);
     usage->allowance = 1;
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(written(g, "bytes_received"), 200);
 }
 
@@ -313,7 +313,7 @@ static void an_endpoint_that_moves_is_written(void **state) {
     struct actual_peer peer = peer_of(&made.router);
     assert_int_equal(endpoint_parse("192.0.2.8:5000", &peer.is.endpoint), 0);
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(gateway_number(g, "SELECT endpoint = '192.0.2.8:5000' FROM vpn_configurations"), 1);
 }
 
@@ -332,7 +332,7 @@ static void urgent_and_at_its_turn_a_row_is_told_once(void **state) {
     live_get(&usage->lives, &made.router.public_key)->written_s -= 600; /* its turn */
     usage->allowance = 1;
     pthread_mutex_unlock(&usage->mutex);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(written(g, "bytes_received"), 100 << 20);
     assert_int_equal(written(g, "bytes_sent"), 300);
     assert_int_equal(gateway_number(g, "SELECT bytes_sent FROM tenant_vpn_tunnels"), 300);
@@ -347,27 +347,27 @@ static void a_session_belongs_to_the_greatest_timestamp(void **state) {
     session(g, &made.router, 1, 1, now - 5 * USEC_PER_SEC);
     struct router router = router_of(g, &made.router.id);
     assert_true(router.connected);
-    assert_string_equal(router.gateway, g->service->self.name);
+    assert_string_equal(router.gateway, g->service->identity.name);
     /* Another gateway has it since, and we hear of it; its clock is an hour behind. */
     (void)gateway_number(
         g, gateway_is_file(g)
                ? "UPDATE vpn_configurations SET gateway_id = 999, handshake_stamp = x'000000000000000000ffffff'"
                : "UPDATE vpn_configurations SET gateway_id = 999, "
                  "handshake_stamp = decode('000000000000000000ffffff', 'hex')");
-    usage_moved(g->service, &made.router.public_key);
+    usage_moved(g->service->usage, &made.router.public_key);
     session(g, &made.router, 2, 2, now - 5 * USEC_PER_SEC);
     assert_int_equal(written(g, "gateway_id"), 999);
     /* A handshake here that is older by the router's own clock, though newer by ours: it is there all the same. */
     session(g, &made.router, 3, 3, now - 1 * USEC_PER_SEC);
     assert_int_equal(written(g, "gateway_id"), 999);
-    assert_int_equal(usage_connected(g->service), 0);
+    assert_int_equal(usage_connected(g->service->usage), 0);
     struct actual_peer peer = peer_of(&made.router);
     memset(peer.is.timestamp + 8, 0xff, 4);
     peer.is.timestamp[7] = 1; /* and now it came back */
     peer.last_handshake_at_us = now;
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(g->service, false), 0);
-    assert_int_equal(written(g, "gateway_id"), g->service->self.id);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
+    assert_int_equal(written(g, "gateway_id"), g->service->identity.id);
     assert_int_equal(tenant_of(g, &tenant.id).connected_routers, 1);
 }
 
@@ -383,10 +383,10 @@ static void bytes_of_the_old_key_and_the_new_one_add_up(void **state) {
     struct actual_peer peer = peer_of(&made.router);
     peer.bytes_received = 150;
     fake_plane_put(&peer);
-    assert_int_equal(usage_flush(g->service, false), 0); /* 50 are in memory only */
+    assert_int_equal(keeper_flush_usage(g->service, false), 0); /* 50 are in memory only */
     assert_int_equal(service_router_rotate(g->service, &gateway_admin, &made.router.id, &spec, &rotated, &p), 0);
     session(g, &rotated.router, 30, 30, now + 1); /* both keys' are due now, and the same row's */
-    assert_int_equal(usage_flush(g->service, true), 0);
+    assert_int_equal(keeper_flush_usage(g->service, true), 0);
     assert_int_equal(router_of(g, &made.router.id).bytes_received, 180);
     assert_int_equal(gateway_number(g, "SELECT bytes_received FROM vpn_configurations ORDER BY id LIMIT 1"), 180);
     assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 187);
@@ -404,7 +404,7 @@ static void bytes_of_a_deleted_router_stay_with_its_tenant(void **state) {
     session(g, &made.router, 150, 150, now);
     assert_int_equal(service_router_delete(g->service, &gateway_admin, &made.router.id, &p), 0);
     assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 150);
-    assert_int_equal(usage_flush(g->service, false), 0);
+    assert_int_equal(keeper_flush_usage(g->service, false), 0);
     assert_int_equal(gateway_number(g, "SELECT bytes_received FROM tenant_vpn_tunnels"), 150);
     assert_int_equal(tenant_of(g, &tenant.id).bytes_received, 150);
 }
