@@ -4,12 +4,15 @@
  * (check.c), writes through the ledger, and brings what it wrote into force. Any thread; a noun has no state of its
  * own, but for the tokens that were looked up.
  *
- * The order of the room, each using only what is below it, in include lines and in calls:
+ * The ladder of the room, each rung using only those below it, in include lines and in calls:
  *
- *   service/    service.h the door; service.c open and close, keeper.c threads, attach.c settling the database,
- * status.c noun/       this sync/       reconcile > force > follow > desired: what is written comes into force fleet/
- * the gateways          usage/      counters and sessions plane/      the data plane record/     ledger > reach;
- * identity, secrets; turn, bell pool/       addresses
+ * - open.c, keeper.c (threads), attach.c (settling the database), status.c
+ * - noun/: this, behind the door service.h
+ * - sync/: what is written comes into force; reconcile > force > follow > desired
+ * - fleet/: the gateways; usage/: counters and sessions
+ * - plane/: the data plane
+ * - record/: ledger > reach; identity, secrets; turn, bell
+ * - pool/: addresses
  *
  * Each of them has its own state and its own lock, and none is held while another's function is called; the turns are
  * taken writing first, then the data plane's. Read first: tenants.c, then routers.c, bulk.c. */
