@@ -96,18 +96,3 @@ static inline uint16_t cursor_be16(struct cursor *c) {
     const uint8_t *b = cursor_take(c, 2);
     return b ? be16_get(b) : 0;
 }
-
-static inline uint32_t cursor_be32(struct cursor *c) {
-    const uint8_t *b = cursor_take(c, 4);
-    return b ? be32_get(b) : 0;
-}
-
-static inline uint32_t cursor_le32(struct cursor *c) {
-    const uint8_t *b = cursor_take(c, 4);
-    return b ? le32_get(b) : 0;
-}
-
-static inline uint64_t cursor_le64(struct cursor *c) {
-    const uint8_t *b = cursor_take(c, 8);
-    return b ? le64_get(b) : 0;
-}

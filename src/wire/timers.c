@@ -94,10 +94,6 @@ void timers_set_persistent(struct timers *timers, uint16_t seconds, uint64_t now
     }
 }
 
-void timers_stop(struct timers *timers) {
-    *timers = (struct timers){.persistent_s = timers->persistent_s};
-}
-
 bool timers_may_initiate(const struct timers *timers, uint64_t now_ns) {
     return !timers->handshake_sent_ns || now_ns >= timers->handshake_sent_ns + TIMERS_REKEY_TIMEOUT_NS;
 }

@@ -47,7 +47,6 @@ struct timers {
 uint64_t timers_next(const struct timers *timers); /* the earliest deadline, or TIMERS_NEVER */
 unsigned timers_expire(struct timers *timers, uint64_t now_ns, uint64_t jitter_ns); /* a set of enum timers_action */
 void timers_set_persistent(struct timers *timers, uint16_t seconds, uint64_t now_ns);
-void timers_stop(struct timers *timers); /* disarms everything, keeps the persistent interval */
 
 /* Whether a new initiation may be sent now (not within REKEY_TIMEOUT of the last). */
 bool timers_may_initiate(const struct timers *timers, uint64_t now_ns);

@@ -88,11 +88,10 @@ static void take_share_of(struct worker *worker, struct ring *ring) {
     batch.count = 0;
     int callers = 0;
     for (int taken = 0; taken < PARCELS_ROUND && callers < CALLERS_ROUND; taken++) {
-        void *item;
-        if (ring_pop(ring, &item, 1) == 0) {
+        struct parcel *parcel = ring_pop(ring);
+        if (!parcel) {
             break;
         }
-        struct parcel *parcel = item;
         callers += parcel->kind == PARCEL_CALLER;
         take_in(worker, parcel, &batch);
     }

@@ -33,8 +33,8 @@ int parcel_create_rings(struct worker *worker) {
 
 void parcel_free_rings(struct worker *worker) {
     for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++) {
-        void *parcel;
-        while (worker->rings.from[i] && ring_pop(worker->rings.from[i], &parcel, 1) == 1) {
+        struct parcel *parcel;
+        while (worker->rings.from[i] && (parcel = ring_pop(worker->rings.from[i]))) {
             parcel_free(parcel);
         }
         ring_free(worker->rings.from[i]);
@@ -73,8 +73,7 @@ static void count(struct worker *worker, enum parcel_kind kind) {
 
 static void push(struct worker *worker, unsigned owner, struct parcel *parcel) {
     enum parcel_kind kind = parcel->kind; /* once pushed it is the owner's */
-    void *item = parcel;
-    if (ring_push(worker->setup.workers[owner]->rings.from[worker->number], &item, 1) == 0) {
+    if (!ring_push(worker->setup.workers[owner]->rings.from[worker->number], parcel)) {
         worker_drop(worker, ENGINE_DROP_RING_FULL, 1);
         parcel_free(parcel);
         return;

@@ -342,20 +342,6 @@ int directory_insert_key(struct directory *directory, const struct key *key, uns
     return error;
 }
 
-int directory_move_key(struct directory *directory, const struct key *key, unsigned worker) {
-    struct array *a = current(directory, KEYS);
-    struct sought sought = seek_key(a, key);
-    uint32_t at;
-    if (worker >= DIRECTORY_WORKERS_MAX) {
-        return -EINVAL;
-    }
-    if (!find(a, &sought, &at)) {
-        return -ENOENT;
-    }
-    store(a, at, sought.tag | worker);
-    return 0;
-}
-
 int directory_remove_key(struct directory *directory, const struct key *key) {
     struct array *a = current(directory, KEYS);
     struct sought sought = seek_key(a, key);

@@ -63,15 +63,13 @@ void directory_free(struct directory *directory);
  * already. If the caller's own records say that the key is not, this is a collision of two keys (1 chance in 10^5 among
  * a million): give all keys anew through directory_rekey_begin(). */
 int directory_insert_key(struct directory *directory, const struct key *key, unsigned worker);
-/* Gives an existing key to another worker. 0, -ENOENT, -EINVAL. */
-int directory_move_key(struct directory *directory, const struct key *key, unsigned worker);
 /* 0 or -ENOENT. */
 int directory_remove_key(struct directory *directory, const struct key *key);
 size_t directory_key_count(const struct directory *directory);
 
 /* Starts a second key table under a fresh secret; readers stay with the first. Then directory_rekey_add() for every key
  * (-EEXIST: bad luck again, begin anew), then directory_rekey_commit() which readers see at once. Beginning again drops
- * an unfinished one. No other key may be inserted, moved or removed in between. */
+ * an unfinished one. No other key may be inserted or removed in between. */
 int directory_rekey_begin(struct directory *directory);
 int directory_rekey_add(struct directory *directory, const struct key *key, unsigned worker);
 void directory_rekey_commit(struct directory *directory);

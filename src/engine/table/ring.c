@@ -48,34 +48,30 @@ void ring_free(struct ring *ring) {
     free(ring);
 }
 
-size_t ring_push(struct ring *ring, void *const *items, size_t count) {
+bool ring_push(struct ring *ring, void *item) {
     size_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    size_t room = ring->mask + 1 - (head - ring->tail_seen);
-    if (room < count) {
+    if (head - ring->tail_seen > ring->mask) {
         ring->tail_seen = atomic_load_explicit(&ring->tail, memory_order_acquire);
-        room = ring->mask + 1 - (head - ring->tail_seen);
-        count = count < room ? count : room;
+        if (head - ring->tail_seen > ring->mask) {
+            return false;
+        }
     }
-    for (size_t i = 0; i < count; i++) {
-        ring->slots[(head + i) & ring->mask] = items[i];
-    }
-    atomic_store_explicit(&ring->head, head + count, memory_order_release);
-    return count;
+    ring->slots[head & ring->mask] = item;
+    atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+    return true;
 }
 
-size_t ring_pop(struct ring *ring, void **ret_items, size_t most) {
+void *ring_pop(struct ring *ring) {
     size_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-    size_t there = ring->head_seen - tail;
-    if (there < most) {
+    if (tail == ring->head_seen) {
         ring->head_seen = atomic_load_explicit(&ring->head, memory_order_acquire);
-        there = ring->head_seen - tail;
-        most = most < there ? most : there;
+        if (tail == ring->head_seen) {
+            return NULL;
+        }
     }
-    for (size_t i = 0; i < most; i++) {
-        ret_items[i] = ring->slots[(tail + i) & ring->mask];
-    }
-    atomic_store_explicit(&ring->tail, tail + most, memory_order_release);
-    return most;
+    void *item = ring->slots[tail & ring->mask];
+    atomic_store_explicit(&ring->tail, tail + 1, memory_order_release);
+    return item;
 }
 
 bool ring_empty(const struct ring *ring) {

@@ -1,5 +1,4 @@
-/* A bounded queue of pointers from one thread to one other (SPSC): packets and peers' messages between workers, changes
- * from the control thread.
+/* A bounded queue of pointers from one thread to one other (SPSC): packets and peers' messages between workers.
  *
  * Exactly one producer thread and one consumer thread. Wait-free; nothing is allocated after creation. What is pushed
  * happens-before its pop. The ring owns no item: whoever frees it pops what is left first. */
@@ -15,9 +14,9 @@ int ring_create(size_t capacity, struct ring **ret_ring);
 /* Accepts NULL. */
 void ring_free(struct ring *ring);
 
-/* One producer. Takes the first items that fit and returns how many; the rest stays the caller's. */
-size_t ring_push(struct ring *ring, void *const *items, size_t count);
-/* One consumer. Up to `most` items in the order they were pushed. */
-size_t ring_pop(struct ring *ring, void **ret_items, size_t most);
+/* One producer. False if there is no room: the item stays the caller's. */
+bool ring_push(struct ring *ring, void *item);
+/* One consumer. The oldest item, or NULL. */
+void *ring_pop(struct ring *ring);
 /* Any thread: a snapshot, exact for the consumer when it says false. */
 bool ring_empty(const struct ring *ring);

@@ -219,17 +219,3 @@ void table_free(struct table *table) {
     free(table->old.slots);
     *table = (struct table){0};
 }
-
-int table_each(const struct table *table, table_fn *fn, void *context) {
-    const struct table_array *arrays[] = {&table->now, &table->old};
-    for (size_t i = 0; i < 2; i++) {
-        for (uint32_t at = 0; at < arrays[i]->capacity; at++) {
-            const struct table_slot *slot = &arrays[i]->slots[at];
-            int stop = slot->value ? fn(context, slot->hash, slot->value) : 0;
-            if (stop) {
-                return stop;
-            }
-        }
-    }
-    return 0;
-}

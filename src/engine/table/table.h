@@ -76,8 +76,3 @@ size_t table_count(const struct table *table);
 size_t table_size(const struct table *table);
 /* Accepts NULL; leaves an empty table. */
 void table_free(struct table *table);
-
-/* Every entry once, in no order; the table must not change meanwhile. Stops at the first non-zero return and returns
- * it. */
-typedef int table_fn(void *context, uint32_t hash, uint32_t value);
-int table_each(const struct table *table, table_fn *fn, void *context);

@@ -568,38 +568,3 @@ uint32_t trie_get(const struct trie_pool *pool, const struct trie *trie, const s
     }
     return 0;
 }
-
-static struct prefix prefix_of(const struct arena *arena, const struct node *node) {
-    struct prefix prefix = {.length = (uint8_t)node->length};
-    uint32_t words = arena->words == 1 ? 1 : 4; /* bounded for the compiler's eyes */
-    prefix.addr.family = words == 1 ? AF_INET : AF_INET6;
-    for (uint32_t i = 0; i < words; i++) {
-        be32_put(prefix.addr.bytes + (size_t)i * 4, node->key[i]);
-    }
-    return prefix;
-}
-
-int trie_each(const struct trie_pool *pool, const struct trie *trie, trie_fn *fn, void *context) {
-    for (int family = 0; family < 2; family++) {
-        const struct arena *arena = &pool->arenas[family];
-        uint32_t stack[DEPTH_MAX + 1];
-        uint32_t depth = 0;
-        stack[depth++] = load(&trie->roots[family]);
-        while (depth) {
-            uint32_t index = stack[--depth];
-            if (!index) {
-                continue;
-            }
-            const struct node *node = node_at(arena, index);
-            uint32_t value = load(&node->value);
-            struct prefix prefix = prefix_of(arena, node);
-            int stop = value ? fn(context, &prefix, value) : 0;
-            if (stop) {
-                return stop;
-            }
-            stack[depth++] = load(&node->children[1]);
-            stack[depth++] = load(&node->children[0]);
-        }
-    }
-    return 0;
-}

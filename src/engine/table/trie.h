@@ -64,12 +64,3 @@ uint32_t trie_lookup(const struct trie_pool *pool, const struct trie *trie, cons
 void trie_prefetch(const struct trie_pool *pool, const struct trie *trie, uint8_t family);
 /* The value of exactly this prefix, or 0. */
 uint32_t trie_get(const struct trie_pool *pool, const struct trie *trie, const struct prefix *prefix);
-
-typedef int trie_fn(void *context, const struct prefix *prefix, uint32_t value);
-/* Every prefix in order of family, address, length; stops at the first non-zero return and returns it. The trie must
- * not change meanwhile: the writer's thread only. */
-int trie_each(const struct trie_pool *pool, const struct trie *trie, trie_fn *fn, void *context);
-
-static inline bool trie_empty(const struct trie *trie) {
-    return trie->roots[0] == 0 && trie->roots[1] == 0;
-}

@@ -48,18 +48,9 @@ static void cursor_reads_in_sequence(void **state) {
     struct cursor c = cursor_over(digits, sizeof digits);
     assert_int_equal(cursor_u8(&c), 0x01);
     assert_int_equal(cursor_be16(&c), 0x2345);
-    assert_int_equal(cursor_le32(&c), 0xcdab8967);
+    assert_ptr_equal(cursor_take(&c, 4), digits + 3);
     assert_ptr_equal(cursor_take(&c, 2), digits + 7);
     assert_int_equal(c.left, 0);
-    assert_false(c.failed);
-}
-
-static void a_cursor_of_every_kind_reads_its_kind(void **state) {
-    (void)state;
-    struct cursor c = cursor_over(digits, 8);
-    assert_int_equal(cursor_be32(&c), 0x01234567);
-    c = cursor_over(digits, 8);
-    assert_true(cursor_le64(&c) == UINT64_C(0xefcdab8967452301));
     assert_false(c.failed);
 }
 
@@ -67,14 +58,12 @@ static void reading_past_the_end_yields_zero_and_sticks(void **state) {
     (void)state;
     for (size_t size = 0; size < 8; size++) {
         struct cursor c = cursor_over(digits, size);
-        assert_true(cursor_le64(&c) == 0);
+        assert_null(cursor_take(&c, 8));
         assert_true(c.failed);
         assert_int_equal(c.left, 0);
         /* what would have fitted no longer does */
         assert_int_equal(cursor_u8(&c), 0);
         assert_int_equal(cursor_be16(&c), 0);
-        assert_int_equal(cursor_be32(&c), 0);
-        assert_int_equal(cursor_le32(&c), 0);
         assert_null(cursor_take(&c, 0));
         assert_true(c.failed);
     }
@@ -95,7 +84,6 @@ int main(void) {
         cmocka_unit_test(integers_are_read_in_their_order_at_any_alignment),
         cmocka_unit_test(integers_are_written_as_they_are_read),
         cmocka_unit_test(cursor_reads_in_sequence),
-        cmocka_unit_test(a_cursor_of_every_kind_reads_its_kind),
         cmocka_unit_test(reading_past_the_end_yields_zero_and_sticks),
         cmocka_unit_test(nothing_can_be_taken_from_the_end_without_failing),
     };

@@ -275,23 +275,6 @@ static void the_earliest_deadline_is_next(void **state) {
     }
 }
 
-static void stopping_disarms_everything_but_keeps_the_interval(void **state) {
-    (void)state;
-    struct timers timers = {0};
-    timers_initiation_sent(&timers, T0, J);
-    timers_data_received(&timers, T0);
-    timers_data_received(&timers, T0);
-    timers_data_sent(&timers, T0, J);
-    timers_session_derived(&timers, T0);
-    timers_set_persistent(&timers, 25, T0);
-    timers_stop(&timers);
-    assert_int_equal(timers_next(&timers), TIMERS_NEVER);
-    assert_int_equal(timers.persistent_s, 25);
-    assert_true(timers_may_initiate(&timers, T0));
-    timers_any_authenticated_traversed(&timers, T0);
-    assert_int_equal(timers_next(&timers), T0 + 25 * S);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_due_at_first),
@@ -316,7 +299,6 @@ int main(void) {
         cmocka_unit_test(persistent_keepalive_changes_its_rhythm_and_stops),
         cmocka_unit_test(several_may_come_at_once),
         cmocka_unit_test(the_earliest_deadline_is_next),
-        cmocka_unit_test(stopping_disarms_everything_but_keeps_the_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,6 @@ static void nothing_is_found_in_an_empty_one(void **state) {
     assert_int_equal(directory_create(&d), 0);
     assert_int_equal(directory_worker_of_key(d, &key), -ENOENT);
     assert_int_equal(directory_remove_key(d, &key), -ENOENT);
-    assert_int_equal(directory_move_key(d, &key, 1), -ENOENT);
     assert_int_equal(directory_route(d, &route.addr), 0);
     assert_int_equal(directory_route(d, &nowhere), 0);
     assert_int_equal(directory_remove_route(d, &route, 1), -ENOENT);
@@ -65,9 +64,6 @@ static void keys_match_the_model(void **state) {
             assert_int_equal(directory_insert_key(d, &key, worker), owners[number] ? -EEXIST : 0);
             count += !owners[number];
             owners[number] = owners[number] ? owners[number] : (int)worker + 1;
-        } else if (dice_chance(&dice, 50)) {
-            assert_int_equal(directory_move_key(d, &key, worker), owners[number] ? 0 : -ENOENT);
-            owners[number] = owners[number] ? (int)worker + 1 : 0;
         } else {
             assert_int_equal(directory_remove_key(d, &key), owners[number] ? 0 : -ENOENT);
             count -= owners[number] != 0;
@@ -329,8 +325,6 @@ static void churn(struct directory *d, struct dice *dice, bool *there) {
         directory_insert_key(d, &key, number % 64);
         directory_insert_route(d, &route, id, NULL);
         there[number] = true;
-    } else if (dice_chance(dice, 30)) {
-        directory_move_key(d, &key, number % 61);
     } else {
         directory_remove_key(d, &key);
         directory_remove_route(d, &route, id);

@@ -8,7 +8,7 @@
 
 #include "engine/table/ring.h"
 
-#define BATCH 50
+#define STEPS 50
 
 static void *item(uintptr_t number) {
     return (void *)number;
@@ -25,7 +25,7 @@ static void capacity_is_a_power_of_two(void **state) {
     ring_free(NULL);
 }
 
-static void random_batches_keep_order_and_capacity(void **state) {
+static void random_steps_keep_order_and_capacity(void **state) {
     (void)state;
     struct dice dice = {.state = 2};
     for (size_t capacity = 2; capacity <= 64; capacity *= 2) {
@@ -34,22 +34,17 @@ static void random_batches_keep_order_and_capacity(void **state) {
         uintptr_t popped = 0;
         assert_int_equal(ring_create(capacity, &ring), 0);
         for (int step = 0; step < 5000; step++) {
-            void *items[BATCH];
-            size_t count = dice_below(&dice, BATCH);
-            if (dice_chance(&dice, 50)) {
-                for (size_t i = 0; i < count; i++) {
-                    items[i] = item(pushed + i);
-                }
-                size_t room = capacity - (pushed - popped);
-                assert_int_equal(ring_push(ring, items, count), count < room ? count : room);
-                pushed += count < room ? count : room;
-            } else {
-                size_t there = pushed - popped;
-                size_t got = ring_pop(ring, items, count);
-                assert_int_equal(got, count < there ? count : there);
-                for (size_t i = 0; i < got; i++) {
-                    assert_ptr_equal(items[i], item(popped++));
-                }
+            size_t count = dice_below(&dice, STEPS);
+            bool push = dice_chance(&dice, 50);
+            for (size_t i = 0; i < count && push; i++) {
+                bool room = pushed - popped < capacity;
+                assert_int_equal(ring_push(ring, item(pushed + 1)), room);
+                pushed += room;
+            }
+            for (size_t i = 0; i < count && !push; i++) {
+                bool there = popped < pushed;
+                assert_ptr_equal(ring_pop(ring), there ? item(popped + 1) : NULL);
+                popped += there;
             }
             assert_int_equal(ring_empty(ring), pushed == popped);
         }
@@ -65,47 +60,31 @@ struct message {
 
 static void *produce(void *context) {
     struct ring *ring = context;
-    struct dice dice = {.state = 3};
-    for (uintptr_t sent = 0; sent < SENT;) {
-        void *items[BATCH];
-        size_t count = 1 + dice_below(&dice, BATCH);
-        count = count < SENT - sent ? count : SENT - sent;
-        for (size_t i = 0; i < count; i++) {
-            struct message *message = malloc(sizeof *message);
-            message->number = sent + i; /* plain memory: must be seen by whoever pops it */
-            items[i] = message;
+    for (uintptr_t sent = 0; sent < SENT; sent++) {
+        struct message *message = malloc(sizeof *message);
+        message->number = sent; /* plain memory: must be seen by whoever pops it */
+        while (!ring_push(ring, message)) {
+            sched_yield();
         }
-        for (size_t done = 0; done < count;) {
-            size_t taken = ring_push(ring, items + done, count - done);
-            done += taken;
-            if (taken == 0) {
-                sched_yield();
-            }
-        }
-        sent += count;
     }
     return NULL;
 }
 
 static void two_threads_lose_and_reorder_nothing(void **state) {
     (void)state;
-    struct dice dice = {.state = 4};
     struct ring *ring;
     pthread_t producer;
     uintptr_t wrong = 0;
     assert_int_equal(ring_create(128, &ring), 0);
     assert_int_equal(pthread_create(&producer, NULL, produce, ring), 0);
     for (uintptr_t next = 0; next < SENT;) {
-        void *items[BATCH];
-        size_t got = ring_pop(ring, items, 1 + dice_below(&dice, BATCH));
-        for (size_t i = 0; i < got; i++) {
-            struct message *message = items[i];
-            wrong += message->number != next++;
-            free(message);
-        }
-        if (got == 0) {
+        struct message *message = ring_pop(ring);
+        if (!message) {
             sched_yield();
+            continue;
         }
+        wrong += message->number != next++;
+        free(message);
     }
     pthread_join(producer, NULL);
     assert_int_equal(wrong, 0);
@@ -116,7 +95,7 @@ static void two_threads_lose_and_reorder_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(capacity_is_a_power_of_two),
-        cmocka_unit_test(random_batches_keep_order_and_capacity),
+        cmocka_unit_test(random_steps_keep_order_and_capacity),
         cmocka_unit_test(two_threads_lose_and_reorder_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
