@@ -17,7 +17,9 @@
 #include "model/uuid.h"
 #include "wire/message.h"
 
-#define ENGINE_WORKERS_MAX 64
+#define ENGINE_WORKER_BITS 6 /* a worker's number, in front of others that it gives out */
+#define ENGINE_WORKERS_MAX (1u << ENGINE_WORKER_BITS)
+#define ENGINE_HUB_MAX 16             /* prefixes of the hub */
 #define ENGINE_INTERFACE_NAME_SIZE 16 /* IFNAMSIZ */
 
 struct engine;
@@ -87,7 +89,7 @@ struct engine_device {
     struct key public_key;
     uint16_t listen_port; /* as bound */
     uint32_t fwmark;
-    struct prefix hub[16];
+    struct prefix hub[ENGINE_HUB_MAX];
     size_t hub_count;
     unsigned workers;
     const char *crypto;

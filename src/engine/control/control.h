@@ -56,7 +56,7 @@ struct engine {
     uint16_t listen_port;            /* as asked for; 0: any */
     uint16_t bound_port;
     uint32_t fwmark;
-    struct prefix hub[WORKER_HUB_MAX];
+    struct prefix hub[ENGINE_HUB_MAX];
     size_t hub_count;
     bool up;
     uint32_t mtu;

@@ -376,7 +376,7 @@ static void take_hub(struct worker *worker, void *argument) {
 }
 
 int engine_set_hub(struct engine *engine, const struct prefix *prefixes, size_t count) {
-    if (count > WORKER_HUB_MAX) {
+    if (count > ENGINE_HUB_MAX) {
         return -ENOSPC;
     }
     if (count > 0) {

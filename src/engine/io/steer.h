@@ -1,13 +1,15 @@
 /* Which worker gets a datagram: the numbers that name a session say so.
  *
- * A receiver index of ours is 6 bits of worker, then 26 random bits. A classic BPF program on each SO_REUSEPORT group
- * reads them and picks the socket, so that a session's datagrams meet its owner without a detour. Initiations carry no
- * index of ours: the kernel's hash spreads them, always the same way for one source, as cookies need. */
+ * A receiver index of ours is the worker's number, then 26 random bits. A classic BPF program on each SO_REUSEPORT
+ * group reads them and picks the socket, so that a session's datagrams meet its owner without a detour. Initiations
+ * carry no index of ours: the kernel's hash spreads them, always the same way for one source, as cookies need. */
 #pragma once
 
 #include <stdint.h>
 
-#define STEER_WORKER_SHIFT 26
+#include "engine/engine.h"
+
+#define STEER_WORKER_SHIFT (32 - ENGINE_WORKER_BITS)
 #define STEER_RANDOM_MASK ((UINT32_C(1) << STEER_WORKER_SHIFT) - 1)
 
 static inline uint32_t steer_index(unsigned worker, uint32_t random) {

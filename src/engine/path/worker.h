@@ -33,7 +33,6 @@
 #include "wire/cookie.h"
 #include "wire/noise.h"
 
-#define WORKER_HUB_MAX 16
 #define WORKER_WAITING_MAX (32 << 20) /* bytes of the packets of all its peers that wait for handshakes */
 #define WORKER_LINE 64                /* what two threads write must not share one of these, in bytes */
 
@@ -74,7 +73,7 @@ struct worker_device {
     uint32_t mtu;
     unsigned interface; /* index of the TUN; 0: none here */
     size_t hub_count;
-    struct prefix hub[WORKER_HUB_MAX];
+    struct prefix hub[ENGINE_HUB_MAX];
 };
 
 /* Who is here. Filled by the control thread in a call (control/change.c), the index by handshake.c. */

@@ -327,7 +327,7 @@ int directory_worker_of_key(const struct directory *directory, const struct key 
 }
 
 int directory_insert_key(struct directory *directory, const struct key *key, unsigned worker) {
-    if (worker >= DIRECTORY_WORKERS_MAX) {
+    if (worker >= ENGINE_WORKERS_MAX) {
         return -EINVAL;
     }
     struct array *a = current(directory, KEYS);
@@ -372,7 +372,7 @@ int directory_rekey_begin(struct directory *directory) {
 
 int directory_rekey_add(struct directory *directory, const struct key *key, unsigned worker) {
     struct array *a = directory->rekeyed;
-    if (worker >= DIRECTORY_WORKERS_MAX || !a) {
+    if (worker >= ENGINE_WORKERS_MAX || !a) {
         return -EINVAL;
     }
     struct sought sought = seek_key(a, key);

@@ -20,11 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/engine.h"
 #include "model/key.h"
 #include "model/prefix.h"
 
-#define DIRECTORY_WORKERS_MAX 64
-#define DIRECTORY_SLOT_BITS 26
+#define DIRECTORY_SLOT_BITS (32 - ENGINE_WORKER_BITS)
 #define DIRECTORY_SLOT_MASK ((UINT32_C(1) << DIRECTORY_SLOT_BITS) - 1)
 
 struct directory;

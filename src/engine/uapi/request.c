@@ -28,7 +28,6 @@ enum section {
 };
 
 #define ALLOWED_IPS_KEPT 4096 /* memory for so many is kept between requests */
-#define HUB_MAX (sizeof((struct engine_device *)0)->hub / sizeof(struct prefix))
 
 struct uapi_request {
     struct engine *engine; /* borrowed */
@@ -51,7 +50,7 @@ struct uapi_request {
     struct uapi_selection selection;
 
     /* the sections' values */
-    struct prefix hub[HUB_MAX];
+    struct prefix hub[ENGINE_HUB_MAX];
     size_t hub_count;
     struct engine_tenant tenant;
     struct engine_peer_change change;
@@ -138,8 +137,8 @@ static int device_hub(struct uapi_request *r, const char *value) {
     if (prefix_parse(value, &prefix, &had_host_bits) < 0 || had_host_bits) {
         return fail_value(r, "hub", "give a prefix without host bits, as 10.0.0.1/32");
     }
-    if (r->hub_count == HUB_MAX) {
-        return fail(r, r->line_number, -E2BIG, "hub: at most %zu prefixes", HUB_MAX);
+    if (r->hub_count == ENGINE_HUB_MAX) {
+        return fail(r, r->line_number, -E2BIG, "hub: at most %d prefixes", ENGINE_HUB_MAX);
     }
     r->hub_named = true;
     r->hub[r->hub_count++] = prefix;

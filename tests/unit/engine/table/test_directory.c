@@ -42,7 +42,7 @@ static void nothing_is_found_in_an_empty_one(void **state) {
     assert_int_equal(directory_route(d, &nowhere), 0);
     assert_int_equal(directory_remove_route(d, &route, 1), -ENOENT);
     assert_int_equal(directory_insert_route(d, &route, 0, NULL), -EINVAL);
-    assert_int_equal(directory_insert_key(d, &key, DIRECTORY_WORKERS_MAX), -EINVAL);
+    assert_int_equal(directory_insert_key(d, &key, ENGINE_WORKERS_MAX), -EINVAL);
     assert_false(directory_seal(d));
     directory_free(d);
     directory_free(NULL);
@@ -58,7 +58,7 @@ static void keys_match_the_model(void **state) {
     for (int step = 0; step < 60000; step++) {
         uint32_t number = dice_below(&dice, step < 30000 ? KEYS : KEYS / 10);
         struct key key = key_of(number);
-        unsigned worker = dice_below(&dice, DIRECTORY_WORKERS_MAX);
+        unsigned worker = dice_below(&dice, ENGINE_WORKERS_MAX);
         assert_int_equal(directory_worker_of_key(d, &key), owners[number] ? owners[number] - 1 : -ENOENT);
         if (dice_chance(&dice, 40)) {
             assert_int_equal(directory_insert_key(d, &key, worker), owners[number] ? -EEXIST : 0);
