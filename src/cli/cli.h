@@ -1,8 +1,12 @@
 /* The program `sallyport`: one table of commands, from which parsing, help, completion and the manual page come.
  *
- * A command is a struct cli_command in the table of its noun (tenant.h, router.h, ...). Its function gets a struct cli
- * with what was given, does its work through the API (client.h) and returns an exit status. Single-threaded. Results go
- * to stdout; errors go to stderr and say what to do. */
+ * A command is a struct cli_command in the table of its noun (commands.h). Its function gets a struct cli with
+ * what was given, does its work through the API and returns an exit status. Single-threaded. Results go to stdout;
+ * errors go to stderr and say what to do.
+ *
+ * Read from the bottom: cli.h (what a command is, and its values) < show/ (the terminal) < talk/ (the API) < noun/,
+ * import/, doctor/ (the commands) < init/ < help_text.h, help.c (the commands explained) < parse.h, tables.h < main.c.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -49,15 +53,15 @@ struct cli_command {
     enum cli_exit (*run)(struct cli *cli);
 };
 
-/* The tables of all nouns, ended by NULL; and the options that every command knows. */
-extern const struct cli_command *const cli_tables[];
+/* The options that every command knows. */
 extern const struct cli_option cli_global_options[];
 
 #define CLI_VALUES_MAX 128
 
 struct cli {
-    const struct cli_command *command; /* NULL: none was named */
-    char **arguments;                  /* points into argv */
+    const struct cli_command *const *tables; /* all there are, ended by NULL */
+    const struct cli_command *command;       /* NULL: none was named */
+    char **arguments;                        /* points into argv */
     int argument_count;
     struct {
         const char *option;
@@ -67,13 +71,9 @@ struct cli {
     bool json;
     bool help;
     const char *noun;           /* "tenant", where help on all its commands is wanted; else NULL */
-    struct client *client;      /* opened by cli_client() on first use */
+    struct client *client;      /* opened by client_of() on first use */
     struct lookup_names *names; /* made by lookup_tenant_name() on first use */
 };
-
-/* Reads the command line. Borrows argv. CLI_DONE, or CLI_USAGE with what is wrong in `ret_fault`. */
-enum cli_exit cli_parse(int argc, char **argv, struct cli *ret_cli, struct buf *ret_fault);
-void cli_free(struct cli *cli);
 
 /* The value of an option (the last one, or that of a given index from 0), NULL if it was not given. */
 const char *cli_value(const struct cli *cli, const char *option);
@@ -82,7 +82,5 @@ bool cli_flag(const struct cli *cli, const char *option);
 
 /* "sallyport: ..." on stderr, control characters made visible. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The connection to the gateway, opened when first asked for; NULL after an error was printed. */
-struct client *cli_client(struct cli *cli);
 /* Asks on the terminal and waits for "y". `--yes` answers it. Without a terminal it refuses and says so. */
 bool cli_confirm(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

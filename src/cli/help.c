@@ -1,5 +1,5 @@
 /* sallyport help, completion: the table of commands as text, as Markdown, as a completion script. */
-#include "cli/help.h"
+#include "cli/commands.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,15 +17,15 @@ static enum cli_exit print_all(struct buf *out) {
 static enum cli_exit help(struct cli *cli) {
     struct buf out = {0}, words = {0};
     if (cli_flag(cli, "markdown")) {
-        help_markdown(&out);
+        help_markdown(cli->tables, &out);
         return print_all(&out);
     }
     for (int i = 0; i < cli->argument_count; i++) {
         buf_printf(&words, "%s%s", i ? " " : "", cli->arguments[i]);
     }
-    bool found = help_about(words.data ? words.data : "", &out);
+    bool found = help_about(cli->tables, words.data ? words.data : "", &out);
     if (!found) {
-        cli_error("\"%s\" is no command; \"sallyport help\" lists them", words.data);
+        cli_error("\"%s\" is not a command; \"sallyport help\" lists them", words.data);
     }
     buf_free(&words);
     if (!found) {
@@ -41,7 +41,7 @@ static enum cli_exit completion(struct cli *cli) {
         cli_error("there is completion for bash only, not for \"%s\"", cli->arguments[0]);
         return CLI_USAGE;
     }
-    help_completion_bash(&out);
+    help_completion_bash(cli->tables, &out);
     return print_all(&out);
 }
 

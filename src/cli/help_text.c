@@ -78,10 +78,10 @@ static void command_text(const struct cli_command *command, struct buf *out) {
     }
 }
 
-void help_overview(struct buf *out) {
+void help_overview(const struct cli_command *const *tables, struct buf *out) {
     buf_text(out, "sallyport: manages a Sallyport gateway through its API.\n\nUsage: sallyport COMMAND [ARGUMENT]... "
                   "[OPTION]...\n\n");
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             struct buf label = {0};
             buf_printf(&label, "%s%s%s", c->words, c->arguments[0] ? " " : "", c->arguments);
@@ -95,14 +95,14 @@ void help_overview(struct buf *out) {
     wrap(out, exit_text, 0, 0);
 }
 
-bool help_about(const char *words, struct buf *out) {
+bool help_about(const struct cli_command *const *tables, const char *words, struct buf *out) {
     bool found = false;
     size_t size = strlen(words);
     if (size == 0) {
-        help_overview(out);
+        help_overview(tables, out);
         return true;
     }
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             if (strncmp(c->words, words, size) == 0 && (c->words[size] == '\0' || c->words[size] == ' ')) {
                 if (found) {
@@ -130,7 +130,7 @@ static void options_markdown(const struct cli_option *options, struct buf *out) 
     buf_text(out, "\n");
 }
 
-void help_markdown(struct buf *out) {
+void help_markdown(const struct cli_command *const *tables, struct buf *out) {
     buf_text(out, "# sallyport(1)\n\nManages a Sallyport gateway through its API: over the Unix socket on the gateway "
                   "itself (root "
                   "or the group `sallyport`), or from anywhere over TCP with a token.\n\n"
@@ -142,7 +142,7 @@ void help_markdown(struct buf *out) {
         "as `TENANT/ROUTER`.\n\n## Options of every command\n\n",
         exit_text);
     options_markdown(cli_global_options, out);
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             buf_printf(out, "## %s\n\n    sallyport %s%s%s%s\n\nTo %s.\n\n%s\n\n", c->words, c->words,
                        c->arguments[0] ? " " : "", c->arguments, c->options ? " [OPTION]..." : "", c->summary, c->help);
@@ -212,7 +212,7 @@ static const char *argument_reply(enum cli_value_kind kind) {
     return ":";
 }
 
-void help_completion_bash(struct buf *out) {
+void help_completion_bash(const struct cli_command *const *tables, struct buf *out) {
     /* Names come from customers. "compgen -W" would expand them, running what stands in $(...): so they are compared as
      * text and quoted. */
     buf_text(out, "# bash completion for sallyport; made by \"sallyport completion bash\"\n"
@@ -230,7 +230,7 @@ void help_completion_bash(struct buf *out) {
                   "    case \"${words:+$words }$word\" in\n");
     buf_text(out, "    ");
     const char *separator = "";
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             const char *blank = strchr(c->words, ' ');
             if (blank && c == *table) { /* the noun of this table */
@@ -242,14 +242,14 @@ void help_completion_bash(struct buf *out) {
         }
     }
     buf_text(out, ") words=\"${words:+$words }$word\" ;;\n    esac\n  done\n  case \"$words $prev\" in\n");
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             option_cases(c->words, c->options, out);
         }
     }
     option_cases("*", cli_global_options, out);
     buf_text(out, "  esac\n  case \"$words\" in\n");
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             buf_printf(out, "    \"%s\") options=\"", c->words);
             option_words(c->options, out);
@@ -257,7 +257,7 @@ void help_completion_bash(struct buf *out) {
         }
     }
     buf_text(out, "    *) local next\n      next=$(printf '%s\\n'");
-    for (const struct cli_command *const *table = cli_tables; *table; table++) {
+    for (const struct cli_command *const *table = tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             buf_printf(out, " \"%s\"", c->words);
         }

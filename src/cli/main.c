@@ -9,11 +9,15 @@
 
 #include "cli/cli.h"
 #include "cli/help_text.h"
+#include "cli/parse.h"
 #include "cli/show/print.h"
+#include "cli/tables.h"
+#include "cli/talk/client.h"
+#include "cli/talk/lookup.h"
 
 static enum cli_exit help(const struct cli *cli) {
     struct buf out = {0};
-    help_about(cli->command ? cli->command->words : cli->noun ? cli->noun : "", &out);
+    help_about(cli_tables, cli->command ? cli->command->words : cli->noun ? cli->noun : "", &out);
     print_buf(&out);
     buf_free(&out);
     return CLI_DONE;
@@ -36,7 +40,7 @@ int main(int argc, char **argv) {
         printf("sallyport %s\n", SALLYPORT_VERSION);
         return CLI_DONE;
     }
-    enum cli_exit done = cli_parse(argc, argv, &cli, &fault);
+    enum cli_exit done = cli_parse(cli_tables, argc, argv, &cli, &fault);
     if (done != CLI_DONE) {
         cli_error("%s", fault.data ? fault.data : "out of memory");
         if (cli.command) {
@@ -53,6 +57,7 @@ int main(int argc, char **argv) {
         done = CLI_REFUSED;
     }
     buf_free(&fault);
-    cli_free(&cli);
+    lookup_names_free(cli.names);
+    client_close(cli.client);
     return (int)done;
 }

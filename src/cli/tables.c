@@ -1,20 +1,8 @@
-/* Every command there is, in the order in which help shows them. */
+#include "cli/tables.h"
+
 #include <stddef.h>
 
-#include "cli/cli.h"
-#include "cli/doctor/doctor.h"
-#include "cli/help.h"
-#include "cli/import/import.h"
-#include "cli/init/init.h"
-#include "cli/noun/event.h"
-#include "cli/noun/export.h"
-#include "cli/noun/gateway.h"
-#include "cli/noun/router.h"
-#include "cli/noun/status.h"
-#include "cli/noun/store.h"
-#include "cli/noun/tenant.h"
-#include "cli/noun/token.h"
-#include "cli/noun/top.h"
+#include "cli/commands.h"
 
 const struct cli_command *const cli_tables[] = {
     init_commands,   status_commands,

@@ -1,6 +1,6 @@
 /* sallyport doctor: looks at the gateway through the API and at the host it runs on (doctor_checks.c), and says for
  * each finding what it is, why it matters, and the line that mends it. */
-#include "cli/doctor/doctor.h"
+#include "cli/commands.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ static int check_daemon(struct cli *cli, struct doctor_report *r, struct doctor_
     struct client_answer answer;
     struct buf fault = {0};
     struct client_request request = {.method = "GET", .path = "/v1/status"};
-    struct client *client = cli_client(cli);
+    struct client *client = client_of(cli);
     if (!client) {
         return -1;
     }

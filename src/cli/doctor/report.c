@@ -8,6 +8,7 @@
 #include "cli/show/field.h"
 #include "cli/show/print.h"
 #include "cli/show/table.h"
+#include "cli/terminal.h"
 
 static const char *const levels[] = {[DOCTOR_GOOD] = "good", [DOCTOR_NOTE] = "note", [DOCTOR_BAD] = "bad"};
 
@@ -25,7 +26,7 @@ static void add(struct doctor_report *r, enum doctor_level level, const char *na
                 const char *format, va_list args) {
     struct buf what = {0}, clean = {0};
     buf_vprintf(&what, format, args);
-    table_clean(&clean, what.data ? what.data : "");
+    terminal_clean(&clean, what.data ? what.data : "");
     bool good = level == DOCTOR_GOOD;
     json_array_append_new(r->findings,
                           json_pack("{s:s, s:s, s:s, s:s, s:s}", "level", levels[level], "check", name, "what",

@@ -3,7 +3,7 @@
  * The file is read twice: once to find every fault of form before anything is changed, once to send it in batches.
  * Batches, their Idempotency-Keys and the identifiers of the items follow from the file's content alone, so an import
  * that was cut short is simply run again: what is there already is recognized. */
-#include "cli/import/import.h"
+#include "cli/commands.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -168,7 +168,7 @@ static int batch_send(struct import *im) {
         .timeout_s = BATCH_TIMEOUT_S,
     };
     key_of(request.path, body, key);
-    struct client *client = cli_client(im->cli);
+    struct client *client = client_of(im->cli);
     if (!client) {
         goto fail;
     }

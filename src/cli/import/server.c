@@ -280,7 +280,7 @@ static enum cli_exit request_send(struct importing *im) {
     enum cli_exit done = CLI_REFUSED;
     struct client_request request = {
         .method = "POST", .path = "/v1/adoption", .body = im->body, .timeout_s = TIMEOUT_S};
-    struct client *client = cli_client(im->cli);
+    struct client *client = client_of(im->cli);
     if (!client) {
         return CLI_REFUSED;
     }

@@ -1,5 +1,5 @@
 /* sallyport init: the first configuration file; init_server.c fits it to a WireGuard server that exists. */
-#include "cli/init/init.h"
+#include "cli/commands.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* sallyport events */
-#include "cli/noun/event.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include "cli/show/print.h"
 #include "cli/show/table.h"
 #include "cli/talk/client.h"
+#include "cli/terminal.h"
 
 #define SHOWN 50  /* without --after: about this many of the newest */
 #define POLL_S 25 /* below the 30 s that the API waits at most */
@@ -26,7 +27,7 @@ static void events_print(const struct cli *cli, const json_t *items) {
         buf_printf(&line, "%" PRId64 "  %s  %s  tenant %s%s%s  by %s", field_number(e, "revision"), field_text(e, "at"),
                    field_text(e, "kind"), field_text(e, "tenant_id"), router[0] ? "  router " : "", router,
                    field_text(e, "actor"));
-        table_clean(&clean, line.data ? line.data : "");
+        terminal_clean(&clean, line.data ? line.data : "");
         buf_text(&clean, "\n");
         print_buf(&clean);
         buf_free(&line);

@@ -1,5 +1,5 @@
 /* sallyport export: the gateway's routers as a file for `wg setconf`. */
-#include "cli/noun/export.h"
+#include "cli/commands.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* sallyport gateway ... */
-#include "cli/noun/gateway.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <stdio.h>

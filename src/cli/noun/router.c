@@ -1,5 +1,5 @@
 /* sallyport router ... */
-#include "cli/noun/router.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "cli/talk/client.h"
 #include "cli/talk/list.h"
 #include "cli/talk/lookup.h"
+#include "cli/terminal.h"
 #include "export/qr.h"
 #include "model/key.h"
 
@@ -114,7 +115,7 @@ static void made_tell(const json_t *made, const char *output, const char *format
         buf_printf(&said, "; the hub reaches it at %s", hub_address);
     }
     buf_printf(&said, ". id %s", field_text(made, "id"));
-    table_clean(&clean, said.data ? said.data : "");
+    terminal_clean(&clean, said.data ? said.data : "");
     fprintf(stderr, "%s\n", clean.data ? clean.data : "");
     if (field_text(made, "private_key")[0]) {
         fprintf(stderr, "Its private key is in %s, this once: it is stored nowhere else and cannot be shown again.\n",

@@ -1,5 +1,5 @@
 /* sallyport status */
-#include "cli/noun/status.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <stdio.h>

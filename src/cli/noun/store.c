@@ -1,6 +1,6 @@
 /* sallyport store ... The store's files and servers are sallyportd's affair: it is run for the work, and this shows how
  * far it is. */
-#include "cli/noun/store.h"
+#include "cli/commands.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
 /* sallyport tenant ... */
-#include "cli/noun/tenant.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <stdio.h>

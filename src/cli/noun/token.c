@@ -1,5 +1,5 @@
 /* sallyport token ... */
-#include "cli/noun/token.h"
+#include "cli/commands.h"
 
 #include <stdio.h>
 #include <string.h>

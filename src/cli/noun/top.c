@@ -4,7 +4,7 @@
  * tenant. When all were seen the sums are compared with those of the round before; rates are the differences over the
  * time between two that differ, since the gateway brings its counters up to date every few seconds only. Packets a
  * second come from the data plane's own counters and are of this second. */
-#include "cli/noun/top.h"
+#include "cli/commands.h"
 
 #include <inttypes.h>
 #include <poll.h>

@@ -4,10 +4,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wchar.h>
-#include <wctype.h>
 
 #include "base/array.h"
+#include "cli/terminal.h"
 
 #define GAP 2
 
@@ -19,55 +18,6 @@ struct table {
     size_t count, room;
     bool failed;
 };
-
-/* Decodes one character. Returns its bytes and width; bytes that are no printable character count as one "?". */
-static size_t decode(const char *text, size_t left, int *ret_width, bool *ret_printable) {
-    wchar_t wide;
-    mbstate_t state = {0};
-    if (*text >= ' ' && *text <= '~') { /* most of what there is, and the locale has no say in it */
-        *ret_width = 1;
-        *ret_printable = true;
-        return 1;
-    }
-    size_t size = mbrtowc(&wide, text, left, &state);
-    bool whole = size != (size_t)-1 && size != (size_t)-2 && size != 0;
-    int width = whole ? wcwidth(wide) : -1;
-    /* bidirectional controls have width 0 but reorder what follows them */
-    bool bidi = whole && ((wide >= 0x202a && wide <= 0x202e) || (wide >= 0x2066 && wide <= 0x2069));
-    *ret_printable = whole && width >= 0 && !bidi;
-    *ret_width = *ret_printable ? width : 1;
-    return whole ? size : 1;
-}
-
-size_t table_width(const char *text) {
-    size_t width = 0, left = strlen(text);
-    while (left) {
-        int columns;
-        bool printable;
-        size_t size = decode(text, left, &columns, &printable);
-        width += (size_t)columns;
-        text += size;
-        left -= size;
-    }
-    return width;
-}
-
-void table_clean(struct buf *out, const char *text) {
-    size_t left = strlen(text);
-    while (left) {
-        int columns;
-        bool printable;
-        size_t size = decode(text, left, &columns, &printable);
-        if (printable) {
-            buf_append(out, text, size);
-        } else {
-            buf_text(out, "?");
-        }
-        text += size;
-        left -= size;
-    }
-    buf_text(out, "");
-}
 
 struct table *table_make(const char *const *headers) {
     struct table *t = calloc(1, sizeof *t);
@@ -118,11 +68,11 @@ void table_cell(struct table *t, const char *text) {
         return;
     }
     t->cells = cells;
-    table_clean(&clean, text);
+    terminal_clean(&clean, text);
     t->cells[t->count] = strdup(clean.data ? clean.data : "");
     t->failed = t->failed || clean.failed || !t->cells[t->count];
     if (t->cells[t->count]) {
-        size_t column = t->count % t->columns, width = table_width(t->cells[t->count]);
+        size_t column = t->count % t->columns, width = terminal_width(t->cells[t->count]);
         if (width > t->widths[column]) {
             t->widths[column] = width;
         }
@@ -155,7 +105,7 @@ void table_write(struct table *t, struct buf *out) {
     for (size_t i = 0; i + t->columns <= t->count; i += t->columns) {
         for (size_t c = 0; c < t->columns; c++) {
             const char *cell = t->cells[i + c];
-            size_t pad = t->widths[c] - table_width(cell);
+            size_t pad = t->widths[c] - terminal_width(cell);
             if (t->right[c]) {
                 spaces(out, pad);
             }

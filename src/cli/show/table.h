@@ -23,8 +23,3 @@ void table_cellf(struct table *table, const char *format, ...) __attribute__((fo
 /* Appends the rows so far (headers before the first of all) and forgets them. Later rows keep at least these widths, so
  * a long list may be written page by page. An empty table shows its headers only. */
 void table_write(struct table *table, struct buf *out);
-
-/* Columns that a terminal uses for the text. */
-size_t table_width(const char *text);
-/* Appends the text with control characters and broken UTF-8 replaced by "?". */
-void table_clean(struct buf *out, const char *text);

@@ -257,7 +257,7 @@ static bool call(struct cli *cli, const char *method, const char *path, const js
                  struct client_answer *ret_answer) {
     struct buf fault = {0};
     struct client_request request = {.method = method, .path = path, .body = body};
-    struct client *client = cli_client(cli);
+    struct client *client = client_of(cli);
     if (!client) {
         return false;
     }
@@ -272,6 +272,28 @@ static bool call(struct cli *cli, const char *method, const char *path, const js
         return false;
     }
     return true;
+}
+
+struct client *client_of(struct cli *cli) {
+    if (!cli->client) {
+        struct buf fault = {0};
+        const char *socket = cli_value(cli, "socket"), *url = cli_value(cli, "url");
+        struct client_config config = {
+            .socket = socket ? socket : getenv("SALLYPORT_SOCKET"),
+            .url = url ? url : getenv("SALLYPORT_URL"),
+            .token_file = cli_value(cli, "token-file"),
+            .token = getenv("SALLYPORT_TOKEN"),
+        };
+        /* what stands on the command line wins over the environment */
+        if (socket && !url) {
+            config.url = NULL;
+        }
+        if (client_open(&config, &cli->client, &fault) < 0) {
+            cli_error("%s", fault.data ? fault.data : "out of memory");
+        }
+        buf_free(&fault);
+    }
+    return cli->client;
 }
 
 json_t *client_json(struct cli *cli, const char *method, const char *path, const json_t *body) {

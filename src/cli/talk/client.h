@@ -46,6 +46,9 @@ void client_query(struct buf *path, const char *name, const char *value);
 /* --- for commands: a refusal is printed, and only success comes back --- */
 
 struct cli;
+/* The command's connection to the gateway, opened when first asked for; NULL after an error was printed. The caller of
+ * the command closes it. */
+struct client *client_of(struct cli *cli);
 /* The JSON of a 2xx answer (an empty object if it has no body), the caller's to json_decref(); NULL after the problem
  * was printed. */
 json_t *client_json(struct cli *cli, const char *method, const char *path, const json_t *body);

@@ -10,38 +10,8 @@
 #include "cli/show/table.h"
 #include "cli/talk/client.h"
 #include "cli/talk/lookup.h"
-
-#define PAGE_MOST 1000
-
-int list_pages(struct cli *cli, const char *path, size_t most, list_page_fn *fn, void *context) {
-    char *cursor = NULL;
-    for (size_t seen = 0;;) {
-        struct buf page = {0};
-        char limit[24];
-        size_t wanted = most && most - seen < PAGE_MOST ? most - seen : PAGE_MOST;
-        snprintf(limit, sizeof limit, "%zu", wanted);
-        buf_text(&page, path);
-        client_query(&page, "limit", limit);
-        client_query(&page, "cursor", cursor);
-        free(cursor);
-        json_t *answer = page.failed ? NULL : client_json(cli, "GET", page.data, NULL);
-        buf_free(&page);
-        if (!answer) {
-            return -1;
-        }
-        const json_t *items = json_object_get(answer, "items");
-        const char *next = field_text(answer, "next_cursor");
-        seen += json_array_size(items);
-        bool last = !next[0] || (most && seen >= most);
-        cursor = last ? NULL : strdup(next);
-        bool more = fn(context, items, last) && cursor;
-        json_decref(answer);
-        if (!more) {
-            free(cursor);
-            return 0;
-        }
-    }
-}
+#include "cli/talk/pages.h"
+#include "cli/terminal.h"
 
 static bool collect(void *context, const json_t *items, bool last) {
     (void)last;
@@ -57,7 +27,7 @@ static bool collect(void *context, const json_t *items, bool last) {
 /* The whole list as one JSON object {"items": [...], "next_cursor": null}. */
 static int print_all(struct cli *cli, const char *path, size_t most) {
     json_t *all = json_array();
-    int error = list_pages(cli, path, most, collect, all);
+    int error = pages_walk(cli, path, most, collect, all);
     if (error == 0) {
         json_t *list = json_pack("{s:O, s:n}", "items", all, "next_cursor");
         print_json(list);
@@ -74,7 +44,7 @@ static bool names_page(void *context, const json_t *items, bool last) {
     (void)context;
     (void)last;
     json_array_foreach(items, i, item) {
-        table_clean(&out, field_text(item, "name"));
+        terminal_clean(&out, field_text(item, "name"));
         buf_text(&out, "\n");
     }
     print_buf(&out);
@@ -119,10 +89,10 @@ enum cli_exit list_print(struct cli *cli, const struct buf *path, const char *co
     } else if (cli->json) {
         error = print_all(cli, path->data, (size_t)most);
     } else if (cli_flag(cli, "names")) {
-        error = list_pages(cli, path->data, (size_t)most, names_page, NULL);
+        error = pages_walk(cli, path->data, (size_t)most, names_page, NULL);
     } else {
         struct rows rows = {cli, table_make(headers), row};
-        error = list_pages(cli, path->data, (size_t)most, rows_page, &rows);
+        error = pages_walk(cli, path->data, (size_t)most, rows_page, &rows);
         table_free(rows.table);
     }
     return error < 0 ? CLI_REFUSED : CLI_DONE;

@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "cli/show/field.h"
 #include "cli/talk/client.h"
-#include "cli/talk/list.h"
+#include "cli/talk/pages.h"
 
 /* The UUID in canonical form if `text` is one. */
 static bool as_uuid(const char *text, char ret_id[UUID_TEXT_SIZE]) {
@@ -152,7 +152,7 @@ static void names_ask(struct cli *cli, const char *id) {
     struct buf fault = {0}, path = {0};
     buf_printf(&path, "/v1/tenants/%s", id);
     struct client_request request = {.method = "GET", .path = path.data};
-    if (!path.failed && cli_client(cli) && client_call(cli->client, &request, &answer, &fault) == 0) {
+    if (!path.failed && client_of(cli) && client_call(cli->client, &request, &answer, &fault) == 0) {
         json_object_set_new(cli->names->by_id, id, json_string(field_text(answer.json, "name")));
         client_answer_free(&answer);
     }
@@ -193,6 +193,6 @@ void lookup_tenant_names_ahead(struct cli *cli, const json_t *items) {
         before = id;
     }
     if (unknown > NAMES_ONE_BY_ONE) {
-        list_pages(cli, "/v1/tenants", 0, names_learn, cli->names);
+        pages_walk(cli, "/v1/tenants", 0, names_learn, cli->names);
     }
 }

@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-#include "cli/cli.h"
+#include "cli/parse.h"
+#include "cli/tables.h"
 
 #define PARSE(...) parse((const char *const[]){"sallyport", __VA_ARGS__, NULL})
 
@@ -22,7 +23,7 @@ static enum cli_exit parse(const char *const *argv) {
     }
     kept[argc] = NULL;
     buf_clear(&fault);
-    return cli_parse(argc, kept, &cli, &fault);
+    return cli_parse(cli_tables, argc, kept, &cli, &fault);
 }
 
 static void a_command_is_found_by_its_words_and_gets_its_arguments(void **state) {
@@ -68,9 +69,9 @@ static void what_is_not_understood_is_named(void **state) {
         const char *argv[7];
         const char *said;
     } cases[] = {
-        {{"sallyport", "tennant"}, "\"tennant\" is no command"},
+        {{"sallyport", "tennant"}, "\"tennant\" is not a command"},
         {{"sallyport", "tenant"}, "tenant add, tenant list"},
-        {{"sallyport", "tenant", "frob"}, "\"tenant frob\" is no command"},
+        {{"sallyport", "tenant", "frob"}, "\"tenant frob\" is not a command"},
         {{"sallyport", "tenant", "add"}, "needs NAME"},
         {{"sallyport", "tenant", "add", "A", "B"}, "\"B\" is one argument too many"},
         {{"sallyport", "tenant", "list", "--bogus"}, "unknown option --bogus"},
@@ -117,7 +118,7 @@ static void more_options_than_there_is_room_for_are_refused(void **state) {
         argv[argc++] = option;
     }
     buf_clear(&fault);
-    assert_int_equal(cli_parse(argc, argv, &cli, &fault), CLI_USAGE);
+    assert_int_equal(cli_parse(cli_tables, argc, argv, &cli, &fault), CLI_USAGE);
     assert_non_null(strstr(fault.data, "more than"));
 }
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "cli/cli.h"
 #include "cli/help_text.h"
+#include "cli/tables.h"
 
 static void file_read(const char *path, struct buf *out) {
     char bytes[4096];
@@ -27,7 +27,7 @@ static void file_read(const char *path, struct buf *out) {
 static void the_overview_names_every_command(void **state) {
     (void)state;
     struct buf out = {0};
-    help_overview(&out);
+    help_overview(cli_tables, &out);
     for (const struct cli_command *const *table = cli_tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             assert_non_null(strstr(out.data, c->words));
@@ -39,15 +39,15 @@ static void the_overview_names_every_command(void **state) {
 static void help_is_about_one_command_a_noun_or_nothing_known(void **state) {
     (void)state;
     struct buf out = {0};
-    assert_true(help_about("router add", &out));
+    assert_true(help_about(cli_tables, "router add", &out));
     assert_non_null(strstr(out.data, "--public-key"));
     assert_null(strstr(out.data, "sallyport router list"));
     buf_clear(&out);
-    assert_true(help_about("router", &out));
+    assert_true(help_about(cli_tables, "router", &out));
     assert_non_null(strstr(out.data, "sallyport router list"));
     assert_null(strstr(out.data, "sallyport tenant"));
-    assert_false(help_about("rout", &out));
-    assert_false(help_about("router frob", &out));
+    assert_false(help_about(cli_tables, "rout", &out));
+    assert_false(help_about(cli_tables, "router frob", &out));
     buf_free(&out);
 }
 
@@ -58,7 +58,7 @@ static void every_line_of_an_example_is_kept_as_it_is(void **state) {
     for (const struct cli_command *const *table = cli_tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
             buf_clear(&out);
-            assert_true(help_about(c->words, &out));
+            assert_true(help_about(cli_tables, c->words, &out));
             for (const char *at = c->help; (at = strstr(at, "\n    ")); at++) {
                 char line[200];
                 snprintf(line, sizeof line, "%.*s\n", (int)(1 + strcspn(at + 1, "\n")), at);
@@ -78,7 +78,7 @@ static void no_line_of_help_is_too_wide_for_a_terminal(void **state) {
     struct buf out = {0};
     for (const struct cli_command *const *table = cli_tables; *table; table++) {
         for (const struct cli_command *c = *table; c->words; c++) {
-            assert_true(help_about(c->words, &out));
+            assert_true(help_about(cli_tables, c->words, &out));
         }
     }
     for (const char *line = out.data; *line; line += strcspn(line, "\n") + 1) {
@@ -92,7 +92,7 @@ static void no_line_of_help_is_too_wide_for_a_terminal(void **state) {
 static void the_manual_page_is_up_to_date(void **state) {
     (void)state;
     struct buf made = {0}, kept = {0};
-    help_markdown(&made);
+    help_markdown(cli_tables, &made);
     file_read("docs/cli.md", &kept);
     if (strcmp(made.data, kept.data) != 0) {
         fail_msg("docs/cli.md is stale: sallyport help --markdown >docs/cli.md");
@@ -104,7 +104,7 @@ static void the_manual_page_is_up_to_date(void **state) {
 static void the_completion_is_up_to_date(void **state) {
     (void)state;
     struct buf made = {0}, kept = {0};
-    help_completion_bash(&made);
+    help_completion_bash(cli_tables, &made);
     file_read("deploy/completion/sallyport.bash", &kept);
     if (strcmp(made.data, kept.data) != 0) {
         fail_msg("stale: sallyport completion bash >deploy/completion/sallyport.bash");

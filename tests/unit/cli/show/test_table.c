@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cli/show/table.h"
+#include "cli/terminal.h"
 
 static const char *const headers[] = {"NAME", ">N", "END", NULL};
 
@@ -48,10 +49,10 @@ static void later_pages_have_no_headers_and_keep_the_widths(void **state) {
 
 static void width_counts_what_a_terminal_shows(void **state) {
     (void)state;
-    assert_int_equal(table_width("abc"), 3);
-    assert_int_equal(table_width("\xc3\xa4\xc3\xb6"), 2);         /* a and o with diaeresis */
-    assert_int_equal(table_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); /* two wide characters */
-    assert_int_equal(table_width("e\xcc\x81"), 1);                /* combining acute */
+    assert_int_equal(terminal_width("abc"), 3);
+    assert_int_equal(terminal_width("\xc3\xa4\xc3\xb6"), 2);         /* a and o with diaeresis */
+    assert_int_equal(terminal_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); /* two wide characters */
+    assert_int_equal(terminal_width("e\xcc\x81"), 1);                /* combining acute */
 }
 
 static void what_a_terminal_would_act_on_is_made_visible(void **state) {
@@ -75,7 +76,7 @@ static void what_a_terminal_would_act_on_is_made_visible(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct buf out = {0};
-        table_clean(&out, cases[i].text);
+        terminal_clean(&out, cases[i].text);
         assert_string_equal(out.data, cases[i].clean);
         buf_free(&out);
     }

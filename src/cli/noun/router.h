@@ -1,5 +1,0 @@
-#pragma once
-
-#include "cli/cli.h"
-
-extern const struct cli_command router_commands[];
