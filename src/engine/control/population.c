@@ -12,221 +12,6 @@
 #include "engine/control/snapshot.h"
 #include "engine/path/peer.h"
 
-#define SLOTS_FIRST 1
-#define SLOTS_END DIRECTORY_SLOT_MASK
-#define REKEY_ATTEMPTS 3
-
-/* --- slots --- */
-
-uint32_t control_take_slot(struct control_slots *slots) {
-    if (slots->freed_count > 0) {
-        return slots->freed[--slots->freed_count];
-    }
-    if (slots->next == 0) {
-        slots->next = SLOTS_FIRST;
-    }
-    return slots->next < SLOTS_END ? slots->next++ : 0;
-}
-
-void control_give_slot(struct control_slots *slots, uint32_t slot) {
-    uint32_t *freed = array_grow(slots->freed, &slots->freed_room, slots->freed_count + 1, sizeof *freed);
-    if (!freed) {
-        return;
-    }
-    slots->freed = freed;
-    slots->freed[slots->freed_count++] = slot;
-}
-
-/* --- applying --- */
-
-static void note_error(struct engine *engine, int error) {
-    if (error && !engine->error) {
-        engine->error = error;
-    }
-}
-
-static void apply_batches(struct engine *engine) {
-    for (unsigned i = 0; i < engine->count; i++) {
-        if (engine->controls[i].batch.count > 0) {
-            worker_post(engine->workers[i], change_apply, &engine->controls[i].batch);
-        }
-    }
-    for (unsigned i = 0; i < engine->count; i++) {
-        if (engine->controls[i].batch.count > 0) {
-            worker_wait(engine->workers[i]);
-            note_error(engine, engine->controls[i].batch.error);
-        }
-    }
-}
-
-/* A route that another peer took over. */
-struct loss {
-    struct prefix prefix;
-    uint32_t id; /* who had it */
-};
-
-struct losses {
-    struct loss *list;
-    size_t count, room;
-};
-
-static int note_loss(struct losses *losses, const struct prefix *prefix, uint32_t id) {
-    struct loss *list = array_grow(losses->list, &losses->room, losses->count + 1, sizeof *list);
-    if (!list) {
-        return -ENOMEM;
-    }
-    losses->list = list;
-    losses->list[losses->count++] = (struct loss){.prefix = *prefix, .id = id};
-    return 0;
-}
-
-static void carry_out(struct engine *engine, const struct change_edit *edit, struct losses *losses) {
-    uint32_t previous = 0;
-    if (edit->remove) {
-        directory_remove_route(engine->directory, &edit->prefix, edit->id);
-        return;
-    }
-    int error = directory_insert_route(engine->directory, &edit->prefix, edit->id, &previous);
-    if (!error && previous != 0 && previous != edit->id) {
-        error = note_loss(losses, &edit->prefix, previous);
-    }
-    note_error(engine, error);
-}
-
-/* Each worker's edits are in order already: merge them. */
-static void carry_out_edits(struct engine *engine, struct losses *losses) {
-    size_t at[ENGINE_WORKERS_MAX] = {0};
-    for (;;) {
-        const struct change_edit *next = NULL;
-        unsigned of = 0;
-        for (unsigned i = 0; i < engine->count; i++) {
-            const struct change_batch *batch = &engine->controls[i].batch;
-            if (at[i] < batch->edit_count && (!next || batch->edits[at[i]].sequence < next->sequence)) {
-                next = &batch->edits[at[i]];
-                of = i;
-            }
-        }
-        if (!next) {
-            return;
-        }
-        carry_out(engine, next, losses);
-        at[of]++;
-    }
-}
-
-static void take_back(struct engine *engine, struct control_worker *control) {
-    for (size_t i = 0; i < control->batch.freed_count; i++) {
-        control_give_slot(&control->peers, control->batch.freed[i]);
-        control->load--;
-    }
-    for (size_t i = 0; i < control->batch.unmade_count; i++) {
-        directory_remove_key(engine->directory, &control->batch.unmade[i]);
-    }
-}
-
-static void clear_batches(struct engine *engine) {
-    for (unsigned i = 0; i < engine->count; i++) {
-        change_batch_clear(&engine->controls[i].batch);
-    }
-}
-
-/* Who lost a prefix, and did not get it back since, strikes it off its list. No change is gathered meanwhile, so no
- * slot names a new peer. */
-static void tell_losers(struct engine *engine, const struct losses *losses) {
-    for (size_t i = 0; i < losses->count; i++) {
-        const struct loss *loss = &losses->list[i];
-        if (directory_get_route(engine->directory, &loss->prefix) == loss->id) {
-            continue;
-        }
-        struct change_batch *batch = &engine->controls[directory_id_worker(loss->id)].batch;
-        const struct change change = {
-            .kind = CHANGE_FORGET, .slot = directory_id_slot(loss->id), .prefix = loss->prefix};
-        if (change_batch_full(batch)) {
-            apply_batches(engine);
-            clear_batches(engine);
-        }
-        note_error(engine, change_batch_add(batch, &change, NULL, 0));
-    }
-    apply_batches(engine);
-    clear_batches(engine);
-}
-
-void control_apply(struct engine *engine) {
-    struct losses losses = {0};
-    apply_batches(engine);
-    carry_out_edits(engine, &losses);
-    for (unsigned i = 0; i < engine->count; i++) {
-        take_back(engine, &engine->controls[i]);
-    }
-    clear_batches(engine);
-    tell_losers(engine, &losses);
-    free(losses.list);
-}
-
-/* --- keys that collide --- */
-
-static int rekey_worker(struct engine *engine, unsigned worker, struct snapshot *snapshot) {
-    int error = 0;
-    snapshot->cursor = 0;
-    do {
-        worker_call(engine->workers[worker], snapshot_take_peers, snapshot);
-        for (size_t i = 0; i < snapshot->count && !error; i++) {
-            error = directory_rekey_add(engine->directory, &snapshot->peers[i].public_key, worker);
-        }
-    } while (!snapshot->done && !error);
-    return error;
-}
-
-/* Two keys have one fingerprint in the directory (directory_insert_key(): 1 chance in 10^5 with a million peers). Under
- * fresh fingerprints they have not, so the change that was refused with -EAGAIN succeeds when it is tried again. */
-static void rekey(struct engine *engine) {
-    struct snapshot *snapshot;
-    if (snapshot_create(&snapshot) < 0) {
-        return;
-    }
-    snapshot->keys_only = true;
-    for (int attempt = 0; attempt < REKEY_ATTEMPTS; attempt++) {
-        int error = directory_rekey_begin(engine->directory);
-        for (unsigned i = 0; i < engine->count && !error; i++) {
-            error = rekey_worker(engine, i, snapshot);
-        }
-        if (!error) {
-            directory_rekey_commit(engine->directory);
-            break;
-        }
-    }
-    snapshot_free(snapshot);
-}
-
-static void pass_by(struct worker *worker, void *argument) {
-    (void)worker;
-    (void)argument;
-}
-
-int engine_flush(struct engine *engine) {
-    control_apply(engine);
-    if (engine->error == -EAGAIN) {
-        rekey(engine);
-    }
-    if (directory_seal(engine->directory)) {
-        /* Between two rounds no worker holds anything of the directory. */
-        control_call_all(engine, pass_by, NULL);
-        directory_reclaim(engine->directory);
-    }
-    int error = engine->error;
-    engine->error = 0;
-    return error;
-}
-
-static int gather(struct engine *engine, unsigned worker, struct change *change,
-                  const struct engine_allowed_ip *allowed, size_t allowed_count) {
-    if (change_batch_full(&engine->controls[worker].batch)) {
-        control_apply(engine);
-    }
-    change->sequence = ++engine->sequence;
-    return change_batch_add(&engine->controls[worker].batch, change, allowed, allowed_count);
-}
-
 /* --- tenants --- */
 
 static bool is_tenant(const void *context, uint32_t place, const void *id) {
@@ -272,7 +57,7 @@ static int make_tenant(struct engine *engine, const struct engine_tenant *tenant
     int error = place && slot ? make_tenant_room(engine, place) : -ENOSPC;
     error = error ? error : table_insert(&engine->tenant_table, hash_of(engine, &tenant->id), place);
     if (!error) {
-        error = gather(engine, worker, &change, NULL, 0);
+        error = control_gather(engine, worker, &change, NULL, 0);
         if (error) {
             table_remove(&engine->tenant_table, hash_of(engine, &tenant->id), place);
         }
@@ -303,11 +88,11 @@ int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant)
     }
     struct change change = {.kind = CHANGE_TENANT, .slot = known->slot, .tenant = *tenant};
     if (known->addressing == tenant->addressing) {
-        return gather(engine, known->worker, &change, NULL, 0);
+        return control_gather(engine, known->worker, &change, NULL, 0);
     }
     /* Whether it has peers is known to its worker only. */
     int error = engine_flush(engine);
-    error = error ? error : gather(engine, known->worker, &change, NULL, 0);
+    error = error ? error : control_gather(engine, known->worker, &change, NULL, 0);
     error = error ? error : engine_flush(engine);
     if (!error) {
         known->addressing = tenant->addressing;
@@ -319,11 +104,11 @@ int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant)
 
 static void gather_removal(struct engine *engine, const struct key *key, unsigned worker) {
     struct change change = {.kind = CHANGE_PEER, .peer = {.public_key = *key, .remove = true}};
-    int error = gather(engine, worker, &change, NULL, 0);
+    int error = control_gather(engine, worker, &change, NULL, 0);
     if (!error) {
         directory_remove_key(engine->directory, key);
     }
-    note_error(engine, error);
+    control_note_error(engine, error);
 }
 
 /* Peers that `take` finds on a worker, a bounded piece at a time: those of a tenant, or all. */
@@ -355,7 +140,7 @@ int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
     control_apply(engine);
     int error = remove_taken(engine, known->worker, snapshot_take_members, known->slot);
     struct change change = {.kind = CHANGE_TENANT_REMOVE, .slot = known->slot};
-    error = error ? error : gather(engine, known->worker, &change, NULL, 0);
+    error = error ? error : control_gather(engine, known->worker, &change, NULL, 0);
     if (error) {
         return error;
     }
@@ -458,7 +243,7 @@ static int gather_peer(struct engine *engine, unsigned worker, struct change *ch
         size_t piece = allowed_count < CHANGE_ALLOWED_MAX ? allowed_count : CHANGE_ALLOWED_MAX;
         change->peer.allowed_ips = NULL;
         change->peer.allowed_ip_count = piece;
-        int error = gather(engine, worker, change, allowed, piece);
+        int error = control_gather(engine, worker, change, allowed, piece);
         if (error) {
             return error;
         }

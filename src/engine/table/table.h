@@ -1,4 +1,13 @@
-/* A hash table of one worker: 32-bit hash -> 32-bit value (public key -> peer slot, receiver index -> entry).
+/* Structures that the path of a packet looks things up in: they know no packet, no peer and no socket.
+ *
+ * The room owns nothing: each structure belongs to who made it. One thread per structure enters, but for three that two
+ * sides share without a lock, as their headers say: the directory and a concurrent trie (one writer, any number of
+ * readers), and the ring (one producer, one consumer).
+ *
+ * To read it: table (this file: hash -> number), trie (longest prefix), directory (both of them, for all workers),
+ * ring, wheel (deadlines), bucket (rates), limiter (rates per source of handshakes).
+ *
+ * --- A hash table of one worker: 32-bit hash -> 32-bit value (public key -> peer slot, receiver index -> entry) ---
  *
  * Eight bytes a slot, robin-hood probing at up to 85 % load. It grows and shrinks by a second array into which each
  * later insert or remove moves a bounded piece (a run of neighbours), so no operation ever rehashes everything. Lookups

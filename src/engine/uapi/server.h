@@ -1,4 +1,12 @@
-/* Serves the UAPI socket of one engine to any number of clients, from the engine's control thread.
+/* The engine's control socket: what wg(8), wg-quick(8) and sallyportd say to it, as text (docs/uapi.md).
+ *
+ * The room owns the socket file, the connections, and what was read and is to be written on them; it reaches the engine
+ * through engine/engine.h alone. The control thread enters it. text.h is shared with the other end, src/backend.
+ *
+ * To read it: text (the words), output (what a client is still to be sent), answer (to a `get`), request (what a client
+ * wants, line by line), socket (the file), server (this file).
+ *
+ * --- Serves the socket of one engine to any number of clients ---
  *
  * Everything is non-blocking; a client has a bounded buffer for what it sends and reads nothing more while its answer
  * is not taken; the answer itself is made as fast as the client takes it. Nobody waits for a slow or a silent one. */
