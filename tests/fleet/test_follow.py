@@ -37,6 +37,20 @@ def test_a_revoked_router_is_refused_by_all(fleet, verb):
     assert seconds is not None and seconds < PROMPT
 
 
+def test_a_gateway_that_adopted_still_follows_the_others(fleet):
+    """The routers that it took over are revoked elsewhere, and it hears of that."""
+    peers = [{"public_key": key_pair()[1], "allowed_ips": [f"10.66.0.{number}/32"]} for number in (2, 3, 4)]
+    adopted = fleet.north.api.post("/adoption", {"tenant": {"name": "old server"}, "peers": peers})
+    assert fleet.everywhere(lambda m: all(m.peer(p["public_key"]) for p in peers)) is not None
+    routers = fleet.south.api.get(f"/tenants/{adopted['tenant']['id']}/routers")["items"]
+    for made in routers:
+        fleet.south.api.delete(f"/routers/{made['id']}")
+        assert fleet.everywhere(lambda m, key=made["public_key"]: not m.peer(key), PROMPT) is not None
+    assert fleet.in_step()
+    for member in fleet.members:
+        assert member.status()["reconcile"]["mended"] == 0
+
+
 def test_what_was_disabled_comes_back_everywhere(fleet):
     tenant = fleet.tenant()
     made = [fleet.router(tenant, at=member) for member in fleet.members]

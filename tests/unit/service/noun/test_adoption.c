@@ -3,6 +3,7 @@
 
 #include "gateway.h"
 #include "service/noun/adoption.h"
+#include "service/noun/noun.h"
 
 #define PEERS 600
 
@@ -71,6 +72,9 @@ static void peers_keep_the_addresses_they_have_even_beside_the_hub(void **state)
     adopt(g, server);
     assert_int_equal(server->adoption.made, sizeof addresses / sizeof *addresses);
     assert_true(server->adoption.committed);
+    struct service *s = g->service;
+    assert_int_equal(ledger_writers(s->ledger), 0); /* else nothing of others would be followed any more */
+    assert_int_equal(follow_applied(s->follow), ledger_revision(s->ledger));
     for (size_t i = 0; i < server->adoption.count; i++) {
         struct actual_peer is;
         struct ip_addr address = ip_of(addresses[i]);
