@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "backend/engine/actual.h"
-#include "backend/engine/client.h"
+#include "backend/host/client.h"
 
 static int take_peer(void *context, const struct actual_peer *peer) {
     (void)context;

@@ -107,12 +107,12 @@ def test_up_the_ladder_by_call(tree):
 
 
 def test_neighbour_on_the_same_rung(tree):
-    tree.write({"backend/kernel/kernel.h": "int kernel;\n", "backend/engine/client.c": '#include "backend/kernel/kernel.h"\n'})
+    tree.write({"backend/kernel/kernel.h": "int kernel;\n", "backend/engine/process.c": '#include "backend/kernel/kernel.h"\n'})
     assert "backend/engine may not use backend/kernel" in tree.check()
 
 
 def test_rung_below_that_is_not_for_all_above(tree):
-    tree.write({"backend/isolate/isolate.h": "int isolate;\n", "backend/engine/client.c": '#include "backend/isolate/isolate.h"\n'})
+    tree.write({"backend/isolate/isolate.h": "int isolate;\n", "backend/engine/process.c": '#include "backend/isolate/isolate.h"\n'})
     assert "backend/engine may not use backend/isolate" in tree.check()
 
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "backend/engine/client.h"
+#include "backend/host/client.h"
 #include "backend/host/link.h"
 #include "backend/wireguard/wireguard.h"
 #include "base/clock.h"

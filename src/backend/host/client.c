@@ -1,4 +1,4 @@
-#include "backend/engine/client.h"
+#include "backend/host/client.h"
 
 #include <errno.h>
 #include <sodium.h>
