@@ -60,7 +60,7 @@ static int add_address(struct link *link, const char *interface_name, const stru
     return rc;
 }
 
-static int refuse(struct problem *problem, int rc, const char *interface_name, const char *what) {
+static int report_failure(struct problem *problem, int rc, const char *interface_name, const char *what) {
     if (rc == -EPERM || rc == -EACCES) {
         problem_set(problem, PROBLEM_UNAVAILABLE, "not-privileged", "",
                     "May not set the %s of %s: %s. Run with CAP_NET_ADMIN.", what, interface_name, strerror(-rc));
@@ -78,7 +78,7 @@ static int add_missing(struct link *link, const char *interface_name, const stru
     char address[PREFIX_TEXT_SIZE];
     int rc = link_each_address(link, collect, &now);
     if (rc < 0) {
-        return refuse(problem, rc, interface_name, "addresses");
+        return report_failure(problem, rc, interface_name, "addresses");
     }
     for (size_t i = 0; i < device->hub_address_count; i++) {
         const struct prefix *wanted = &device->hub_addresses[i];
@@ -91,7 +91,7 @@ static int add_missing(struct link *link, const char *interface_name, const stru
         }
         if (rc < 0) {
             snprintf(text, sizeof text, "address %s", prefix_format(wanted, address));
-            return refuse(problem, rc, interface_name, text);
+            return report_failure(problem, rc, interface_name, text);
         }
         ++*touched;
     }
@@ -110,7 +110,7 @@ static int mend_addresses(struct link *link, const char *interface_name, const s
         if (!has(device->hub_addresses, device->hub_address_count, &were.list[i])) {
             rc = link_remove_address(link, &were.list[i]);
             if (rc < 0) {
-                return refuse(problem, rc, interface_name, "addresses");
+                return report_failure(problem, rc, interface_name, "addresses");
             }
             removed = true;
             ++*touched;
@@ -137,7 +137,7 @@ int device_mend(const char *interface_name, const struct desired_device *device,
         touched++;
     }
     if (rc < 0) {
-        refuse(ret_problem, rc, interface_name, what);
+        report_failure(ret_problem, rc, interface_name, what);
         goto end;
     }
     rc = mend_addresses(link, interface_name, device, &touched, ret_problem);
@@ -145,7 +145,7 @@ int device_mend(const char *interface_name, const struct desired_device *device,
         rc = link_set_up(link);
         touched++;
         if (rc < 0) {
-            refuse(ret_problem, rc, interface_name, "state");
+            report_failure(ret_problem, rc, interface_name, "state");
         }
     }
     if (rc == 0) {

@@ -9,6 +9,7 @@
 
 #include "backend/host/client.h"
 #include "backend/host/link.h"
+#include "backend/host/mark.h"
 #include "backend/wireguard/wireguard.h"
 #include "base/clock.h"
 #include "engine/uapi/text.h"
@@ -41,7 +42,7 @@ void foreign_free(struct foreign *foreign) {
     free(foreign);
 }
 
-static int refuse(struct problem *problem, int error, const char *interface_name, const char *what) {
+static int report_unreadable(struct problem *problem, int error, const char *interface_name, const char *what) {
     problem_set(problem, PROBLEM_UNAVAILABLE, "interface-unreadable", "interface",
                 "Interface %s cannot be read: %s%s. It needs root (CAP_NET_ADMIN).", interface_name, what,
                 strerror(-error));
@@ -49,7 +50,7 @@ static int refuse(struct problem *problem, int error, const char *interface_name
 }
 
 static int out_of_memory(struct problem *problem) {
-    problem_set(problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
+    problem_set(problem, PROBLEM_INTERNAL, "out-of-memory", NULL, "Out of memory.");
     return -ENOMEM;
 }
 
@@ -161,7 +162,7 @@ static int read_userspace(const char *interface_name, struct foreign *f, struct 
     }
     uapi_client_close(client);
     free(client);
-    return rc < 0 && rc != -ENOTCONN ? refuse(problem, rc, interface_name, "its program's socket: ") : rc;
+    return rc < 0 && rc != -ENOTCONN ? report_unreadable(problem, rc, interface_name, "its program's socket: ") : rc;
 }
 
 /* --- the kernel --- */
@@ -204,7 +205,7 @@ static int read_kernel(const char *interface_name, struct foreign *f, struct pro
     f->private_key = device.private_key;
     f->listen_port = device.listen_port;
     sodium_memzero(&device, sizeof device);
-    return rc < 0 ? refuse(problem, rc, interface_name, "") : 0;
+    return rc < 0 ? report_unreadable(problem, rc, interface_name, "") : 0;
 }
 
 /* --- the interface's own side --- */
@@ -231,12 +232,10 @@ static int read_link(const char *interface_name, struct foreign *f, bool *ret_ke
     rc = rc < 0 ? rc : link_get(link, &state);
     rc = rc < 0 ? rc : link_each_address(link, take_address, f);
     f->mtu = state.mtu;
-    *ret_kernel = strcmp(state.kind, "wireguard") == 0;
-    size_t size = strlen(FOREIGN_OUR_ALIAS);
-    f->ours = *ret_kernel && strncmp(state.alias, FOREIGN_OUR_ALIAS, size) == 0 &&
-              (state.alias[size] == '\0' || state.alias[size] == ':');
+    *ret_kernel = strcmp(state.kind, MARK_KIND) == 0;
+    f->ours = mark_is_ours(&state);
     link_free(link);
-    return rc < 0 ? refuse(problem, rc, interface_name, "") : 0;
+    return rc < 0 ? report_unreadable(problem, rc, interface_name, "") : 0;
 }
 
 int foreign_read(const char *interface_name, struct foreign **ret_foreign, struct problem *ret_problem) {
@@ -265,14 +264,6 @@ int foreign_read(const char *interface_name, struct foreign **ret_foreign, struc
 
 /* --- taking over --- */
 
-static int mark(const char *interface_name) {
-    struct link *link = NULL;
-    int rc = link_open(interface_name, &link);
-    rc = rc < 0 ? rc : link_set_alias(link, FOREIGN_OUR_ALIAS);
-    link_free(link);
-    return rc;
-}
-
 static bool is_served(const char *interface_name) {
     struct uapi_client *client = malloc(sizeof *client);
     if (!client) {
@@ -290,7 +281,7 @@ static int end_userspace(const char *interface_name, struct problem *problem) {
     const struct timespec step = {.tv_nsec = GOING_STEP_MS * (long)NSEC_PER_MSEC};
     int rc = link_delete(interface_name);
     if (rc < 0) {
-        return refuse(problem, rc, interface_name, "it cannot be deleted: ");
+        return report_unreadable(problem, rc, interface_name, "it cannot be deleted: ");
     }
     for (unsigned waited = 0; is_served(interface_name); waited += GOING_STEP_MS) {
         if (waited >= GOING_MS) {
@@ -332,8 +323,8 @@ int foreign_take_over(const char *interface_name, bool for_kernel, struct proble
         if (ours) {
             return 0;
         }
-        rc = mark(interface_name);
-        return rc < 0 ? refuse(ret_problem, rc, interface_name, "it cannot be marked: ") : 0;
+        rc = mark_set(interface_name, 0);
+        return rc < 0 ? report_unreadable(ret_problem, rc, interface_name, "it cannot be marked: ") : 0;
     case FOREIGN_USERSPACE:
         return end_userspace(interface_name, ret_problem);
     case FOREIGN_ENGINE:

@@ -14,8 +14,6 @@
 #include "model/problem.h"
 
 #define FOREIGN_ADDRESSES_MAX 16
-/* What marks a kernel interface as ours: its alias, as kernel.h has it (IFLA_IFALIAS; ip link shows it). */
-#define FOREIGN_OUR_ALIAS "sallyport"
 
 enum foreign_kind {
     FOREIGN_KERNEL,    /* the kernel's own WireGuard */

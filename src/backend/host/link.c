@@ -172,6 +172,14 @@ int link_get(struct link *link, struct link_state *ret_state) {
     return rc;
 }
 
+int link_look(const char *interface_name, struct link_state *ret_state) {
+    struct link *link = NULL;
+    int rc = open_for(interface_name, &link);
+    rc = rc < 0 ? rc : link_get(link, ret_state);
+    link_free(link);
+    return rc;
+}
+
 int link_set_up(struct link *link) {
     return exchange(link, begin_link(link, RTM_NEWLINK, IFF_UP, IFF_UP), NULL, NULL);
 }

@@ -45,6 +45,8 @@ int link_open(const char *interface_name, struct link **ret_link);
 void link_free(struct link *link);
 
 int link_get(struct link *link, struct link_state *ret_state);
+/* The same by name, for who asks nothing else. */
+int link_look(const char *interface_name, struct link_state *ret_state);
 int link_set_up(struct link *link);
 int link_set_mtu(struct link *link, unsigned mtu);
 int link_set_alias(struct link *link, const char *alias);

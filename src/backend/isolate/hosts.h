@@ -1,7 +1,7 @@
 /* Who owns which address, in the maps of the programs: host addresses in a hash, anything wider in a trie.
  *
- * The hash is as large as it has to be: when it is full, one of twice the size is filled and takes its place in one
- * step. Only this process writes to either, so nothing is lost on the way. One thread at a time. */
+ * The hash is as large as it has to be: when it is full, one of four times the size is filled and takes its place in
+ * one step. Only this process writes to either, so nothing is lost on the way. One thread at a time. */
 #pragma once
 
 #include <stdbool.h>

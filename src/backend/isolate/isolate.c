@@ -89,23 +89,15 @@ static bool has_no_hook(unsigned ifindex) {
     return bpf_tc_query(&hook, &ours) == -EINVAL;
 }
 
-static bool is_in_use(const char *interface_name) {
-    struct link_state state = {0};
-    struct link *link = NULL;
-    int rc = link_open(interface_name, &link);
-    rc = rc < 0 ? rc : link_get(link, &state);
-    link_free(link);
-    return rc == 0 && state.up;
-}
-
 /* Without the hold, as in a kernel that has no such thing, what is sent to routers in that moment would be lost. */
 static int hook_create(const struct isolate *isolate, unsigned ifindex) {
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
     struct hold *hold = NULL;
-    if (has_no_hook(ifindex) && is_in_use(isolate->interface_name)) {
+    struct link_state state = {0};
+    if (has_no_hook(ifindex) && link_look(isolate->interface_name, &state) == 0 && state.up) {
         (void)hold_begin(isolate->interface_name, &hold);
     }
-    isolate_load_listen(); /* that there is no place yet was no answer of interest */
+    isolate_load_listen(); /* forget the message about the missing qdisc */
     int error = bpf_tc_hook_create(&hook);
     hold_end(hold);
     return error == -EEXIST ? 0 : error;

@@ -60,8 +60,8 @@ int isolate_flush(struct isolate *isolate);
 /* Whose the address is, as the programs see it (host first, then LANs). -ENOENT: no tenant's. */
 int isolate_owner(struct isolate *isolate, const struct ip_addr *address, struct uuid *ret_tenant);
 
-/* Reconciliation of the maps with the peers that should be: begin, tell every peer there is, end. What no peer told
- * owns is removed, what is missing or another's is set; peers that were right cost no system call. No isolate_move()
+/* Reconciliation of the maps with the peers that should be: begin, tell every peer there is, end. Entries that no told
+ * peer claims are removed; missing or wrong ones are set; peers that were right cost no system call. No isolate_move()
  * between. Each of them counts up `ret_touched` by addresses mended; isolate_check_end() frees in any case and accepts
  * NULL, and with `complete` false (the walk over the peers broke off) removes nothing. */
 int isolate_check_begin(struct isolate *isolate, struct isolate_check **ret_check);

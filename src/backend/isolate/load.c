@@ -58,7 +58,7 @@ static void close_fd(int *fd) {
 
 /* --- problems --- */
 
-static int refuse_load(struct problem *problem, int error) {
+static int report_load(struct problem *problem, int error) {
     if (error == -EPERM || error == -EACCES) {
         problem_set(problem, PROBLEM_UNAVAILABLE, "no-bpf", "",
                     "The isolation program could not be loaded: %s (%s). Run sallyportd as root, or with CAP_BPF, "
@@ -353,7 +353,7 @@ int isolate_load_try(struct problem *ret_problem) {
     error = count_cpus(&cpus);
     error = error ? error : load_at(NULL, cpus, &object);
     if (error) {
-        return refuse_load(ret_problem, error);
+        return report_load(ret_problem, error);
     }
     bpf_object__close(object);
     return 0;
@@ -372,13 +372,13 @@ int isolate_load_open(const char *interface_name, struct isolate_load *ret_load,
     error = folder_open(&load, interface_name);
     if (error) {
         said[0] = '\0';
-        refuse_load(ret_problem, error);
+        report_load(ret_problem, error);
         goto fail;
     }
     error = count_cpus(&load.cpus);
     error = error ? error : load_at(load.path, load.cpus, &object);
     if (error) {
-        refuse_load(ret_problem, error);
+        report_load(ret_problem, error);
         goto fail;
     }
     error = take_over(&load, object);

@@ -43,7 +43,7 @@ void isolate_load_unpin(const struct isolate_load *load);
 /* Removes the pins of other layouts. */
 void isolate_load_retire(const struct isolate_load *load);
 
-/* Inner maps are pinned beside the others, because only the almighty may open one by its number. */
+/* Inner maps are pinned beside the others, because opening a map by its id needs CAP_SYS_ADMIN. */
 int isolate_load_pin(const struct isolate_load *load, int fd, const char *name);
 void isolate_load_unpin_one(const struct isolate_load *load, const char *name);
 /* A descriptor, or -ENOENT. */

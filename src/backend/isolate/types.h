@@ -1,4 +1,4 @@
-/* What isolate.c and isolate_check.c share. */
+/* What isolate.c and check.c share. */
 #pragma once
 
 #include <net/if.h>

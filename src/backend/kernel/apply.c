@@ -74,7 +74,7 @@ static int isolate_failed(const struct batch *batch, int error) {
                     batch->k->interface_name, ISOLATE_TENANTS_MAX, ISOLATE_HOSTS_MAX);
         return error;
     }
-    return kernel_fault(batch->k, error, "tell the programs the tenants of", batch->problem);
+    return kernel_fault(batch->k, error, "update the isolation maps of", batch->problem);
 }
 
 /* --- step 1 --- */

@@ -91,7 +91,7 @@ static int mend(struct backend *b, const struct desired_device *device, unsigned
     }
     rc = isolate_set_hub(k->isolate, device->hub_addresses, device->hub_address_count, touched);
     if (rc < 0) {
-        return kernel_fault(k, rc, "tell the programs the hub of", problem);
+        return kernel_fault(k, rc, "update the isolation maps of", problem);
     }
     rc = isolate_attach(k->isolate, k->ifindex, touched, problem);
     rc = rc < 0 ? rc : fence_set(k->fence, &rules, touched, problem);

@@ -3,7 +3,6 @@
 #include "backend/kernel/kernel.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 
 #include "backend/host/device.h"
 #include "backend/host/fence.h"
+#include "backend/host/mark.h"
 #include "backend/host/sentinel.h"
 #include "backend/isolate/isolate.h"
 #include "backend/wireguard/wireguard.h"
@@ -22,35 +22,10 @@
 
 /* --- problems --- */
 
-int kernel_away(struct kernel *k, struct problem *ret_problem) {
-    k->up = false;
-    problem_set(ret_problem, PROBLEM_UNAVAILABLE, "interface-gone", "",
-                "The interface %s is not there any more. It is made again, with all that belongs on it.",
-                k->interface_name);
-    return -ENOTCONN;
-}
-
-int kernel_fault(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
-    if (error == -EPERM || error == -EACCES) {
-        problem_set(ret_problem, PROBLEM_UNAVAILABLE, "not-privileged", "",
-                    "May not %s %s: %s. Run as root, or with CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON.", what,
-                    k->interface_name, strerror(-error));
-    } else {
-        problem_set(ret_problem, PROBLEM_UNAVAILABLE, "kernel-refused", "", "The kernel would not %s %s: %s.", what,
-                    k->interface_name, strerror(-error));
-    }
-    return error;
-}
-
-int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem) {
-    return error == -ENODEV || error == -EOPNOTSUPP ? kernel_away(k, ret_problem)
-                                                    : kernel_fault(k, error, what, ret_problem);
-}
-
-static int refuse(struct problem *problem, const char *type, const char *format, ...)
+static int report(struct problem *problem, const char *type, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-static int refuse(struct problem *problem, const char *type, const char *format, ...) {
+static int report(struct problem *problem, const char *type, const char *format, ...) {
     char text[sizeof problem->detail];
     va_list args;
     va_start(args, format);
@@ -61,69 +36,22 @@ static int refuse(struct problem *problem, const char *type, const char *format,
 }
 
 /* Why there is no WireGuard for us. */
-static int refuse_wireguard(const char *interface_name, int error, struct problem *problem) {
+static int report_no_wireguard(const char *interface_name, int error, struct problem *problem) {
     if (error == -EOPNOTSUPP || error == -ENOENT) {
-        return refuse(problem, "no-wireguard",
+        return report(problem, "no-wireguard",
                       "This kernel has no WireGuard (Linux 5.6 or newer, module wireguard; try: modprobe wireguard). "
                       "Install it, or set [backend] kind = engine.");
     }
     if (error == -EPERM || error == -EACCES) {
-        return refuse(problem, "not-privileged",
+        return report(problem, "not-privileged",
                       "May not manage WireGuard interfaces: %s. Run as root or with CAP_NET_ADMIN, or set [backend] "
                       "kind = engine.",
                       strerror(-error));
     }
-    return refuse(problem, "kernel-refused", "The interface %s cannot be had: %s.", interface_name, strerror(-error));
+    return report(problem, "kernel-refused", "The interface %s cannot be had: %s.", interface_name, strerror(-error));
 }
 
 /* --- whose interface --- */
-
-static int look_up(const char *interface_name, struct link_state *ret_state) {
-    struct link *link = NULL;
-    int rc = link_open(interface_name, &link);
-    if (rc == 0) {
-        rc = link_get(link, ret_state);
-    }
-    link_free(link);
-    return rc;
-}
-
-static int mark(const char *interface_name, uint64_t generation) {
-    char alias[LINK_ALIAS_SIZE];
-    struct link *link = NULL;
-    int rc = link_open(interface_name, &link);
-    if (rc == 0) {
-        snprintf(alias, sizeof alias, KERNEL_ALIAS ":%016" PRIx64, generation);
-        rc = link_set_alias(link, alias);
-    }
-    link_free(link);
-    return rc;
-}
-
-static bool is_ours(const struct link_state *state) {
-    size_t size = strlen(KERNEL_ALIAS);
-    return strcmp(state->kind, KERNEL_KIND) == 0 && strncmp(state->alias, KERNEL_ALIAS, size) == 0 &&
-           (state->alias[size] == '\0' || state->alias[size] == ':');
-}
-
-int kernel_mend_mark(struct kernel *k, unsigned *touched) {
-    struct link_state state = {0};
-    int rc = look_up(k->interface_name, &state);
-    if (rc == 0 && state.index != k->ifindex) {
-        rc = -ENODEV;
-    }
-    if (rc == 0 && !is_ours(&state)) {
-        rc = mark(k->interface_name, k->generation);
-        ++*touched;
-    }
-    return rc;
-}
-
-/* 0: it has none yet, as after an adoption. */
-static uint64_t generation_of(const struct link_state *state) {
-    const char *digits = strchr(state->alias, ':');
-    return digits ? strtoull(digits + 1, NULL, 16) : 0;
-}
 
 static uint64_t new_generation(void) {
     uint64_t generation;
@@ -140,14 +68,14 @@ static bool is_blank(struct wireguard *wireguard, const struct link_state *state
     return blank;
 }
 
-static int refuse_taken(const char *interface_name, const struct link_state *state, struct problem *problem) {
-    if (strcmp(state->kind, KERNEL_KIND) == 0) {
-        return refuse(problem, "foreign-interface",
+static int report_taken(const char *interface_name, const struct link_state *state, struct problem *problem) {
+    if (strcmp(state->kind, MARK_KIND) == 0) {
+        return report(problem, "foreign-interface",
                       "The WireGuard interface %s was not made by Sallyport and stays untouched. Take it over with: "
                       "sallyport import --interface %s --tenant NAME --adopt, or choose another [gateway] interface.",
                       interface_name, interface_name);
     }
-    return refuse(problem, "interface-taken",
+    return report(problem, "interface-taken",
                   "%s exists and is no WireGuard interface of the kernel%s%s. Stop what made it (sallyport-wg, "
                   "wireguard-go), choose another [gateway] interface, or set [backend] kind = engine.",
                   interface_name, state->kind[0] ? " but of kind " : "", state->kind);
@@ -155,50 +83,29 @@ static int refuse_taken(const char *interface_name, const struct link_state *sta
 
 /* --- coming up --- */
 
-/* Everything that was set went with the former interface. */
-static void forget(struct kernel *k) {
-    kernel_peers_free(&k->peers);
-    k->napi_calm = k->compared = false;
-    k->patrol_at_ns = 0;
-}
-
-void kernel_undo(struct kernel *k) {
-    struct problem problem;
-    link_delete(k->interface_name);
-    if (!k->proven) {
-        /* Not even an earlier run needs them: the interface was not there. */
-        (void)fence_remove(k->fence, &problem);
-        isolate_destroy(k->isolate);
-        k->isolate = NULL;
-    }
-    forget(k);
-    sentinel_watch(k->sentinel, 0);
-    k->up = k->fresh = false;
-}
-
 /* Whether the name is free or what has it is ours, before anything is made. */
 static int examine(struct backend *b, struct problem *problem) {
     struct link_state state = {0};
-    int rc = look_up(b->kernel->interface_name, &state);
+    int rc = link_look(b->kernel->interface_name, &state);
     if (rc == -ENODEV) {
         return 0;
     }
     if (rc < 0) {
-        return refuse_wireguard(b->kernel->interface_name, rc, problem);
+        return report_no_wireguard(b->kernel->interface_name, rc, problem);
     }
-    bool usable = strcmp(state.kind, KERNEL_KIND) == 0 && (is_ours(&state) || is_blank(b->wireguard, &state));
-    return usable ? 0 : refuse_taken(b->kernel->interface_name, &state, problem);
+    bool usable = strcmp(state.kind, MARK_KIND) == 0 && (mark_is_ours(&state) || is_blank(b->wireguard, &state));
+    return usable ? 0 : report_taken(b->kernel->interface_name, &state, problem);
 }
 
 /* Makes the interface if there is none, and says what is there now. */
 static int obtain(struct kernel *k, struct link_state *ret_state, struct problem *problem) {
-    int rc = look_up(k->interface_name, ret_state);
+    int rc = link_look(k->interface_name, ret_state);
     if (rc == -ENODEV) {
-        rc = link_create(k->interface_name, KERNEL_KIND);
+        rc = link_create(k->interface_name, MARK_KIND);
         k->fresh = rc == 0;
-        rc = rc < 0 ? rc : look_up(k->interface_name, ret_state);
+        rc = rc < 0 ? rc : link_look(k->interface_name, ret_state);
     }
-    return rc < 0 ? refuse_wireguard(k->interface_name, rc, problem) : 0;
+    return rc < 0 ? report_no_wireguard(k->interface_name, rc, problem) : 0;
 }
 
 static int open_guards(struct kernel *k, struct problem *problem) {
@@ -226,16 +133,16 @@ static int come_up(struct kernel *k, struct problem *problem) {
     if (rc < 0) {
         return rc;
     }
-    uint64_t generation = is_ours(&state) ? generation_of(&state) : 0;
+    uint64_t generation = mark_is_ours(&state) ? mark_number(&state) : 0;
     if (!generation) {
         generation = new_generation();
-        rc = mark(k->interface_name, generation);
+        rc = mark_set(k->interface_name, generation);
         if (rc < 0) {
-            return refuse_wireguard(k->interface_name, rc, problem);
+            return report_no_wireguard(k->interface_name, rc, problem);
         }
     }
     if (generation != k->generation || state.index != k->ifindex) {
-        forget(k);
+        kernel_forget(k);
     }
     k->generation = generation;
     k->ifindex = state.index;
@@ -246,7 +153,7 @@ static int come_up(struct kernel *k, struct problem *problem) {
 
 static bool is_there(const struct kernel *k) {
     struct link_state state = {0};
-    return look_up(k->interface_name, &state) != -ENODEV;
+    return link_look(k->interface_name, &state) != -ENODEV;
 }
 
 static int kernel_revive(struct backend *b, struct problem *ret_problem) {
@@ -255,7 +162,7 @@ static int kernel_revive(struct backend *b, struct problem *ret_problem) {
     if (!b->wireguard) {
         rc = wireguard_open(k->interface_name, &b->wireguard);
         if (rc < 0) {
-            return refuse_wireguard(k->interface_name, rc, ret_problem);
+            return report_no_wireguard(k->interface_name, rc, ret_problem);
         }
     }
     pthread_mutex_lock(&k->mutex);
@@ -363,7 +270,7 @@ static int kernel_each_counter(struct backend *b, backend_counter_fn *fn, void *
     struct kernel *k = b->kernel;
     struct link_state state = {0};
     pthread_mutex_lock(&k->mutex);
-    int rc = k->up && look_up(k->interface_name, &state) == 0 ? 0 : -ENOTCONN;
+    int rc = k->up && link_look(k->interface_name, &state) == 0 ? 0 : -ENOTCONN;
     rc = rc ? rc : fn(context, "packets_received", state.packets_received);
     rc = rc ? rc : fn(context, "packets_sent", state.packets_sent);
     rc = rc ? rc : isolate_each_counter(k->isolate, fn, context);
@@ -374,7 +281,7 @@ static int kernel_each_counter(struct backend *b, backend_counter_fn *fn, void *
 /* Whether the interface is still the one that was set up. Under the mutex. */
 static bool still_there(struct kernel *k) {
     struct link_state state = {0};
-    if (k->up && (look_up(k->interface_name, &state) < 0 || state.index != k->ifindex)) {
+    if (k->up && (link_look(k->interface_name, &state) < 0 || state.index != k->ifindex)) {
         k->up = false;
     }
     return k->up;
@@ -474,18 +381,18 @@ static int check_name(const char *interface_name, struct wireguard *wireguard, s
     int rc = wireguard_get_device(wireguard, &device);
     sodium_memzero(&device, sizeof device);
     if (rc == -EPERM || rc == -EACCES) {
-        refuse_wireguard(interface_name, rc, problem);
+        report_no_wireguard(interface_name, rc, problem);
         return rc;
     }
-    rc = look_up(interface_name, &state);
-    if (rc < 0 || is_ours(&state)) {
+    rc = link_look(interface_name, &state);
+    if (rc < 0 || mark_is_ours(&state)) {
         return 0;
     }
-    bool kernels = strcmp(state.kind, KERNEL_KIND) == 0;
+    bool kernels = strcmp(state.kind, MARK_KIND) == 0;
     if (kernels && is_blank(wireguard, &state)) {
         return 0;
     }
-    refuse_taken(interface_name, &state, problem);
+    report_taken(interface_name, &state, problem);
     return kernels ? -EEXIST : -EBUSY;
 }
 
@@ -493,14 +400,14 @@ int backend_kernel_usable(const char *interface_name, struct problem *ret_why_no
     struct wireguard *wireguard = NULL;
     int rc = wireguard_open(interface_name, &wireguard);
     if (rc < 0) {
-        refuse_wireguard(interface_name, rc, ret_why_not);
+        report_no_wireguard(interface_name, rc, ret_why_not);
         return rc;
     }
     rc = isolate_usable(ret_why_not);
     if (rc == 0) {
         rc = sentinel_usable();
         if (rc < 0) {
-            refuse(ret_why_not, "no-nftables", "This kernel's nftables cannot be used: %s. It is needed as a fence.",
+            report(ret_why_not, "no-nftables", "This kernel's nftables cannot be used: %s. It is needed as a fence.",
                    strerror(-rc));
         }
     }
@@ -528,14 +435,14 @@ static int release_programs(const char *interface_name, struct problem *problem)
 int backend_kernel_release(const char *interface_name, struct problem *ret_problem) {
     struct link_state state = {0};
     struct problem ignored = {0};
-    if (look_up(interface_name, &state) < 0 || !is_ours(&state)) {
+    if (link_look(interface_name, &state) < 0 || !mark_is_ours(&state)) {
         (void)release_fence(interface_name, &ignored); /* where nftables cannot be had, there is none */
         return 0;
     }
     /* The interface goes first: nothing passes it any more when its guards go. */
     int rc = link_delete(interface_name);
     if (rc < 0) {
-        refuse(ret_problem, "kernel-refused", "Cannot delete the interface %s: %s. Delete it with: ip link del %s",
+        report(ret_problem, "kernel-refused", "Cannot delete the interface %s: %s. Delete it with: ip link del %s",
                interface_name, strerror(-rc), interface_name);
         return rc;
     }

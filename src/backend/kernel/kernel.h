@@ -16,10 +16,6 @@
 #include "backend/host/link.h"
 #include "backend/kernel/peers.h"
 
-/* The interface's alias by which we know it again, alone (as adoption sets it) or with ":" and a number of its own, 16
- * hexadecimal digits: the generation. */
-#define KERNEL_ALIAS "sallyport"
-#define KERNEL_KIND "wireguard"
 #define KERNEL_POOLS 4
 
 struct fence;
@@ -63,7 +59,7 @@ struct backend {
     struct wireguard *wireguard; /* owned */
 };
 
-/* --- kernel.c --- */
+/* --- interface.c --- */
 
 /* Fills the problem and returns -ENOTCONN: the interface is not there any more, or not ours. Under the mutex. */
 int kernel_away(struct kernel *k, struct problem *ret_problem);
@@ -73,10 +69,12 @@ int kernel_fault(struct kernel *k, int error, const char *what, struct problem *
 int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem);
 /* The mark by which the next run knows the interface. -ENODEV: it is another one, or gone. Under the mutex. */
 int kernel_mend_mark(struct kernel *k, unsigned *touched);
-/* Takes back a fresh interface. Under the mutex. */
+/* Everything that was set went with the former interface. Under the mutex. */
+void kernel_forget(struct kernel *k);
+/* Deletes the interface that this attempt made. Under the mutex. */
 void kernel_undo(struct kernel *k);
 
-/* --- kernel_device.c --- */
+/* --- device.c --- */
 
 int kernel_set_device(struct backend *b, const struct desired_device *device, unsigned *ret_touched,
                       struct problem *ret_problem);
@@ -84,11 +82,11 @@ int kernel_set_device(struct backend *b, const struct desired_device *device, un
  * switch exists once there is a peer. Under the mutex. */
 void kernel_calm_napi(struct kernel *k);
 
-/* --- kernel_apply.c --- */
+/* --- apply.c --- */
 
 int kernel_apply(struct backend *b, const struct desired_change *changes, size_t count, struct problem *ret_problem);
 
-/* --- kernel_look.c --- */
+/* --- look.c --- */
 
 int kernel_each_peer(struct backend *b, uint64_t since, backend_peer_fn *fn, void *context, uint64_t *ret_now);
 /* Looks for changes by others, if that is due, and rings. */

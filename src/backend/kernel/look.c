@@ -296,7 +296,7 @@ void kernel_patrol(struct backend *b) {
     }
 }
 
-/* One by one, so that a delta never waits for more than one. */
+/* One by one, so that a delta waits for at most one removal. */
 static bool sweep_one(struct backend *b) {
     struct kernel *k = b->kernel;
     pthread_mutex_lock(&k->mutex);

@@ -2,7 +2,7 @@
  * changed them. About 110 bytes a peer, no keys but public ones.
  *
  * A revoked peer has lost its addresses and its allowed IPs and waits for its removal from the kernel, which costs
- * much more (kernel_look.c). Not thread-safe. */
+ * much more (look.c). Not thread-safe. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-/* What the files of wireguard share: the socket, its buffers, and one request with its answer. */
+/* What the files of this folder share: the socket, its buffers, and one request with its answer (socket.c), and the
+ * device's part of a message (device.c). */
 #pragma once
 
 #include <libmnl/libmnl.h>
@@ -33,11 +34,11 @@ struct wireguard {
     uint32_t sequence;
     enum wireguard_ability withdrawal;
 
-    /* the message in the making (wireguard_write.c) */
+    /* the message in the making (write.c) */
     struct nlmsghdr *queued; /* in `message`; NULL: none */
     struct nlattr *peers;    /* the nest in it */
 
-    struct prefix *allowed; /* owned: of the peer being read (wireguard_dump.c) */
+    struct prefix *allowed; /* owned: of the peer being read (dump.c) */
     size_t allowed_room;
 
     _Alignas(8) uint8_t message[WIREGUARD_MESSAGE_SIZE];

@@ -11,14 +11,6 @@
 #define PEER_SIZE (4u + 36u + 36u + 8u + 8u + 32u + 4u)
 #define ALLOWED_SIZE (4u + 8u + 20u + 8u + 8u)
 
-void wireguard_forget(struct wireguard *w) {
-    if (w->queued) {
-        sodium_memzero(w->queued, w->queued->nlmsg_len);
-    }
-    w->queued = NULL;
-    w->peers = NULL;
-}
-
 static bool fits(const struct wireguard *w, size_t size) {
     return w->queued && w->queued->nlmsg_len + size <= WIREGUARD_MESSAGE_SIZE;
 }

@@ -90,6 +90,14 @@ int link_get(struct link *link, struct link_state *ret_state) {
     return 0;
 }
 
+int link_look(const char *interface_name, struct link_state *ret_state) {
+    struct link *link = NULL;
+    int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : link_get(link, ret_state);
+    link_free(link);
+    return rc;
+}
+
 int link_set_up(struct link *link) {
     int rc = take(&fake_host.up_error);
     (void)link;
