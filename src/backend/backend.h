@@ -1,4 +1,12 @@
-/* The data plane as the control plane sees it: one small table of operations, one implementation a backend.
+/* The data plane as the control plane sees it: one small table of operations, one implementation per backend.
+ *
+ * The room, from its doors down; each sub-room uses those below it:
+ *
+ *     kernel/     WireGuard in the host's kernel      engine/     sallyport-wg, over its UAPI socket
+ *     isolate/    programs and maps that keep tenants apart in the kernel
+ *     host/       this host: interfaces, addresses, routes, nftables, other people's interfaces
+ *     wireguard/  WireGuard's netlink family
+ *     attributes.h
  *
  * Thread: one caller at a time (service/ holds its data-plane mutex). Operations may block on the data plane for a
  * bounded time; they never touch the store. Errors: 0 or -errno with `ret_problem` filled in words for people.

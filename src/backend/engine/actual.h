@@ -1,4 +1,9 @@
-/* What an engine's answer says, line by line, as the plain values of model/desired.h. Pure: no I/O.
+/* The room engine/: sallyport-wg as a backend. It starts the program if nobody answers at its socket (process.h), says
+ * what is desired as text (change.h), reads what is (this file), and connects anew when the engine was restarted
+ * (engine.c, which is the table of operations). It owns one connection per struct backend; the engine belongs to nobody
+ * and outlives us. One caller at a time enters.
+ *
+ * This file: what an engine's answer says, line by line, as the plain values of model/desired.h. Pure: no I/O.
  *
  * A reader is fed every line of an answer (uapi_client_fn) and ended once; it calls back for each whole record. Values
  * an engine of ours would not write are -EBADMSG. */

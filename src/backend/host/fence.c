@@ -172,8 +172,8 @@ static void note_attribute(struct buf *to, const struct nlattr *attribute) {
 }
 
 /* Those that are not there mean zero, and are told as zero. */
-static void note_all(struct buf *to, const struct nft_attributes *attributes) {
-    for (size_t i = 0; i < NFT_ATTRIBUTES; i++) {
+static void note_all(struct buf *to, const struct attributes *attributes) {
+    for (size_t i = 0; i < ATTRIBUTE_TYPES; i++) {
         if (attributes->of[i] && !is_zero(attributes->of[i])) {
             note_attribute(to, attributes->of[i]);
         }
@@ -181,18 +181,18 @@ static void note_all(struct buf *to, const struct nft_attributes *attributes) {
 }
 
 static int note_expression(const struct nlattr *element, void *context) {
-    struct nft_attributes expression = nft_attributes_in(element);
-    const char *name = nft_text(expression.of[NFTA_EXPR_NAME]);
+    struct attributes expression = attributes_in(element);
+    const char *name = attribute_text(expression.of[NFTA_EXPR_NAME]);
     buf_append(context, name, strlen(name) + 1);
     if (strcmp(name, "counter") != 0) { /* what was counted is no difference */
-        struct nft_attributes data = nft_attributes_in(expression.of[NFTA_EXPR_DATA]);
+        struct attributes data = attributes_in(expression.of[NFTA_EXPR_DATA]);
         note_all(context, &data);
     }
     return MNL_CB_OK;
 }
 
 static void note(struct buf *to, const struct nlmsghdr *message) {
-    struct nft_attributes attributes = nft_attributes_of(message), some = {0};
+    struct attributes attributes = nft_attributes_of(message), some = {0};
     uint16_t type = message->nlmsg_type & 0xff;
     buf_append(to, &type, sizeof type);
     if (type == NFT_MSG_NEWTABLE) {
@@ -202,7 +202,7 @@ static void note(struct buf *to, const struct nlmsghdr *message) {
         some.of[NFTA_CHAIN_NAME] = attributes.of[NFTA_CHAIN_NAME];
         some.of[NFTA_CHAIN_POLICY] = attributes.of[NFTA_CHAIN_POLICY];
         some.of[NFTA_CHAIN_TYPE] = attributes.of[NFTA_CHAIN_TYPE];
-        struct nft_attributes hook = nft_attributes_in(attributes.of[NFTA_CHAIN_HOOK]);
+        struct attributes hook = attributes_in(attributes.of[NFTA_CHAIN_HOOK]);
         note_all(to, &hook);
     } else {
         some.of[NFTA_RULE_CHAIN] = attributes.of[NFTA_RULE_CHAIN];
@@ -225,7 +225,7 @@ struct reading {
 
 static int take_table(const struct nlmsghdr *message, void *context) {
     struct reading *reading = context;
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     const struct nlattr *data = attributes.of[NFTA_TABLE_USERDATA];
     reading->ours = data && mnl_attr_get_payload_len(data) == sizeof MARK &&
                     memcmp(mnl_attr_get_payload(data), MARK, sizeof MARK) == 0;
@@ -236,9 +236,9 @@ static int take_table(const struct nlmsghdr *message, void *context) {
 
 static int take_part(const struct nlmsghdr *message, void *context) {
     struct reading *reading = context;
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     _Static_assert((int)NFTA_CHAIN_TABLE == (int)NFTA_RULE_TABLE, "the first attribute of both");
-    if (strcmp(nft_text(attributes.of[NFTA_RULE_TABLE]), reading->table) == 0) {
+    if (strcmp(attribute_text(attributes.of[NFTA_RULE_TABLE]), reading->table) == 0) {
         reading->chains += (message->nlmsg_type & 0xff) == NFT_MSG_NEWCHAIN;
         note(reading->to, message);
     }

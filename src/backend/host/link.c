@@ -1,7 +1,6 @@
 #include "backend/host/link.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
@@ -11,11 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "backend/attributes.h"
+
 /* Also the most a message of ours has: an address or a route is some 60 bytes. */
 #define MESSAGE_SIZE 512
-/* Those we read: IFLA_MTU, IFLA_LINKINFO, IFLA_IFALIAS, IFA_ADDRESS, IFA_LOCAL, RTA_DST, RTA_OIF, RTA_GATEWAY and
- * RTA_TABLE are all below. */
-#define MESSAGE_ATTRIBUTES 24
 #define DUMP_SIZE (32 * 1024)
 
 struct link {
@@ -94,33 +92,8 @@ static int exchange(struct link *l, const struct nlmsghdr *message, mnl_cb_t fn,
 
 /* --- the interface --- */
 
-/* The attributes of one message that are of interest, by their type; a later one of a type replaces an earlier. */
-struct attributes {
-    const struct nlattr *of[MESSAGE_ATTRIBUTES];
-};
-
-static int keep_attribute(const struct nlattr *attribute, void *context) {
-    struct attributes *attributes = context;
-    if (mnl_attr_get_type(attribute) < MESSAGE_ATTRIBUTES) {
-        attributes->of[mnl_attr_get_type(attribute)] = attribute;
-    }
-    return MNL_CB_OK;
-}
-
-static struct attributes parse(const struct nlmsghdr *message, size_t header_size) {
-    struct attributes attributes = {{NULL}};
-    mnl_attr_parse(message, (unsigned)header_size, keep_attribute, &attributes);
-    return attributes;
-}
-
-static bool is_u32(const struct nlattr *attribute) {
-    return attribute && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0;
-}
-
 static void copy_text(const struct nlattr *attribute, char *to, size_t size) {
-    if (attribute && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0) {
-        snprintf(to, size, "%s", mnl_attr_get_str(attribute));
-    }
+    snprintf(to, size, "%s", attribute_text(attribute));
 }
 
 static int take_kind(const struct nlattr *attribute, void *context) {
@@ -134,14 +107,14 @@ static int take_kind(const struct nlattr *attribute, void *context) {
 static int take_state(const struct nlmsghdr *message, void *context) {
     struct link_state *state = context;
     const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-    struct attributes attributes = parse(message, sizeof *info);
+    struct attributes attributes = attributes_of(message, sizeof *info);
     state->up = info->ifi_flags & IFF_UP;
     state->index = (unsigned)info->ifi_index;
     copy_text(attributes.of[IFLA_IFALIAS], state->alias, sizeof state->alias);
     if (attributes.of[IFLA_LINKINFO]) {
         mnl_attr_parse_nested(attributes.of[IFLA_LINKINFO], take_kind, state);
     }
-    if (is_u32(attributes.of[IFLA_MTU])) {
+    if (attribute_is_u32(attributes.of[IFLA_MTU])) {
         state->mtu = mnl_attr_get_u32(attributes.of[IFLA_MTU]);
     }
     if (attributes.of[IFLA_STATS64] &&
@@ -262,7 +235,7 @@ static int take_address(const struct nlmsghdr *message, void *context) {
     if (info->ifa_index != walk->index || (info->ifa_family == AF_INET6 && info->ifa_scope == RT_SCOPE_LINK)) {
         return MNL_CB_OK;
     }
-    struct attributes attributes = parse(message, sizeof *info);
+    struct attributes attributes = attributes_of(message, sizeof *info);
     /* On a point-to-point link IFA_ADDRESS may be the other end's; IPv6 without such an end has no IFA_LOCAL. */
     const struct nlattr *own = attributes.of[attributes.of[IFA_LOCAL] ? IFA_LOCAL : IFA_ADDRESS];
     if (!own || !prefix_from(own, info->ifa_family, info->ifa_prefixlen, &prefix)) {
@@ -311,15 +284,15 @@ static int take_route(const struct nlmsghdr *message, void *context) {
     if (info->rtm_protocol != LINK_ROUTE_PROTOCOL || info->rtm_type != RTN_UNICAST) {
         return MNL_CB_OK;
     }
-    struct attributes attributes = parse(message, sizeof *info);
+    struct attributes attributes = attributes_of(message, sizeof *info);
     const struct nlattr *to = attributes.of[RTA_DST]; /* a default route has none */
-    if (!is_u32(attributes.of[RTA_OIF]) || mnl_attr_get_u32(attributes.of[RTA_OIF]) != walk->index ||
+    if (!attribute_is_u32(attributes.of[RTA_OIF]) || mnl_attr_get_u32(attributes.of[RTA_OIF]) != walk->index ||
         (to ? !prefix_from(to, info->rtm_family, info->rtm_dst_len, &prefix) : info->rtm_dst_len != 0)) {
         return MNL_CB_OK;
     }
     if (walk->rc == 0) {
         uint32_t table =
-            is_u32(attributes.of[RTA_TABLE]) ? mnl_attr_get_u32(attributes.of[RTA_TABLE]) : info->rtm_table;
+            attribute_is_u32(attributes.of[RTA_TABLE]) ? mnl_attr_get_u32(attributes.of[RTA_TABLE]) : info->rtm_table;
         walk->rc = walk->route_fn(walk->context, &prefix, table);
     }
     return MNL_CB_OK;
@@ -395,7 +368,7 @@ static int take_host_address(const struct nlmsghdr *message, void *context) {
     struct walk *walk = context;
     const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
     struct prefix prefix;
-    struct attributes attributes = parse(message, sizeof *info);
+    struct attributes attributes = attributes_of(message, sizeof *info);
     const struct nlattr *own = attributes.of[attributes.of[IFA_LOCAL] ? IFA_LOCAL : IFA_ADDRESS];
     if (info->ifa_index != walk->index && walk->rc == 0 && own &&
         prefix_from(own, info->ifa_family, info->ifa_prefixlen, &prefix)) {
@@ -411,7 +384,7 @@ static int take_next_hop(const struct nlmsghdr *message, void *context) {
     if (walk->rc != 0 || ++walk->routes > LINK_HOST_ROUTES_MAX) {
         return MNL_CB_STOP; /* the socket is not used again */
     }
-    struct attributes attributes = parse(message, sizeof *info);
+    struct attributes attributes = attributes_of(message, sizeof *info);
     const struct nlattr *gateway = attributes.of[RTA_GATEWAY];
     if (gateway && info->rtm_type == RTN_UNICAST &&
         prefix_from(gateway, info->rtm_family, info->rtm_family == AF_INET ? 32 : 128, &prefix)) {

@@ -1,5 +1,11 @@
-/* One network interface of the host, through rtnetlink: its making and end, up, MTU, addresses, routes. No shell, no
- * `ip`.
+/* The room host/: what a data plane needs of this host, over rtnetlink, nfnetlink and sockets, without a shell or a
+ * tool. It owns the addresses of our interface, the routes and rules that bear our number, and the table of our fence;
+ * of what others made it only reads. Any thread enters, with objects of its own. Read link.h, device.h and mark.h (our
+ * interface), nft.h, rule.h and fence.h (our table), sentinel.h (who changes them), foreign.h and client.h (interfaces
+ * that are not ours), ruleset.h (the firewall, for doctor).
+ *
+ * This file: one network interface of the host, through rtnetlink: its making and end, up, MTU, addresses, routes. No
+ * shell, no `ip`.
  *
  * Made for a round of work and freed after it: the interface is found by its name when opened, because the engine may
  * have made it anew since. One thread at a time. Errors: 0 or -errno as the kernel gave it; -ENODEV: no such interface.

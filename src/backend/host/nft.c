@@ -219,7 +219,7 @@ int nft_ask(struct nft *nft, mnl_cb_t fn, void *context) {
 }
 
 static int take_generation(const struct nlmsghdr *message, void *context) {
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     *(uint32_t *)context = nft_u32(attributes.of[NFTA_GEN_ID]);
     return MNL_CB_OK;
 }
@@ -236,33 +236,10 @@ int nft_generation(struct nft *nft, uint32_t *ret_generation) {
 
 /* --- attributes --- */
 
-static int take_attribute(const struct nlattr *attribute, void *context) {
-    struct nft_attributes *attributes = context;
-    uint16_t type = mnl_attr_get_type(attribute);
-    if (type < NFT_ATTRIBUTES) {
-        attributes->of[type] = attribute;
-    }
-    return MNL_CB_OK;
-}
-
-struct nft_attributes nft_attributes_of(const struct nlmsghdr *message) {
-    struct nft_attributes attributes = {0};
-    mnl_attr_parse(message, sizeof(struct nfgenmsg), take_attribute, &attributes);
-    return attributes;
-}
-
-struct nft_attributes nft_attributes_in(const struct nlattr *nest) {
-    struct nft_attributes attributes = {0};
-    if (nest) {
-        mnl_attr_parse_nested(nest, take_attribute, &attributes);
-    }
-    return attributes;
-}
-
-const char *nft_text(const struct nlattr *attribute) {
-    return attribute && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0 ? mnl_attr_get_str(attribute) : "";
+struct attributes nft_attributes_of(const struct nlmsghdr *message) {
+    return attributes_of(message, sizeof(struct nfgenmsg));
 }
 
 uint32_t nft_u32(const struct nlattr *attribute) {
-    return attribute && mnl_attr_validate(attribute, MNL_TYPE_U32) == 0 ? ntohl(mnl_attr_get_u32(attribute)) : 0;
+    return attribute_is_u32(attribute) ? ntohl(mnl_attr_get_u32(attribute)) : 0;
 }

@@ -5,9 +5,10 @@
  * kernel gives them; -EOPNOTSUPP: this kernel has no nf_tables; -EPERM: no CAP_NET_ADMIN. */
 #pragma once
 
-#include <libmnl/libmnl.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "backend/attributes.h"
 
 struct nft;
 
@@ -42,17 +43,6 @@ int nft_generation(struct nft *nft, uint32_t *ret_generation);
 
 /* --- attributes --- */
 
-#define NFT_ATTRIBUTES 32
-
-/* By their type; those beyond the array are left out. */
-struct nft_attributes {
-    const struct nlattr *of[NFT_ATTRIBUTES];
-};
-
-/* Of a message's. */
-struct nft_attributes nft_attributes_of(const struct nlmsghdr *message);
-/* Of those within one; none if it is NULL. */
-struct nft_attributes nft_attributes_in(const struct nlattr *nest);
-/* Empty or 0 if there is none, or one of another kind. Numbers are in host order. */
-const char *nft_text(const struct nlattr *attribute);
+struct attributes nft_attributes_of(const struct nlmsghdr *message);
+/* In host order. 0: there is none, or it is no number. */
 uint32_t nft_u32(const struct nlattr *attribute);

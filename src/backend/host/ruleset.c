@@ -78,7 +78,7 @@ static int fail_with(int error) {
 
 static int take_chain(const struct nlmsghdr *message, void *context) {
     struct ruleset *r = context;
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     if (!family_name(family_of(message))) {
         return MNL_CB_OK;
     }
@@ -88,11 +88,12 @@ static int take_chain(const struct nlmsghdr *message, void *context) {
     }
     chain->family_number = family_of(message);
     chain->family = family_name(chain->family_number);
-    snprintf(chain->table, sizeof chain->table, "%s", nft_text(attributes.of[NFTA_CHAIN_TABLE]));
-    snprintf(chain->name, sizeof chain->name, "%s", nft_text(attributes.of[NFTA_CHAIN_NAME]));
-    chain->base = attributes.of[NFTA_CHAIN_HOOK] && strcmp(nft_text(attributes.of[NFTA_CHAIN_TYPE]), "filter") == 0;
+    snprintf(chain->table, sizeof chain->table, "%s", attribute_text(attributes.of[NFTA_CHAIN_TABLE]));
+    snprintf(chain->name, sizeof chain->name, "%s", attribute_text(attributes.of[NFTA_CHAIN_NAME]));
+    chain->base =
+        attributes.of[NFTA_CHAIN_HOOK] && strcmp(attribute_text(attributes.of[NFTA_CHAIN_TYPE]), "filter") == 0;
     if (chain->base) {
-        struct nft_attributes hook = nft_attributes_in(attributes.of[NFTA_CHAIN_HOOK]);
+        struct attributes hook = attributes_in(attributes.of[NFTA_CHAIN_HOOK]);
         chain->hook = nft_u32(hook.of[NFTA_HOOK_HOOKNUM]);
         chain->drops = attributes.of[NFTA_CHAIN_POLICY] && nft_u32(attributes.of[NFTA_CHAIN_POLICY]) == NF_DROP;
     }
@@ -126,7 +127,7 @@ static uint8_t slot_of(const struct nlattr *attribute) {
 }
 
 static void take_value(const struct nlattr *nest, uint8_t value[RULESET_VALUE_SIZE], uint8_t *size) {
-    struct nft_attributes data = nft_attributes_in(nest);
+    struct attributes data = attributes_in(nest);
     const struct nlattr *bytes = data.of[NFTA_DATA_VALUE];
     uint16_t count = bytes ? mnl_attr_get_payload_len(bytes) : 0;
     if (count <= RULESET_VALUE_SIZE && bytes) {
@@ -154,7 +155,7 @@ static enum ruleset_field field_of_meta(uint32_t key) {
     return RULESET_OTHER;
 }
 
-static enum ruleset_field field_of_payload(const struct nft_attributes *data) {
+static enum ruleset_field field_of_payload(const struct attributes *data) {
     uint32_t base = nft_u32(data->of[NFTA_PAYLOAD_BASE]), offset = nft_u32(data->of[NFTA_PAYLOAD_OFFSET]);
     uint32_t size = nft_u32(data->of[NFTA_PAYLOAD_LEN]);
     if (base == NFT_PAYLOAD_TRANSPORT_HEADER && size == 2 && offset <= 2) {
@@ -165,30 +166,30 @@ static enum ruleset_field field_of_payload(const struct nft_attributes *data) {
 }
 
 /* Translates one expression. False: it only does something on the side. */
-typedef bool translate_fn(const struct nft_attributes *data, struct ruleset_step *step);
+typedef bool translate_fn(const struct attributes *data, struct ruleset_step *step);
 
-static bool of_meta(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_meta(const struct attributes *data, struct ruleset_step *step) {
     step->kind = RULESET_LOAD;
     step->field = field_of_meta(nft_u32(data->of[NFTA_META_KEY]));
     step->to = slot_of(data->of[NFTA_META_DREG]);
     return data->of[NFTA_META_DREG] != NULL; /* else it sets one */
 }
 
-static bool of_payload(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_payload(const struct attributes *data, struct ruleset_step *step) {
     step->kind = RULESET_LOAD;
     step->field = field_of_payload(data);
     step->to = slot_of(data->of[NFTA_PAYLOAD_DREG]);
     return data->of[NFTA_PAYLOAD_DREG] != NULL;
 }
 
-static bool of_ct(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_ct(const struct attributes *data, struct ruleset_step *step) {
     step->kind = RULESET_LOAD;
     step->field = nft_u32(data->of[NFTA_CT_KEY]) == NFT_CT_STATE ? RULESET_STATE : RULESET_OTHER;
     step->to = slot_of(data->of[NFTA_CT_DREG]);
     return data->of[NFTA_CT_DREG] != NULL;
 }
 
-static bool of_bitwise(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_bitwise(const struct attributes *data, struct ruleset_step *step) {
     uint8_t size = 0;
     step->from = slot_of(data->of[NFTA_BITWISE_SREG]);
     step->to = slot_of(data->of[NFTA_BITWISE_DREG]);
@@ -198,7 +199,7 @@ static bool of_bitwise(const struct nft_attributes *data, struct ruleset_step *s
     return true;
 }
 
-static bool of_cmp(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_cmp(const struct attributes *data, struct ruleset_step *step) {
     static const enum ruleset_comparison comparisons[] = {
         [NFT_CMP_EQ] = RULESET_EQUAL,    [NFT_CMP_NEQ] = RULESET_DIFFERENT, [NFT_CMP_LT] = RULESET_LESS,
         [NFT_CMP_LTE] = RULESET_AT_MOST, [NFT_CMP_GT] = RULESET_MORE,       [NFT_CMP_GTE] = RULESET_AT_LEAST,
@@ -212,7 +213,7 @@ static bool of_cmp(const struct nft_attributes *data, struct ruleset_step *step)
     return true;
 }
 
-static bool of_range(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_range(const struct attributes *data, struct ruleset_step *step) {
     uint8_t size = 0;
     step->from = slot_of(data->of[NFTA_RANGE_SREG]);
     step->inverted = nft_u32(data->of[NFTA_RANGE_OP]) == NFT_RANGE_NEQ;
@@ -222,10 +223,10 @@ static bool of_range(const struct nft_attributes *data, struct ruleset_step *ste
     return true;
 }
 
-static bool of_lookup(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_lookup(const struct attributes *data, struct ruleset_step *step) {
     const struct nlattr *to = data->of[NFTA_LOOKUP_DREG];
     step->kind = RULESET_LOOKUP;
-    step->name = strdup(nft_text(data->of[NFTA_LOOKUP_SET]));
+    step->name = strdup(attribute_text(data->of[NFTA_LOOKUP_SET]));
     step->from = slot_of(data->of[NFTA_LOOKUP_SREG]);
     step->of_verdicts = to && nft_u32(to) == NFT_REG_VERDICT;
     step->inverted = (nft_u32(data->of[NFTA_LOOKUP_FLAGS]) & NFT_LOOKUP_F_INV) != 0;
@@ -233,9 +234,9 @@ static bool of_lookup(const struct nft_attributes *data, struct ruleset_step *st
 }
 
 static void take_verdict(const struct nlattr *nest, struct ruleset_verdict *verdict) {
-    struct nft_attributes of = nft_attributes_in(nest);
+    struct attributes of = attributes_in(nest);
     int32_t code = (int32_t)nft_u32(of.of[NFTA_VERDICT_CODE]);
-    snprintf(verdict->chain, sizeof verdict->chain, "%s", nft_text(of.of[NFTA_VERDICT_CHAIN]));
+    snprintf(verdict->chain, sizeof verdict->chain, "%s", attribute_text(of.of[NFTA_VERDICT_CHAIN]));
     verdict->decision = code == NFT_JUMP     ? RULESET_JUMP
                         : code == NFT_GOTO   ? RULESET_GOTO
                         : code == NFT_RETURN ? RULESET_RETURN
@@ -244,9 +245,9 @@ static void take_verdict(const struct nlattr *nest, struct ruleset_verdict *verd
                                              : RULESET_ASK;
 }
 
-static bool of_immediate(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_immediate(const struct attributes *data, struct ruleset_step *step) {
     struct ruleset_verdict verdict;
-    struct nft_attributes value = nft_attributes_in(data->of[NFTA_IMMEDIATE_DATA]);
+    struct attributes value = attributes_in(data->of[NFTA_IMMEDIATE_DATA]);
     step->kind = RULESET_SPOIL;
     step->to = slot_of(data->of[NFTA_IMMEDIATE_DREG]);
     if (value.of[NFTA_DATA_VERDICT]) {
@@ -264,31 +265,31 @@ static bool decides(struct ruleset_step *step, enum ruleset_decision decision) {
     return true;
 }
 
-static bool of_reject(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_reject(const struct attributes *data, struct ruleset_step *step) {
     (void)data;
     return decides(step, RULESET_DROP);
 }
 
-static bool of_queue(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_queue(const struct attributes *data, struct ruleset_step *step) {
     (void)data;
     return decides(step, RULESET_ASK);
 }
 
-static bool of_target(const struct nft_attributes *data, struct ruleset_step *step) {
-    const char *name = nft_text(data->of[NFTA_TARGET_NAME]);
+static bool of_target(const struct attributes *data, struct ruleset_step *step) {
+    const char *name = attribute_text(data->of[NFTA_TARGET_NAME]);
     if (strcmp(name, "REJECT") == 0) {
         return decides(step, RULESET_DROP);
     }
     return strncmp(name, "NFQUEUE", 7) == 0 && decides(step, RULESET_ASK);
 }
 
-static bool of_notrack(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool of_notrack(const struct attributes *data, struct ruleset_step *step) {
     (void)data;
     step->kind = RULESET_NOTRACK;
     return true;
 }
 
-static bool aside(const struct nft_attributes *data, struct ruleset_step *step) {
+static bool aside(const struct attributes *data, struct ruleset_step *step) {
     (void)data, (void)step;
     return false;
 }
@@ -315,9 +316,9 @@ static translate_fn *translator_of(const char *name) {
 static int take_expression(const struct nlattr *element, void *context) {
     struct ruleset_rule *rule = context;
     struct ruleset_step step = {.kind = RULESET_MAYBE};
-    struct nft_attributes expression = nft_attributes_in(element);
-    struct nft_attributes data = nft_attributes_in(expression.of[NFTA_EXPR_DATA]);
-    translate_fn *translate = translator_of(nft_text(expression.of[NFTA_EXPR_NAME]));
+    struct attributes expression = attributes_in(element);
+    struct attributes data = attributes_in(expression.of[NFTA_EXPR_DATA]);
+    translate_fn *translate = translator_of(attribute_text(expression.of[NFTA_EXPR_NAME]));
     if (translate && !translate(&data, &step)) {
         return MNL_CB_OK;
     }
@@ -340,10 +341,10 @@ struct rules_reading {
 
 static int take_rule(const struct nlmsghdr *message, void *context) {
     struct rules_reading *reading = context;
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     struct ruleset_chain *chain =
-        find_chain(reading->ruleset, reading->at, family_of(message), nft_text(attributes.of[NFTA_RULE_TABLE]),
-                   nft_text(attributes.of[NFTA_RULE_CHAIN]));
+        find_chain(reading->ruleset, reading->at, family_of(message), attribute_text(attributes.of[NFTA_RULE_TABLE]),
+                   attribute_text(attributes.of[NFTA_RULE_CHAIN]));
     if (!chain || !attributes.of[NFTA_RULE_EXPRESSIONS]) {
         return MNL_CB_OK;
     }
@@ -389,8 +390,8 @@ struct search {
 
 static int take_found(const struct nlattr *element, void *context) {
     struct search *search = context;
-    struct nft_attributes attributes = nft_attributes_in(element);
-    struct nft_attributes data = nft_attributes_in(attributes.of[NFTA_SET_ELEM_DATA]);
+    struct attributes attributes = attributes_in(element);
+    struct attributes data = attributes_in(attributes.of[NFTA_SET_ELEM_DATA]);
     search->found = true;
     if (search->verdict && data.of[NFTA_DATA_VERDICT]) {
         take_verdict(data.of[NFTA_DATA_VERDICT], search->verdict);
@@ -399,7 +400,7 @@ static int take_found(const struct nlattr *element, void *context) {
 }
 
 static int take_elements(const struct nlmsghdr *message, void *context) {
-    struct nft_attributes attributes = nft_attributes_of(message);
+    struct attributes attributes = nft_attributes_of(message);
     const struct nlattr *list = attributes.of[NFTA_SET_ELEM_LIST_ELEMENTS];
     return list ? mnl_attr_parse_nested(list, take_found, context) : MNL_CB_OK;
 }

@@ -133,8 +133,8 @@ static bool is_our_table(const struct sentinel *s, const struct nlmsghdr *messag
     if (message->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || (message->nlmsg_type & 0xff) == NFT_MSG_NEWGEN) {
         return false;
     }
-    struct nft_attributes attributes = nft_attributes_of(message);
-    return strcmp(nft_text(attributes.of[TABLE_ATTRIBUTE]), s->table) == 0;
+    struct attributes attributes = nft_attributes_of(message);
+    return strcmp(attribute_text(attributes.of[TABLE_ATTRIBUTE]), s->table) == 0;
 }
 
 static bool concerns(const struct sentinel *s, enum source source, const uint8_t *bytes, size_t size) {

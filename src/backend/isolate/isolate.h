@@ -1,5 +1,9 @@
 /* Isolation and accounting in the kernel: loads bpf/isolate.bpf.c and keeps its maps (bpf/isolate.h draws them).
  *
+ * The room owns the pins, the filters on the interface, and, while it attaches the first, a queue that holds packets
+ * back. One caller at a time enters; kernel/ holds a mutex. Read bpf/isolate.h, isolate.c (hub, tenants, addresses,
+ * filters), hosts.h and slots.h (the maps), load.h (programs and pins), check.c (reconciliation), hold.h.
+ *
  * What the programs judge by lives in maps pinned under /sys/fs/bpf/sallyport/<interface>: programs and maps outlive
  * this process, and the next one takes them up as they are. Nothing is ever emptied and filled again: each change goes
  * from one valid state to the next, so a packet is never judged by half of a change to its own tenant.

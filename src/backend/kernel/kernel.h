@@ -1,4 +1,10 @@
-/* What the files of the kernel backend share.
+/* WireGuard in the host's kernel as a backend: what its files share.
+ *
+ * The room says what peers WireGuard has and what the isolation programs know of them, remembers what it said
+ * (peers.h), and notices when somebody else changes it. It owns the interface that bears its mark, with programs, maps
+ * and fence. Threads: service/'s, each operation under the mutex of struct kernel but for long dumps, and one of its
+ * own while a large batch is applied. Read kernel.c (coming up, giving up, the table of operations), device.c, apply.c,
+ * look.c, peers.h; interface.c is what they all need.
  *
  * A process has one struct kernel for an interface, whichever connections (struct backend) there are to it, since what
  * was set through one must be known when looking through another:

@@ -26,11 +26,11 @@ int wireguard_read_device(const struct nlmsghdr *message, struct wireguard_devic
     const struct nlattr *attribute;
     const struct nlattr *peers = NULL;
     bool good = true;
-    struct wireguard_attributes walk = wireguard_attributes_of(message);
+    struct attribute_walk walk = attribute_walk_of(message, sizeof(struct genlmsghdr));
     if (mnl_nlmsg_get_payload_len(message) < sizeof(struct genlmsghdr)) {
         return -EBADMSG;
     }
-    while ((attribute = wireguard_attribute(&walk))) {
+    while ((attribute = attribute_next(&walk))) {
         switch (mnl_attr_get_type(attribute)) {
         case WGDEVICE_A_IFINDEX:
             good &= get_u32(attribute, &device->ifindex);

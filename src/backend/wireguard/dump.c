@@ -39,13 +39,13 @@ static int add_allowed(struct reading *r, const struct prefix *prefix) {
 }
 
 static int read_allowed(struct reading *r, const struct nlattr *nest) {
-    struct wireguard_attributes walk = wireguard_attributes_in(nest);
+    struct attribute_walk walk = attribute_walk_in(nest);
     const struct nlattr *attribute;
     const struct nlattr *address = NULL;
     struct prefix prefix = {0};
     unsigned family = 0;
     unsigned length = UINT8_MAX;
-    while ((attribute = wireguard_attribute(&walk))) {
+    while ((attribute = attribute_next(&walk))) {
         switch (mnl_attr_get_type(attribute)) {
         case WGALLOWEDIP_A_FAMILY:
             family = mnl_attr_validate(attribute, MNL_TYPE_U16) == 0 ? mnl_attr_get_u16(attribute) : 0;
@@ -71,10 +71,10 @@ static int read_allowed(struct reading *r, const struct nlattr *nest) {
 }
 
 static int read_all_allowed(struct reading *r, const struct nlattr *nest) {
-    struct wireguard_attributes walk = wireguard_attributes_in(nest);
+    struct attribute_walk walk = attribute_walk_in(nest);
     const struct nlattr *attribute;
     int rc = 0;
-    while (rc == 0 && (attribute = wireguard_attribute(&walk))) {
+    while (rc == 0 && (attribute = attribute_next(&walk))) {
         rc = read_allowed(r, attribute);
     }
     return rc;
@@ -142,9 +142,9 @@ static int read_peer_attribute(struct reading *r, const struct nlattr *attribute
 }
 
 static const struct nlattr *find(const struct nlattr *nest, uint16_t type) {
-    struct wireguard_attributes walk = wireguard_attributes_in(nest);
+    struct attribute_walk walk = attribute_walk_in(nest);
     const struct nlattr *attribute;
-    while ((attribute = wireguard_attribute(&walk))) {
+    while ((attribute = attribute_next(&walk))) {
         if (mnl_attr_get_type(attribute) == type) {
             return attribute;
         }
@@ -153,7 +153,7 @@ static const struct nlattr *find(const struct nlattr *nest, uint16_t type) {
 }
 
 static int read_piece(struct reading *r, const struct nlattr *nest) {
-    struct wireguard_attributes walk = wireguard_attributes_in(nest);
+    struct attribute_walk walk = attribute_walk_in(nest);
     const struct nlattr *attribute;
     const struct nlattr *key = find(nest, WGPEER_A_PUBLIC_KEY);
     int rc = 0;
@@ -166,7 +166,7 @@ static int read_piece(struct reading *r, const struct nlattr *nest) {
         memcpy(r->peer.public_key.bytes, mnl_attr_get_payload(key), KEY_SIZE);
         r->open = true;
     }
-    while (rc == 0 && (attribute = wireguard_attribute(&walk))) {
+    while (rc == 0 && (attribute = attribute_next(&walk))) {
         rc = read_peer_attribute(r, attribute);
     }
     return rc;
@@ -178,8 +178,8 @@ static int take_piece(void *context, const struct nlmsghdr *message) {
     const struct nlattr *attribute;
     int rc = wireguard_read_device(message, &r->device, &peers);
     if (rc == 0 && peers) {
-        struct wireguard_attributes walk = wireguard_attributes_in(peers);
-        while (rc == 0 && (attribute = wireguard_attribute(&walk))) {
+        struct attribute_walk walk = attribute_walk_in(peers);
+        while (rc == 0 && (attribute = attribute_next(&walk))) {
             rc = read_piece(r, attribute);
         }
     }

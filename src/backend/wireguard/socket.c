@@ -108,9 +108,9 @@ static int converse(struct wireguard *w, const struct nlmsghdr *message, struct 
 
 static int take_family(void *context, const struct nlmsghdr *message) {
     uint16_t *family = context;
-    struct wireguard_attributes walk = wireguard_attributes_of(message);
+    struct attribute_walk walk = attribute_walk_of(message, sizeof(struct genlmsghdr));
     const struct nlattr *attribute;
-    while ((attribute = wireguard_attribute(&walk))) {
+    while ((attribute = attribute_next(&walk))) {
         if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID && mnl_attr_validate(attribute, MNL_TYPE_U16) == 0) {
             *family = mnl_attr_get_u16(attribute);
         }

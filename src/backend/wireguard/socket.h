@@ -2,11 +2,11 @@
  * device's part of a message (device.c). */
 #pragma once
 
-#include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/wireguard.h>
 #include <stdint.h>
 
+#include "backend/attributes.h"
 #include "backend/wireguard/wireguard.h"
 
 /* All peers of a message are one attribute, whose length has 16 bits: a message never grows beyond that. */
@@ -44,38 +44,6 @@ struct wireguard {
     _Alignas(8) uint8_t message[WIREGUARD_MESSAGE_SIZE];
     _Alignas(8) uint8_t answer[WIREGUARD_ANSWER_SIZE];
 };
-
-/* A walk over the attributes of a message or a nest. */
-struct wireguard_attributes {
-    const struct nlattr *at;
-    const uint8_t *end;
-};
-
-static inline struct wireguard_attributes wireguard_attributes_of(const struct nlmsghdr *message) {
-    return (struct wireguard_attributes){
-        .at = mnl_nlmsg_get_payload_offset(message, sizeof(struct genlmsghdr)),
-        .end = mnl_nlmsg_get_payload_tail(message),
-    };
-}
-
-static inline struct wireguard_attributes wireguard_attributes_in(const struct nlattr *nest) {
-    const uint8_t *payload = mnl_attr_get_payload(nest);
-    return (struct wireguard_attributes){
-        .at = (const struct nlattr *)(const void *)payload,
-        .end = payload + mnl_attr_get_payload_len(nest),
-    };
-}
-
-/* NULL: that was the last, or the rest is none. */
-static inline const struct nlattr *wireguard_attribute(struct wireguard_attributes *attributes) {
-    const struct nlattr *at = attributes->at;
-    ptrdiff_t left = attributes->end - (const uint8_t *)at;
-    if (left < (ptrdiff_t)sizeof *at || !mnl_attr_ok(at, (int)left)) {
-        return NULL;
-    }
-    attributes->at = mnl_attr_next(at);
-    return at;
-}
 
 /* A WG_CMD_ request for the interface, in w->message. */
 struct nlmsghdr *wireguard_begin(struct wireguard *w, uint8_t command, uint16_t flags);

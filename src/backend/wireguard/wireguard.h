@@ -1,5 +1,6 @@
 /* WireGuard in the kernel, through its generic netlink family (linux/wireguard.h). No `wg`, no shell; knows keys,
- * prefixes and endpoints, not tenants.
+ * prefixes and endpoints, not tenants. The room owns nothing but sockets and buffers. Read this, socket.h, device.c,
+ * dump.c, write.c.
  *
  * One object speaks to one interface, found by its name at each request. Blocking, but the kernel answers at once.
  * Messages hold private and preshared keys: the buffers are wiped. One thread at a time for one object; several objects
