@@ -27,7 +27,11 @@ HUB4, HUB6 = "10.0.0.1", "fd00::1"
 A, B, C = (f"00000000-0000-7000-8000-00000000000{i}" for i in "abc")  # tenants
 HUB_PORT = 4000
 OUT4, OUT6 = "203.0.113.7", "2001:db8:113::7"  # somebody in the world
-QUIET = 0.25  # seconds after which nothing more will come
+QUIET = 0.25  # seconds of silence that end a listen() which nothing else ends
+LOST = 10  # seconds within which what is sent last arrives, however slow the machine
+
+# Who sends what comes last, to the hub: a router of a tenant, or somebody in the world, whom no program judges.
+LAST = {"routers": "10.3.0.1", "world": OUT4}
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 1, 0x1000
 
@@ -173,12 +177,25 @@ class Scene:
                     seen.append((sources[source], raw))
         return seen
 
-    def fate(self, packet, through="routers"):
+    def hear_out(self, through):
+        """Everything that came out anywhere of what was sent so far, as listen() says it: the end of it is a datagram that goes in
+        last at the same place and reaches the hub. What has not come out before that one never will."""
+        last = f"the last of {time.monotonic_ns()}".encode()
+        (self.routers if through == "routers" else self.world).send(udp(LAST[through], HUB4, last))
+        until, seen = time.monotonic() + LOST, []
+        while ("hub", last) not in seen:
+            assert time.monotonic() < until, f"what was sent last through {through} did not reach the hub"
+            seen += self.listen(0.01)
+        seen.remove(("hub", last))
+        return seen
+
+    def fate(self, packet, through="routers", last=None):
         """What becomes of a packet: 'hub', 'routers' (out again to a router), 'world', 'prohibited' (an ICMP error came
-        back to the sender, nothing else), 'nothing'; or what happened instead."""
+        back to the sender, nothing else), 'nothing'; or what happened instead. Where `through` lets nobody through, or counts
+        who comes through, `last` names the other way in."""
         self.listen(0)
         (self.routers if through == "routers" else self.world).send(packet)
-        seen = self.listen()
+        seen = self.hear_out(last or through)
         if not seen:
             return "nothing"
         if len(seen) > 1:
