@@ -146,7 +146,7 @@ static void heartbeat_main(struct service *s) {
     while (rest(s, BEAT_S)) {
         struct presence presence;
         gateways_presence(s, &presence);
-        fleet_beat(s->fleet, &presence);
+        fleet_beat(s->fleet, &presence, clock_mono_ns());
     }
 }
 

@@ -123,6 +123,7 @@ static int open_fleet(struct service *s, const struct service_config *config) {
         .identity = &s->identity,
         .self.identity = config->identity,
         .clock_tolerance_s = config->clock_tolerance_s,
+        .now_ns = clock_mono_ns(),
     };
     struct gateway_row *self = &fleet.self;
     snprintf(self->name, sizeof self->name, "%s", s->identity.name);

@@ -178,6 +178,26 @@ def test_sessions_of_a_gateway_that_is_gone_for_long_end(make_fleet):
     assert until(lambda: fleet.south.api.get(f"/routers/{made['id']}")["gateway"] == "north")
 
 
+def test_sessions_of_a_gateway_that_was_cut_off_come_back_with_the_database(make_fleet):
+    """Its tunnels ran on all the time; its routers make a new handshake every two minutes only, and need not."""
+    fleet = make_fleet(names=("north", "south")).start()
+    made = fleet.router(fleet.tenant())
+    client = fleet.client(made, fleet.north).up()
+    assert ping(client.namespace, [HUB], wait=5)
+    path = f"/routers/{made['id']}"
+    assert until(lambda: fleet.south.api.get(path)["gateway"] == "north")
+    fleet.north.relay.cut()
+    time.sleep(1)
+    fleet.server.sql("UPDATE vpn_gateways SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE name = 'north'",
+                     fleet.database)
+    assert until(lambda: not fleet.south.api.get(path)["connected"], 12)
+    handshake = fleet.north.peer(made["public_key"])["handshake"]
+    fleet.north.relay.heal()
+    assert until(lambda: fleet.south.api.get(path)["gateway"] == "north", 12)
+    assert fleet.south.api.get(f"/tenants/{made['tenant_id']}")["connected_routers"] == 1
+    assert fleet.north.peer(made["public_key"])["handshake"] == handshake
+
+
 def test_thousands_of_sessions_of_a_gateway_that_is_gone_end_soon(make_fleet):
     fleet = make_fleet(names=("north", "south")).start()
     routers = [{"name": f"r{n}", "public_key": load.public_key()} for n in range(4000)]

@@ -29,6 +29,10 @@ struct fleet {
 
     struct gateway_row self; /* as it entered: written by fleet_enter(), before the database is reached */
 
+    /* the thread that beats */
+    uint64_t beaten_ns;  /* monotonic: the last beat that the database took; at first, when we began */
+    int64_t returned_at; /* the database's clock: since when we have been connected throughout; 0: since we began */
+
     pthread_mutex_t mutex; /* all that follows: as of the last beat */
     bool deposed;
     char warning[256];
@@ -48,6 +52,7 @@ int fleet_open(const struct fleet_config *config, struct fleet **ret_fleet) {
     fleet->clock_tolerance_s = config->clock_tolerance_s;
     fleet->shared = store_is_shared(config->store);
     fleet->self = config->self;
+    fleet->beaten_ns = config->now_ns;
     pthread_mutex_init(&fleet->mutex, NULL);
     *ret_fleet = fleet;
     return 0;
@@ -177,6 +182,11 @@ static uint32_t load_percent(void) {
     return getloadavg(load, 1) == 1 ? (uint32_t)(load[0] * 100 / (double)(processors > 0 ? processors : 1)) : 0;
 }
 
+/* How long a gateway has been silent as far as we can tell: while we were cut off ourselves we heard nobody. */
+static int64_t silence_of(const struct fleet *fleet, const struct gateway_row *row, int64_t now) {
+    return now - (row->heartbeat_at > fleet->returned_at ? row->heartbeat_at : fleet->returned_at);
+}
+
 /* A gateway that has been silent longer than a session lasts holds none. The first of the living sees to it, some at a
  * time, so that others can write in between. Who is silent is asked in the transaction: one that comes back waits for
  * it. */
@@ -191,7 +201,7 @@ static int end_sessions(struct fleet *fleet, struct write *w, int64_t now, bool 
     }
     for (size_t i = 0; r == 0 && ours && i < count; i++) {
         size_t ended = 0;
-        if (rows[i].id == fleet->self.id || rows[i].heartbeat_at > now - SESSION_US) {
+        if (rows[i].id == fleet->self.id || silence_of(fleet, &rows[i], now) < SESSION_US) {
             continue;
         }
         r = sessions_list_held(w->conn, rows[i].id, 0, ENDED_BATCH, held, &ended);
@@ -267,7 +277,7 @@ static void set_warning(struct fleet *fleet, int beaten, int64_t offset) {
     pthread_mutex_unlock(&fleet->mutex);
 }
 
-void fleet_beat(struct fleet *fleet, const struct presence *presence) {
+void fleet_beat(struct fleet *fleet, const struct presence *presence, uint64_t now_ns) {
     struct gateway_row *rows = NULL, own;
     struct problem problem;
     struct write w;
@@ -277,6 +287,9 @@ void fleet_beat(struct fleet *fleet, const struct presence *presence) {
         free(rows);
         return; /* the database is away: others see it by our silence */
     }
+    if (now_ns - fleet->beaten_ns > (uint64_t)ALIVE_US * 1000) {
+        fleet->returned_at = now;
+    }
     describe(fleet, presence, now, offset, &own);
     int beaten = gateways_beat(w.conn, &own);
     bool more = false;
@@ -284,6 +297,8 @@ void fleet_beat(struct fleet *fleet, const struct presence *presence) {
     if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w);
         more = false;
+    } else {
+        fleet->beaten_ns = now_ns;
     }
     for (int i = 1; more && i < ENDED_SHARES; i++) {
         more = end_more(fleet, now);

@@ -24,6 +24,7 @@ struct fleet_config {
     struct identity *identity; /* fleet_enter() gives it its id */
     struct gateway_row self;   /* name, endpoint, region, version, identity */
     unsigned clock_tolerance_s;
+    uint64_t now_ns; /* monotonic */
 };
 
 /* All that is named must outlive it. -ENOMEM. */
@@ -40,8 +41,8 @@ struct presence {
     char backend[16];
 };
 
-/* Says that we are here, and looks who else is. */
-void fleet_beat(struct fleet *fleet, const struct presence *presence);
+/* Says that we are here, and looks who else is. `now_ns`: monotonic. */
+void fleet_beat(struct fleet *fleet, const struct presence *presence, uint64_t now_ns);
 /* That we are not any more. */
 void fleet_leave(struct fleet *fleet, const struct presence *presence);
 

@@ -335,6 +335,11 @@ static void keep_up(struct walk *w) {
             if (row && row->gateway_id && row->gateway_id != follow->with.identity->id) {
                 usage_moved(follow->usage, &row->router.public_key);
             }
+        } else if (is_kind(change, "router.disconnected")) {
+            const struct router_row *row = find_router(w, &change->router_id);
+            if (row && !row->gateway_id) {
+                usage_ended(follow->usage, &row->router.public_key);
+            }
         }
     }
     ledger_add(ledger, tenants, routers);
@@ -367,6 +372,7 @@ static void compare_everything(struct follow *follow, uint64_t revision) {
     follow_advance(follow, &mark);
     ledger_advance(follow->with.ledger, revision);
     follow->mark = (struct change_mark){0};
+    usage_recheck(follow->usage);
     ledger_doubt(follow->with.ledger);
 }
 

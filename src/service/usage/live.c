@@ -155,6 +155,14 @@ void live_leave(struct lives *lives, struct live *live) {
     live->news = false;
 }
 
+void live_reclaim(struct lives *lives, struct live *live) {
+    if (live->owned && live->started_at && !live->leaving) {
+        live->owned = false;
+        live->news = true;
+        live_make_urgent(lives, live);
+    }
+}
+
 void live_expire(struct lives *lives, int64_t now) {
     size_t at = 0;
     for (struct live *live; (live = hash_each(&lives->peers, &at));) {

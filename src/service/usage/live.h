@@ -32,6 +32,7 @@ struct live {
     bool owned;         /* the row says that its session is here */
     bool news;          /* a handshake was made here that the row does not know of */
     bool leaving;       /* out of the data plane for good; dropped when nothing is left to write */
+    bool confirmed;     /* while all are rechecked: its row says so */
     bool tombstone;     /* as if it were not there: the table cannot forget */
 };
 
@@ -71,6 +72,8 @@ void live_take(struct lives *lives, struct live *live, const struct sample *samp
 void live_restart(struct lives *lives, struct live *live);
 /* Its session is not here any more, whatever the reason: the row knows already. */
 void live_leave(struct lives *lives, struct live *live);
+/* Its row says no longer that its session is here, though it is: it will be told, at once. */
+void live_reclaim(struct lives *lives, struct live *live);
 void live_make_urgent(struct lives *lives, struct live *live);
 /* Sessions whose handshake is too old end. */
 void live_expire(struct lives *lives, int64_t now);

@@ -161,6 +161,57 @@ static int load(struct usage *usage, const char *generation) {
     return r;
 }
 
+/* Under the mutex: the rows that say that their session is here are all that say so. */
+static void reclaim_others(struct lives *lives) {
+    size_t at = 0;
+    for (struct live *live; (live = hash_each(&lives->peers, &at));) {
+        if (!live->tombstone && !live->confirmed) {
+            live_reclaim(lives, live);
+        }
+        live->confirmed = false;
+    }
+}
+
+/* Sessions that we take for ours in the record, and that the record does not give us any more. */
+static int recheck(struct usage *usage) {
+    struct store_conn *conn;
+    struct problem problem;
+    struct session_row *rows = malloc(HELD_BATCH * sizeof *rows);
+    size_t count = HELD_BATCH;
+    int64_t after = 0;
+    int r = rows ? store_reader_take(usage->store, &conn, &problem) : -ENOMEM;
+    if (r < 0) {
+        free(rows);
+        return r;
+    }
+    pthread_mutex_lock(&usage->mutex);
+    usage->recheck_due = false; /* from here on the feed is followed, or calls again */
+    pthread_mutex_unlock(&usage->mutex);
+    r = store_begin(conn, false);
+    while (r == 0 && count == HELD_BATCH) {
+        r = sessions_list_held(conn, usage->identity->id, after, HELD_BATCH, rows, &count);
+        pthread_mutex_lock(&usage->mutex);
+        for (size_t i = 0; r == 0 && i < count; i++) {
+            struct live *live = live_get(&usage->lives, &rows[i].public_key);
+            after = rows[i].id;
+            if (live) {
+                live->confirmed = true;
+            }
+        }
+        pthread_mutex_unlock(&usage->mutex);
+    }
+    store_reader_put(usage->store, conn);
+    free(rows);
+    pthread_mutex_lock(&usage->mutex);
+    if (r == 0) {
+        reclaim_others(&usage->lives);
+    } else {
+        usage->recheck_due = true;
+    }
+    pthread_mutex_unlock(&usage->mutex);
+    return r;
+}
+
 /* Reads the data plane into memory. */
 static int read_plane(struct usage *usage, char generation[GENERATION_SIZE], int64_t now) {
     struct samples samples = {0};
@@ -202,6 +253,12 @@ int usage_flush(struct usage *usage, bool everything, double writes_per_s) {
     if (r < 0) {
         snprintf(generation, sizeof generation, "%" PRIx64, usage->generation); /* memory is of that one still */
     }
+    pthread_mutex_lock(&usage->mutex);
+    bool recheck_due = usage->recheck_due && usage->loaded;
+    pthread_mutex_unlock(&usage->mutex);
+    if (recheck_due) {
+        (void)recheck(usage); /* else with the next flush */
+    }
     int written = writes_per_s > 0 ? usage_write(usage, everything, generation, writes_per_s, now) : 0;
     pthread_mutex_unlock(&usage->flush_mutex);
     return r < 0 ? r : written;
@@ -233,6 +290,21 @@ void usage_forget_tenant(struct usage *usage, const struct uuid *tenant_id) {
             }
         }
     }
+    pthread_mutex_unlock(&usage->mutex);
+}
+
+void usage_ended(struct usage *usage, const struct key *public_key) {
+    pthread_mutex_lock(&usage->mutex);
+    struct live *live = live_get(&usage->lives, public_key);
+    if (live) {
+        live_reclaim(&usage->lives, live);
+    }
+    pthread_mutex_unlock(&usage->mutex);
+}
+
+void usage_recheck(struct usage *usage) {
+    pthread_mutex_lock(&usage->mutex);
+    usage->recheck_due = true;
     pthread_mutex_unlock(&usage->mutex);
 }
 

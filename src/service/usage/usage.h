@@ -43,6 +43,7 @@ struct usage {
     uint64_t held;     /* until then: how many they are */
     uint64_t restarts; /* how often peers left the data plane, whose counters may come back from zero */
     uint64_t writes;   /* how often rows took over what was unwritten */
+    bool recheck_due;  /* rows of our sessions may have been changed by others */
     bool writing;      /* a transaction with such rows is on its way */
 };
 
@@ -76,6 +77,11 @@ void usage_forget(struct usage *usage, const struct key *public_key);
 void usage_forget_tenant(struct usage *usage, const struct uuid *tenant_id);
 /* Another gateway has its session. */
 void usage_moved(struct usage *usage, const struct key *public_key);
+
+/* Another gateway took us for dead and ended a session in the record: if it is here still, that is written at once. */
+void usage_ended(struct usage *usage, const struct key *public_key);
+/* What others did to the rows of our sessions was not followed: with the next flush all are looked at. */
+void usage_recheck(struct usage *usage);
 
 /* --- for readers --- */
 

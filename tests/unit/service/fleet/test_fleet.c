@@ -9,6 +9,8 @@
 
 static const struct presence PRESENCE = {.connected = 3, .revision = 7, .backend = "engine"};
 
+#define SECOND UINT64_C(1000000000)
+
 static struct fleet *open_fleet(struct scratch *s, const char *name, uint8_t installation) {
     struct fleet_config config = {.store = s->store, .ledger = s->ledger, .identity = &s->identity};
     struct fleet *fleet = NULL;
@@ -41,12 +43,12 @@ static void the_first_is_alone_and_the_second_is_not(void **state) {
     assert_int_equal(enter(s, south, &alone, &p), 0);
     assert_false(alone);
     assert_true(s->identity.id != first);
-    fleet_beat(north, &PRESENCE);
-    fleet_beat(south, &PRESENCE);
+    fleet_beat(north, &PRESENCE, SECOND);
+    fleet_beat(south, &PRESENCE, SECOND);
     assert_int_equal(fleet_alive(north), 2); /* it looked before the other had beaten, but that had come */
     assert_int_equal(fleet_connected(south), 3);
     fleet_leave(north, &PRESENCE);
-    fleet_beat(south, &PRESENCE);
+    fleet_beat(south, &PRESENCE, SECOND);
     assert_int_equal(fleet_alive(south), 1);
     assert_int_equal(fleet_connected(south), 0);
     fleet_free(north);
@@ -75,11 +77,11 @@ static void the_later_process_of_an_installation_speaks_for_it(void **state) {
     struct fleet *first = open_fleet(s, "north", 1), *second = open_fleet(s, "north", 1);
     assert_int_equal(enter(s, first, &alone, &p), 0);
     assert_int_equal(enter(s, second, &alone, &p), 0);
-    fleet_beat(first, &PRESENCE);
+    fleet_beat(first, &PRESENCE, SECOND);
     assert_true(fleet_is_deposed(first));
     fleet_warning(first, warning);
     assert_non_null(strstr(warning, "north"));
-    fleet_beat(second, &PRESENCE);
+    fleet_beat(second, &PRESENCE, SECOND);
     assert_false(fleet_is_deposed(second));
     fleet_free(first);
     fleet_free(second);
@@ -104,6 +106,62 @@ static void its_row_says_how_it_is_now(void **state) {
     fleet_free(north);
 }
 
+/* A session that south holds, in the record; south has been silent for four minutes. */
+static struct router_row hold(struct scratch *s, int64_t south) {
+    char sql[256];
+    struct tenant_row tenant = scratch_tenant(s, south);
+    struct router_row row = scratch_router(s, &tenant, south);
+    snprintf(sql, sizeof sql,
+             "UPDATE vpn_configurations SET status = 'active', connected_since = created_at, gateway_id = %d",
+             (int)south);
+    (void)scratch_number(s, sql);
+    snprintf(
+        sql, sizeof sql,
+        strcmp(store_kind(s->store), "sqlite") == 0
+            ? "UPDATE vpn_gateways SET heartbeat_at = strftime('%%Y-%%m-%%dT%%H:%%M:%%S.000000Z', 'now', '-4 minutes') "
+              "WHERE id = %d"
+            : "UPDATE vpn_gateways SET heartbeat_at = heartbeat_at - interval '4 minutes' WHERE id = %d",
+        (int)south);
+    (void)scratch_number(s, sql);
+    return row;
+}
+
+static int64_t held(struct scratch *s) {
+    return scratch_number(s, "SELECT COUNT(*) FROM vpn_configurations WHERE gateway_id IS NOT NULL");
+}
+
+static void sessions_of_one_that_is_silent_for_long_end(void **state) {
+    struct scratch *s = *state;
+    struct problem p = {0};
+    bool alone;
+    struct fleet *north = open_fleet(s, "north", 1), *south = open_fleet(s, "south", 2);
+    assert_int_equal(enter(s, north, &alone, &p), 0);
+    assert_int_equal(enter(s, south, &alone, &p), 0);
+    (void)hold(s, s->identity.id);
+    fleet_beat(north, &PRESENCE, 5 * SECOND);
+    assert_int_equal(held(s), 0);
+    fleet_free(north);
+    fleet_free(south);
+}
+
+/* The database was away for all: whoever comes back first takes nobody for dead. */
+static void one_that_was_cut_off_itself_ends_nobodys_sessions(void **state) {
+    struct scratch *s = *state;
+    struct problem p = {0};
+    bool alone;
+    struct fleet *north = open_fleet(s, "north", 1), *south = open_fleet(s, "south", 2);
+    assert_int_equal(enter(s, north, &alone, &p), 0);
+    assert_int_equal(enter(s, south, &alone, &p), 0);
+    fleet_beat(north, &PRESENCE, 5 * SECOND);
+    (void)hold(s, s->identity.id);
+    fleet_beat(north, &PRESENCE, 245 * SECOND);
+    assert_int_equal(held(s), 1);
+    fleet_beat(north, &PRESENCE, 250 * SECOND);
+    assert_int_equal(held(s), 1); /* though it is here again */
+    fleet_free(north);
+    fleet_free(south);
+}
+
 int main(void) {
 #define WITH_SCRATCH(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
@@ -111,6 +169,8 @@ int main(void) {
         WITH_SCRATCH(a_name_that_somebody_alive_has_is_refused),
         WITH_SCRATCH(the_later_process_of_an_installation_speaks_for_it),
         WITH_SCRATCH(its_row_says_how_it_is_now),
+        WITH_SCRATCH(sessions_of_one_that_is_silent_for_long_end),
+        WITH_SCRATCH(one_that_was_cut_off_itself_ends_nobodys_sessions),
     };
     return cmocka_run_group_tests_name("fleet", tests, NULL, NULL);
 }

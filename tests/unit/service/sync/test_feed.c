@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <sodium.h>
 
+#include "base/clock.h"
 #include "fake_plane.h"
 #include "service/plane/plane.h"
 #include "service/record/secrets.h"
 #include "service/sync/follow.h"
 #include "service/sync/force.h"
 #include "service/usage/usage.h"
+#include "store/noun/sessions.h"
 
 #define OURS 1
 #define THEIRS 2
@@ -136,6 +138,56 @@ static void a_feed_with_a_gap_is_not_followed_but_compared(void **state) {
     assert_int_equal(follow_applied(w->follow), 2);
 }
 
+/* A session of this router at our data plane, and in the record. */
+static void meet(struct world *w, const struct router_row *row) {
+    struct actual_peer peer;
+    assert_true(fake_plane_peer(&row->router.public_key, &peer));
+    peer.bytes_received = 100;
+    peer.last_handshake_at_us = clock_wall_us();
+    peer.is.timestamp[11] = 1;
+    fake_plane_put(&peer);
+    assert_int_equal(usage_flush(w->usage, false, 1), 0);
+    assert_int_equal(scratch_number(w->scratch, "SELECT gateway_id FROM vpn_configurations"), OURS);
+}
+
+/* They take us for dead. */
+static void end_by_others(struct world *w, const struct router_row *row) {
+    struct write write;
+    struct problem p = {0};
+    assert_int_equal(write_begin(w->scratch->ledger, "gateway", &write, &p), 0);
+    assert_int_equal(sessions_end(write.conn, row->id, 0), 0);
+    assert_int_equal(write_note(&write, "router.disconnected", &row->router.tenant_id, &row->router.id, NULL), 0);
+    write.changes[0].gateway_id = THEIRS;
+    assert_int_equal(write_commit_silent(&write, &p), 0);
+    assert_int_equal(scratch_number(w->scratch, "SELECT COUNT(*) FROM vpn_configurations WHERE gateway_id = 1"), 0);
+}
+
+static void a_session_that_others_ended_comes_back_into_the_record(void **state) {
+    struct world *w = *state;
+    struct tenant_row tenant = scratch_tenant(w->scratch, THEIRS);
+    struct router_row row = scratch_router(w->scratch, &tenant, THEIRS);
+    assert_int_equal(follow_once(w->follow), 0);
+    meet(w, &row);
+    end_by_others(w, &row);
+    assert_int_equal(follow_once(w->follow), 0);
+    assert_int_equal(usage_flush(w->usage, false, 1), 0);
+    assert_int_equal(scratch_number(w->scratch, "SELECT gateway_id FROM vpn_configurations"), OURS);
+    assert_int_equal(scratch_number(w->scratch, "SELECT connected_peers FROM tenant_vpn_tunnels"), 1);
+}
+
+static void so_it_does_where_the_feed_could_not_be_followed(void **state) {
+    struct world *w = *state;
+    struct tenant_row tenant = scratch_tenant(w->scratch, THEIRS);
+    struct router_row row = scratch_router(w->scratch, &tenant, THEIRS);
+    assert_int_equal(follow_once(w->follow), 0);
+    meet(w, &row);
+    end_by_others(w, &row);
+    (void)scratch_number(w->scratch, "DELETE FROM vpn_changes WHERE kind = 'router.disconnected'");
+    assert_int_equal(follow_once(w->follow), 0);
+    assert_int_equal(usage_flush(w->usage, false, 1), 0);
+    assert_int_equal(scratch_number(w->scratch, "SELECT gateway_id FROM vpn_configurations"), OURS);
+}
+
 int main(void) {
 #define WITH_FEED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -143,6 +195,8 @@ int main(void) {
         WITH_FEED(a_receipt_brings_what_was_committed_before_it),
         WITH_FEED(the_feed_goes_on_behind_a_receipt),
         WITH_FEED(a_feed_with_a_gap_is_not_followed_but_compared),
+        WITH_FEED(a_session_that_others_ended_comes_back_into_the_record),
+        WITH_FEED(so_it_does_where_the_feed_could_not_be_followed),
     };
     return cmocka_run_group_tests_name("feed", tests, NULL, NULL);
 }
