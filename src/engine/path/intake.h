@@ -8,6 +8,6 @@ struct worker;
 
 /* Reads a bounded number of packets from the TUN and forwards them. How many; -EBADFD: the interface was deleted. */
 ssize_t intake_host(struct worker *worker);
-/* Takes a bounded number of each kind from the rings. True if there are more. */
+/* Takes a bounded number of each kind from all rings together, callers first. True if there are more. */
 bool intake_parcels(struct worker *worker);
 bool intake_pending(const struct worker *worker);

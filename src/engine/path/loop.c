@@ -18,6 +18,7 @@
 #include "engine/path/parcel.h"
 #include "engine/path/peer.h"
 #include "engine/path/receive.h"
+#include "engine/path/shield.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
 #include "engine/path/worker.h"
@@ -123,7 +124,7 @@ static void receive_some(struct worker *worker, int fd) {
     do {
         count = receive_round(worker, fd);
         transmit_flush(worker);
-    } while (count == UDP_BATCH && handshakes_crowded(worker) && ++reads < READS_CROWDED);
+    } while (count == UDP_BATCH && shield_is_crowded(worker) && ++reads < READS_CROWDED);
 }
 
 static void receive_xdp(struct worker *worker) {
@@ -144,6 +145,7 @@ static void read_host(struct worker *worker) {
 static bool round_once(struct worker *worker, unsigned ready) {
     bool more = false;
     worker->counters.rounds++;
+    shield_begin_round(worker);
     if (ready & 1U << SOURCE_WAKE) {
         clear_wake(worker);
     }
@@ -206,7 +208,7 @@ static int create_parts(struct worker *worker) {
     error = error ? error : udp_reader_create(&worker->io.reader);
     error = error ? error : transmit_create(false, &worker->transmit);
     error = error ? error : host_create(worker->setup.tun, &worker->host);
-    error = error ? error : handshakes_create(&worker->handshakes);
+    error = error ? error : shield_create(&worker->shield);
     error = error ? error : parcel_create_rings(worker);
     error = error ? error : watch(worker, worker->loop.wake_fd, SOURCE_WAKE);
     if (!error && worker->loop.tun_reads) {
@@ -286,7 +288,7 @@ void loop_free(struct worker *worker) {
     }
     session_index_free(&worker->tables.index);
     parcel_free_rings(worker);
-    handshakes_free(worker->handshakes);
+    shield_free(worker->shield);
     host_free(worker->host);
     transmit_free(worker->transmit);
     udp_reader_free(worker->io.reader);

@@ -5,10 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/path/shield.h"
 #include "engine/path/worker.h"
 #include "engine/table/ring.h"
 
-#define RING_SIZE 1024 /* parcels */
+_Static_assert(PARCEL_KIND_COUNT == WORKER_RING_KINDS, "a ring per kind");
+
+/* Parcels that one ring holds. Callers are few, and wait no longer than their senders do. */
+static const size_t ring_sizes[PARCEL_KIND_COUNT] = {
+    [PARCEL_CALLER] = 256,
+    [PARCEL_PACKET] = 1024,
+    [PARCEL_DATAGRAM] = 512,
+};
 
 void parcel_free(struct parcel *parcel) {
     if (parcel->kind == PARCEL_CALLER) {
@@ -18,27 +26,32 @@ void parcel_free(struct parcel *parcel) {
 }
 
 int parcel_create_rings(struct worker *worker) {
-    for (unsigned i = 0; i < worker->setup.count; i++) {
-        if (i == worker->number) {
-            continue;
-        }
-        int error = ring_create(RING_SIZE, &worker->rings.from[i]);
-        if (error) {
-            parcel_free_rings(worker);
-            return error;
+    for (int kind = 0; kind < PARCEL_KIND_COUNT; kind++) {
+        for (unsigned i = 0; i < worker->setup.count; i++) {
+            int error = i == worker->number ? 0 : ring_create(ring_sizes[kind], &worker->rings.from[kind][i]);
+            if (error) {
+                parcel_free_rings(worker);
+                return error;
+            }
         }
     }
     return 0;
 }
 
+static void free_ring(struct ring *ring) {
+    struct parcel *parcel;
+    while (ring && (parcel = ring_pop(ring))) {
+        parcel_free(parcel);
+    }
+    ring_free(ring);
+}
+
 void parcel_free_rings(struct worker *worker) {
-    for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++) {
-        struct parcel *parcel;
-        while (worker->rings.from[i] && (parcel = ring_pop(worker->rings.from[i]))) {
-            parcel_free(parcel);
+    for (int kind = 0; kind < PARCEL_KIND_COUNT; kind++) {
+        for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++) {
+            free_ring(worker->rings.from[kind][i]);
+            worker->rings.from[kind][i] = NULL;
         }
-        ring_free(worker->rings.from[i]);
-        worker->rings.from[i] = NULL;
     }
 }
 
@@ -58,28 +71,22 @@ static struct parcel *make(struct worker *worker, enum parcel_kind kind, const v
 static void count(struct worker *worker, enum parcel_kind kind) {
     struct engine_counters *counters = &worker->counters;
     counters->handed_over++;
-    switch (kind) {
-    case PARCEL_PACKET:
-        counters->handed_over_packets++;
-        break;
-    case PARCEL_DATAGRAM:
-        counters->handed_over_datagrams++;
-        break;
-    case PARCEL_CALLER:
-        counters->handed_over_handshakes++;
-        break;
-    }
+    counters->handed_over_handshakes += kind == PARCEL_CALLER;
+    counters->handed_over_packets += kind == PARCEL_PACKET;
+    counters->handed_over_datagrams += kind == PARCEL_DATAGRAM;
 }
 
-static void push(struct worker *worker, unsigned owner, struct parcel *parcel) {
+/* Whether it is on its way. */
+static bool push(struct worker *worker, unsigned owner, struct parcel *parcel) {
     enum parcel_kind kind = parcel->kind; /* once pushed it is the owner's */
-    if (!ring_push(worker->setup.workers[owner]->rings.from[worker->number], parcel)) {
+    if (!ring_push(worker->setup.workers[owner]->rings.from[kind][worker->number], parcel)) {
         worker_drop(worker, ENGINE_DROP_RING_FULL, 1);
         parcel_free(parcel);
-        return;
+        return false;
     }
     count(worker, kind);
     worker_wake_later(worker, owner);
+    return true;
 }
 
 void parcel_send_packet(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size,
@@ -95,20 +102,19 @@ void parcel_send_datagram(struct worker *worker, unsigned owner, const uint8_t *
                           const struct udp_received *received) {
     struct parcel *parcel = make(worker, PARCEL_DATAGRAM, bytes, size);
     if (parcel) {
-        parcel->from = received->from;
-        parcel->to = received->to;
-        parcel->ecn = received->ecn;
+        parcel->datagram.from = received->from;
+        parcel->datagram.to = received->to;
+        parcel->datagram.ecn = received->ecn;
         push(worker, owner, parcel);
     }
 }
 
-void parcel_send_caller(struct worker *worker, unsigned owner, const struct noise_caller *caller,
-                        const uint8_t *initiation, const union endpoint *from, const struct udp_local *to) {
-    struct parcel *parcel = make(worker, PARCEL_CALLER, initiation, sizeof(struct message_initiation));
-    if (parcel) {
-        parcel->caller = *caller;
-        parcel->from = *from;
-        parcel->to = *to;
-        push(worker, owner, parcel);
+bool parcel_send_caller(struct worker *worker, unsigned owner, const struct noise_caller *caller,
+                        const struct handshake_message *message) {
+    struct parcel *parcel = make(worker, PARCEL_CALLER, message, sizeof *message);
+    if (!parcel) {
+        return false;
     }
+    parcel->caller = *caller;
+    return push(worker, owner, parcel);
 }

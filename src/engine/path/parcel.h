@@ -1,35 +1,44 @@
 /* From worker to worker: what arrived at a worker that does not own it crosses in bounded rings of one producer and one
- * consumer each.
+ * consumer each, a ring per kind, so that a flood of one does not take the place of another.
  *
  * Everything is copied, and the owner checks it again as if it had come from outside, so a look-up that is stale by
  * then does no harm. This is the producer's side; intake.h is the consumer's. */
 #pragma once
 
 #include <linux/virtio_net.h>
+#include <stdalign.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "engine/io/udp.h"
 #include "wire/noise.h"
 
+struct handshake_message;
 struct worker;
 
+/* In the order in which they are taken in. */
 enum parcel_kind {
-    PARCEL_PACKET,
-    PARCEL_DATAGRAM,
-    PARCEL_CALLER,
+    PARCEL_CALLER,   /* an identified initiation */
+    PARCEL_PACKET,   /* from the host */
+    PARCEL_DATAGRAM, /* of a session, perhaps: nobody has looked up the index that it names */
+    PARCEL_KIND_COUNT,
 };
 
 /* Made by the producer, freed by the consumer. */
 struct parcel {
     enum parcel_kind kind;
-    uint8_t ecn;
-    union endpoint from;
-    struct udp_local to;
-    struct virtio_net_hdr header; /* PARCEL_PACKET */
-    struct noise_caller caller;   /* PARCEL_CALLER: a secret */
+    union {                         /* by kind */
+        struct noise_caller caller; /* a secret; the bytes are a struct handshake_message */
+        struct virtio_net_hdr header;
+        struct {
+            union endpoint from;
+            struct udp_local to;
+            uint8_t ecn;
+        } datagram;
+    };
     size_t size;
-    uint8_t bytes[];
+    alignas(uint64_t) uint8_t bytes[];
 };
 
 /* Wipes it. */
@@ -46,6 +55,6 @@ void parcel_send_packet(struct worker *worker, unsigned owner, const uint8_t *by
 /* A datagram that names an index of the owner: the kernel did not steer it. */
 void parcel_send_datagram(struct worker *worker, unsigned owner, const uint8_t *bytes, size_t size,
                           const struct udp_received *received);
-/* An identified initiation. */
-void parcel_send_caller(struct worker *worker, unsigned owner, const struct noise_caller *caller,
-                        const uint8_t *initiation, const union endpoint *from, const struct udp_local *to);
+/* Public-key work has told who is calling; what is left of it is the owner's. Whether it is on its way. */
+bool parcel_send_caller(struct worker *worker, unsigned owner, const struct noise_caller *caller,
+                        const struct handshake_message *message);

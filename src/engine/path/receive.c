@@ -11,6 +11,7 @@
 #include "engine/path/host.h"
 #include "engine/path/parcel.h"
 #include "engine/path/peer.h"
+#include "engine/path/shield.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
 #include "engine/path/worker.h"
@@ -224,12 +225,12 @@ static void receive_one(struct batch *batch, uint8_t *bytes, size_t size, const 
         add_data(batch, bytes, size, received);
         break;
     case MESSAGE_INITIATION:
-        handshake_receive(worker, bytes, size, &received->from, &received->to);
+        shield_receive(worker, bytes, size, &received->from, &received->to);
         break;
     case MESSAGE_RESPONSE:
         if (is_mine(worker, le32_get(((struct message_response *)bytes)->receiver), bytes, size, received) &&
             is_awaited(worker, (struct message_response *)bytes)) {
-            handshake_receive(worker, bytes, size, &received->from, &received->to);
+            shield_receive(worker, bytes, size, &received->from, &received->to);
         }
         break;
     case MESSAGE_COOKIE_REPLY:

@@ -2,7 +2,7 @@
  *
  *        UDP sockets --+--> receive --> forward --+--> host -----> TUN queue
  *        XDP queues ---+      |  ^                |
- *                         handshake               +--> transmit --> UDP sockets
+ *                 shield, handshake               +--> transmit --> UDP sockets
  *                             |                   ^
  *     other workers <-- parcel, intake            +--- forward <--- intake <--- TUN queue
  *
@@ -11,7 +11,7 @@
  * lock, and nothing is shared on the way of a packet but the directory, which the control thread writes and workers
  * only read, and the rings of parcel.h.
  *
- * To read it: worker (this struct, the mailbox), session_index, peer, space; transmit, handshake; host, parcel;
+ * To read it: worker (this struct, the mailbox), session_index, peer, space; transmit, host; shield, parcel, handshake;
  * forward, receive; intake, loop. Each file uses only those named before it. */
 #pragma once
 
@@ -34,14 +34,17 @@
 #include "wire/noise.h"
 
 #define WORKER_WAITING_MAX (32 << 20) /* bytes of the packets of all its peers that wait for handshakes */
-#define WORKER_LINE 64                /* what two threads write must not share one of these, in bytes */
+/* Public-key work per round, in X25519s, whoever asks for it: half a millisecond, which data may have to wait. */
+#define WORKER_WORK_ROUND 16
+#define WORKER_RING_KINDS 3
+#define WORKER_LINE 64 /* what two threads write must not share one of these, in bytes */
 
 struct directory;
-struct handshakes;
 struct host;
 struct peer;
 struct peer_state;
 struct ring;
+struct shield;
 struct space;
 struct transmit;
 struct trie_pool;
@@ -115,10 +118,12 @@ struct worker_loop {
     int wake_fd; /* eventfd, written by any thread: a call, or something in a ring */
 };
 
-/* What other workers push. parcel.c, intake.c. */
+/* What other workers push, a ring per kind (parcel.h) so that none takes another's place. parcel.c, intake.c. */
 struct worker_rings {
-    struct ring *from[ENGINE_WORKERS_MAX]; /* this worker is the one consumer, worker n the one producer of from[n] */
-    uint8_t woken[ENGINE_WORKERS_MAX];     /* whom this round pushed something for */
+    /* This worker is the one consumer, worker n the one producer of from[kind][n]. */
+    struct ring *from[WORKER_RING_KINDS][ENGINE_WORKERS_MAX];
+    uint8_t woken[ENGINE_WORKERS_MAX]; /* whom this round pushed something for */
+    unsigned turn;                     /* whose rings are looked at first */
 };
 
 /* Written by the control thread while `posted` is false, by the worker while it is true. worker.c. */
@@ -138,11 +143,12 @@ struct worker {
     uint64_t mono_ns; /* clock_mono_ns() of this round */
     uint64_t now_ns;  /* the protocol's time: as above, but faster in tests */
     uint64_t jitter_state;
+    int work_left; /* public-key work that this round may still do */
     struct aead *aead;
-    struct transmit *transmit;     /* what transmit.c has gathered */
-    struct host *host;             /* what host.c has gathered */
-    struct handshakes *handshakes; /* what waits in handshake.c */
-    struct bucket answers;         /* forward.c: ICMP errors to the host */
+    struct transmit *transmit; /* what transmit.c has gathered */
+    struct host *host;         /* what host.c has gathered */
+    struct shield *shield;     /* handshake messages that wait in shield.c */
+    struct bucket answers;     /* forward.c: ICMP errors to the host */
     struct worker_device device;
     struct worker_tables tables;
     struct worker_io io;
@@ -154,6 +160,7 @@ struct worker {
 
     /* Shared with other threads. */
     alignas(WORKER_LINE) _Atomic bool sleeping; /* set by this worker, cleared by whoever wakes it */
+    _Atomic uint64_t verdicts;                  /* of other workers, on callers that this one let in; shield.c */
     struct worker_mailbox mailbox;
 };
 
@@ -169,6 +176,13 @@ void worker_call(struct worker *worker, worker_fn *fn, void *argument);
 
 static inline void worker_drop(struct worker *worker, enum engine_drop reason, uint64_t packets) {
     worker->counters.drops[reason] += packets;
+}
+/* Public-key work: whether this round may do more, and some that it does. The last of a round may go beyond. */
+static inline bool worker_may_work(const struct worker *worker) {
+    return worker->work_left > 0;
+}
+static inline void worker_spend(struct worker *worker, int work) {
+    worker->work_left -= work;
 }
 /* A small random number for timers: not for secrets. */
 uint64_t worker_jitter(struct worker *worker);

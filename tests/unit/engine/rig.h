@@ -17,6 +17,7 @@
 #include "engine/path/loop.h"
 #include "engine/path/peer.h"
 #include "engine/path/receive.h"
+#include "engine/path/shield.h"
 #include "engine/path/space.h"
 #include "engine/path/transmit.h"
 #include "engine/path/worker.h"
