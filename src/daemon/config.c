@@ -2,13 +2,15 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
+
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* some editors write one */
+#define BLANKS " \t\r\n\v\f"
 
 /* --- how values are read: each returns NULL, or what is wrong --- */
 
@@ -298,13 +300,10 @@ static bool section_known(const char *section) {
 
 /* --- the file --- */
 
-/* inih's line buffer, from its own build: a longer line would be read as two. */
-#define LINE_MAX_BYTES 190
-
 struct reading {
-    FILE *file;
     const char *name;
     unsigned line;
+    char section[32];
     struct config *config;
     struct buf *faults;
 };
@@ -313,57 +312,78 @@ static void fault_at(struct reading *r, const char *what) {
     buf_printf(r->faults, "%s:%u: %s\n", r->name, r->line, what);
 }
 
-/* fgets() that counts lines, takes no continuation lines (leading blanks are dropped) and none that are too long. */
-static char *read_line(char *line, int size, void *context) {
-    struct reading *r = context;
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t length = getline(&text, &room, r->file);
-    if (length < 0) {
-        free(text);
-        return NULL;
-    }
-    r->line++;
-    const char *start = text + strspn(text, " \t");
-    if (strlen(text) != (size_t)length) {
-        fault_at(r, "contains a NUL byte");
-        start = "";
-    } else if (strlen(start) > LINE_MAX_BYTES || strlen(start) >= (size_t)size) {
-        fault_at(r, "is too long; a line may have 190 bytes");
-        start = "";
-    }
-    snprintf(line, (size_t)size, "%s", start);
-    free(text);
-    return line;
-}
-
-/* inih calls this for each "name = value". The faults are our own, so it is always content. */
-static int take_line(void *context, const char *section, const char *name, const char *value) {
-    struct reading *r = context;
+static void take_value(struct reading *r, const char *name, const char *value) {
     char what[256];
-    const struct row *row = row_find(section, name);
+    const struct row *row = row_find(r->section, name);
     if (row) {
         const char *fault = row->read(row, value, (char *)r->config + row->offset);
         snprintf(what, sizeof what, "%s: \"%.80s\" %s", name, shown(row, value), fault ? fault : "");
         if (fault) {
             fault_at(r, what);
         }
-        return 1;
+        return;
     }
-    if (section_known(section)) {
-        snprintf(what, sizeof what, "there is no key \"%.40s\" in [%s]; docs/sallyportd.md lists all", name, section);
+    if (section_known(r->section)) {
+        snprintf(what, sizeof what, "there is no key \"%.40s\" in [%s]; docs/sallyportd.md lists all", name,
+                 r->section);
     } else {
         snprintf(what, sizeof what, "there is no section [%.40s]; there are [gateway] [backend] [store] [api] [daemon]",
-                 section);
+                 r->section);
     }
     fault_at(r, what);
-    return 1;
+}
+
+/* Drops blanks at both ends. */
+static char *trimmed(char *text) {
+    text += strspn(text, BLANKS);
+    size_t size = strlen(text);
+    while (size && strchr(BLANKS, text[size - 1])) {
+        size--;
+    }
+    text[size] = '\0';
+    return text;
+}
+
+/* A comment behind a value begins with a blank and ";". */
+static void cut_comment(char *text) {
+    for (char *at = strchr(text, ';'); at; at = strchr(at + 1, ';')) {
+        if (at > text && strchr(BLANKS, at[-1])) {
+            *at = '\0';
+            return;
+        }
+    }
+}
+
+static void take_line(struct reading *r, char *text) {
+    char *line = trimmed(text);
+    if (*line == '\0' || *line == '#' || *line == ';') {
+        return;
+    }
+    if (*line == '[') {
+        char *end = strchr(line, ']');
+        if (end) {
+            *end = '\0';
+            snprintf(r->section, sizeof r->section, "%s", line + 1);
+            return;
+        }
+    }
+    char *equals = *line == '[' ? NULL : line + strcspn(line, "=:");
+    if (!equals || !*equals) {
+        fault_at(r, "is neither [section], nor name = value, nor a comment");
+        return;
+    }
+    *equals = '\0';
+    cut_comment(equals + 1);
+    take_value(r, trimmed(line), trimmed(equals + 1));
 }
 
 static int file_read(const char *path, bool may_miss, struct config *config, struct buf *faults) {
     struct reading r = {.name = path, .config = config, .faults = faults};
-    r.file = fopen(path, "re");
-    if (!r.file) {
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t length;
+    FILE *file = fopen(path, "re");
+    if (!file) {
         int error = -errno;
         if (error == -ENOENT && may_miss) {
             return 0;
@@ -371,14 +391,24 @@ static int file_read(const char *path, bool may_miss, struct config *config, str
         buf_printf(faults, "%s: %s\n", path, strerror(-error));
         return error;
     }
-    int line = ini_parse_stream(read_line, &r, take_line, &r);
-    fclose(r.file);
-    if (line > 0) {
-        buf_printf(faults, "%s:%d: is neither [section], nor name = value, nor a comment\n", path, line);
-    } else if (line < 0) {
-        return -ENOMEM;
+    while ((length = getline(&text, &room, file)) >= 0) {
+        r.line++;
+        if (strlen(text) != (size_t)length) {
+            fault_at(&r, "contains a NUL byte");
+        } else {
+            take_line(&r, r.line == 1 && strncmp(text, BYTE_ORDER_MARK, 3) == 0 ? text + 3 : text);
+        }
     }
-    return 0;
+    int error = feof(file) ? 0 : -errno;
+    if (error < 0) {
+        buf_printf(faults, "%s: %s\n", path, strerror(-error));
+    }
+    if (text) {
+        explicit_bzero(text, room); /* the database's URL may hold a password */
+    }
+    free(text);
+    fclose(file);
+    return error;
 }
 
 /* --- the environment --- */

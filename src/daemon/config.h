@@ -54,7 +54,7 @@ struct config {
     char xdp[CONFIG_TEXT_SIZE]; /* interfaces; "": none */
     unsigned offloads_off;      /* backend_offload, or'ed */
     /* [store] */
-    char store_url[CONFIG_TEXT_SIZE];
+    char store_url[2048]; /* may list servers and files of certificates */
     /* [api] */
     char socket[108]; /* sun_path */
     char socket_group[64];

@@ -61,7 +61,7 @@ int secret_claim_folder(const char *path, struct problem *ret_problem) {
         if (error == -EBUSY) {
             problem_set(
                 ret_problem, PROBLEM_CONFLICT, "already-running", "",
-                "another sallyportd works on %s. Stop it first, or give this one a [daemon] state_dir of its own",
+                "Another sallyportd works on %s. Stop it first, or give this one a [daemon] state_dir of its own.",
                 path);
             return error;
         }

@@ -9,11 +9,11 @@
 #include "export/wgquick.h"
 
 const struct export_format export_formats[] = {
-    {"wg-quick", "text/plain; charset=utf-8", ".conf", wgquick_format},
-    {"routeros", "text/plain; charset=utf-8", ".rsc", routeros_format},
-    {"openwrt", "text/plain; charset=utf-8", ".sh", openwrt_format},
-    {"networkd", "text/plain; charset=utf-8", ".sh", networkd_format},
-    {"qr", "image/svg+xml", ".svg", qr_format},
+    {"wg-quick", "text/plain; charset=utf-8", wgquick_format},
+    {"routeros", "text/plain; charset=utf-8", routeros_format},
+    {"openwrt", "text/plain; charset=utf-8", openwrt_format},
+    {"networkd", "text/plain; charset=utf-8", networkd_format},
+    {"qr", "image/svg+xml", qr_format},
 };
 const size_t export_format_count = sizeof export_formats / sizeof export_formats[0];
 

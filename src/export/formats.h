@@ -14,7 +14,6 @@ typedef int export_format_fn(const struct export_router *router, struct buf *out
 struct export_format {
     const char *name;         /* as in `?format=` */
     const char *content_type; /* of the answer over HTTP */
-    const char *suffix;       /* of a file, with its dot */
     export_format_fn *format;
 };
 

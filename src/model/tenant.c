@@ -95,3 +95,8 @@ const char *name_fault(const char *name) {
     }
     return NULL;
 }
+
+int name_check(const char *name, struct problem *ret_problem) {
+    const char *fault = name_fault(name ? name : "");
+    return fault ? problem_set(ret_problem, PROBLEM_INVALID, "bad-name", "name", "The name %s.", fault) : 0;
+}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "model/prefix.h"
+#include "model/problem.h"
 #include "model/uuid.h"
 
 #define NAME_SIZE 129 /* tenant and router names: at most 128 bytes of UTF-8, and NUL */
@@ -51,3 +52,5 @@ int tenant_status_parse(const char *name, enum tenant_status *ret_status);
 /* 1 to 128 bytes of valid UTF-8, no control characters (C0, DEL, C1, line separators, bidirectional overrides), no
  * leading or trailing white space. NULL if the name is fine, else a sentence that says what is wrong. */
 const char *name_fault(const char *name);
+/* The same as a problem of the field "name"; NULL stands for "". */
+int name_check(const char *name, struct problem *ret_problem);

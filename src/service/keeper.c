@@ -129,7 +129,7 @@ static void usage_main(struct service *s) {
 static void checkpoint_main(struct service *s) {
     for (bool goes_on = true; goes_on;) {
         goes_on = rest(s, 1);
-        (void)store_tidy(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
+        (void)store_checkpoint(s->store); /* a disk that fails shows itself to the next writer, who can tell somebody */
         follow_guard(s->follow);
     }
 }

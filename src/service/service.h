@@ -214,6 +214,7 @@ struct token_spec {
 
 #define TOKEN_TEXT_SIZE 64 /* "sp_" and 43 characters of base64url, NUL */
 
+extern const char *const scope_names[];   /* by enum scope; NULL ends them */
 const char *scope_name(enum scope scope); /* "admin", "tenant-read", "tenant-write", "metrics" */
 int scope_parse(const char *name, enum scope *ret_scope);
 int service_token_create(struct service *s, const struct caller *c, const struct token_spec *spec,

@@ -5,7 +5,7 @@
 
 #include "store/driver/driver.h"
 
-struct away;
+struct backoff;
 
 #define CONN_STATEMENTS 256 /* a power of two, several times what the nouns use */
 
@@ -15,8 +15,8 @@ struct store_conn {
     char where[256]; /* for people: the file, or the server without its password */
     const char *url; /* behind the driver's name; the store's */
     struct driver_options options;
-    struct away *away;  /* the store's; NULL: not opened again by itself */
-    atomic_int *schema; /* the store's; NULL: nobody else migrates it. See store_begin() */
+    struct backoff *backoff; /* the store's; NULL: not opened again by itself */
+    atomic_int *schema;      /* the store's; NULL: nobody else migrates it. See store_begin() */
     bool in_transaction;
     unsigned open_queries;            /* begun and not ended: their statements must stay */
     bool taken;                       /* readers: in use; guarded by the store's mutex */
@@ -29,9 +29,9 @@ struct store_conn {
     unsigned statement_count;
 };
 
-/* What conn_revive() will open. `where` and `away` (may be NULL) must live as long as the connection. */
+/* What conn_revive() will open. `where` and `backoff` (may be NULL) must live as long as the connection. */
 void conn_plan(struct store_conn *conn, const struct driver *driver, const char *where,
-               const struct driver_options *options, struct away *away);
+               const struct driver_options *options, struct backoff *backoff);
 /* Both. */
 int conn_open(const struct driver *driver, const char *where, const struct driver_options *options,
               struct store_conn *ret_conn);

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "store/conn.h"
-#include "store/driver/away.h"
+#include "store/driver/backoff.h"
 #include "store/store.h"
 
 void conn_plan(struct store_conn *conn, const struct driver *driver, const char *where,
-               const struct driver_options *options, struct away *away) {
-    *conn = (struct store_conn){.driver = driver, .url = where, .options = *options, .away = away};
+               const struct driver_options *options, struct backoff *backoff) {
+    *conn = (struct store_conn){.driver = driver, .url = where, .options = *options, .backoff = backoff};
     driver->describe(where, conn->where, sizeof conn->where);
 }
 
@@ -40,12 +40,12 @@ int conn_revive(struct store_conn *conn) {
         conn->driver->close(conn->conn);
         conn->conn = NULL;
     }
-    if (conn->away && !away_may_try(conn->away, &conn->open_failure)) {
+    if (conn->backoff && !backoff_may_try(conn->backoff, &conn->open_failure)) {
         return -ENOTCONN;
     }
     int r = conn->driver->open(conn->url, &conn->options, &conn->conn, &conn->open_failure);
-    if (conn->away) {
-        away_tried(conn->away, r, &conn->open_failure);
+    if (conn->backoff) {
+        backoff_tried(conn->backoff, r, &conn->open_failure);
     }
     return r;
 }

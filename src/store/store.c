@@ -9,25 +9,26 @@
 #include <time.h>
 
 #include "store/conn.h"
-#include "store/driver/away.h"
+#include "store/driver/backoff.h"
 #include "store/migrations.h"
 #include "store/schema.h"
 
 #define READERS_MAX 16
-#define BACKLOG_LEAST 1000 /* pages worth filing */
+#define CHECKPOINT_PAGES 1000 /* pages in the log that are worth it */
 
 struct store {
     const struct driver *driver;
     char *where;
     struct driver_options options; /* of readers */
     unsigned reader_limit;
-    struct away away;
+    struct backoff backoff;
     struct store_conn writer;
     struct driver_listener *listener; /* store_await()'s thread only; NULL: not needed yet, or lost */
     bool migrated;                    /* whoever wakes it */
     atomic_bool admitted;             /* readers may come */
     atomic_int schema;                /* as last seen; of one that is shared */
-    struct store_conn *clerk; /* store_tidy()'s thread only: files what the writer put aside. NULL: not needed yet */
+    struct store_conn
+        *checkpointer; /* store_checkpoint()'s thread only: moves the log into the file. NULL: not needed yet */
     /* under `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t returned;
@@ -48,16 +49,16 @@ void store_close(struct store *store) {
     if (store->listener) {
         store->driver->deafen(store->listener);
     }
-    if (store->clerk) {
-        conn_close(store->clerk);
-        free(store->clerk);
+    if (store->checkpointer) {
+        conn_close(store->checkpointer);
+        free(store->checkpointer);
     }
     if (store->writer.driver) {
         conn_close(&store->writer);
     }
     pthread_cond_destroy(&store->returned);
     pthread_mutex_destroy(&store->mutex);
-    away_close(&store->away);
+    backoff_close(&store->backoff);
     explicit_bzero(store->where, strlen(store->where)); /* a URL may hold a password */
     free(store->where);
     free(store);
@@ -106,7 +107,7 @@ int store_open(const char *url, const struct store_options *options, struct stor
     store->reader_limit = store->reader_limit < READERS_MAX ? store->reader_limit : READERS_MAX;
     pthread_mutex_init(&store->mutex, NULL);
     pthread_cond_init(&store->returned, NULL);
-    away_open(&store->away);
+    backoff_open(&store->backoff);
     conn_plan(&store->writer, driver, store->where, &store->options, NULL);
     store->options.read_only = true;
     if (!options->waits) {
@@ -127,7 +128,7 @@ int store_wake(struct store *store, struct problem *ret_problem) {
     if (r < 0) {
         return store_problem(writer, r, ret_problem);
     }
-    writer->away = &store->away;
+    writer->backoff = &store->backoff;
     if (!store->migrated) {
         r = migrations_run(writer, ret_problem);
         store->migrated = r == 0;
@@ -165,7 +166,7 @@ static int pick_reader(struct store *store, struct store_conn **ret_conn) {
     if (!conn) {
         return -ENOMEM;
     }
-    conn_plan(conn, store->driver, store->where, &store->options, &store->away);
+    conn_plan(conn, store->driver, store->where, &store->options, &store->backoff);
     conn->schema = store_is_shared(store) ? &store->schema : NULL;
     conn->taken = true;
     store->readers[store->reader_count++] = conn;
@@ -227,26 +228,26 @@ void store_reader_put(struct store *store, struct store_conn *conn) {
     pthread_mutex_unlock(&store->mutex);
 }
 
-int store_tidy(struct store *store) {
+int store_checkpoint(struct store *store) {
     const struct driver *driver = store->driver;
-    if (!driver->backlog || driver->backlog(store->writer.conn) < BACKLOG_LEAST) {
+    if (!driver->wal_pages || driver->wal_pages(store->writer.conn) < CHECKPOINT_PAGES) {
         return 0;
     }
-    if (!store->clerk) {
+    if (!store->checkpointer) {
         struct driver_options options = {.busy_ms = store->options.busy_ms};
-        struct store_conn *clerk = calloc(1, sizeof *clerk);
-        if (!clerk) {
+        struct store_conn *checkpointer = calloc(1, sizeof *checkpointer);
+        if (!checkpointer) {
             return -ENOMEM;
         }
-        int r = conn_open(driver, store->where, &options, clerk);
+        int r = conn_open(driver, store->where, &options, checkpointer);
         if (r < 0) {
-            conn_close(clerk);
-            free(clerk);
+            conn_close(checkpointer);
+            free(checkpointer);
             return r;
         }
-        store->clerk = clerk;
+        store->checkpointer = checkpointer;
     }
-    return driver->file(store->clerk->conn);
+    return driver->checkpoint(store->checkpointer->conn);
 }
 
 int store_server(const struct store_conn *conn, struct ip_addr *ret_address) {
@@ -259,7 +260,7 @@ bool store_is_shared(const struct store *store) {
 }
 
 unsigned store_epoch(struct store *store) {
-    return away_reached(&store->away);
+    return backoff_reached(&store->backoff);
 }
 
 int store_await(struct store *store, unsigned ms) {
@@ -268,9 +269,9 @@ int store_await(struct store *store, unsigned ms) {
     const struct driver_options options = {.busy_ms = store->options.busy_ms};
     struct driver_fault fault = {0};
     int r = 0;
-    if (driver->listen && !store->listener && away_may_try(&store->away, &fault)) {
+    if (driver->listen && !store->listener && backoff_may_try(&store->backoff, &fault)) {
         r = driver->listen(store->where, &options, &store->listener, &fault);
-        away_tried(&store->away, r, &fault);
+        backoff_tried(&store->backoff, r, &fault);
     }
     if (!store->listener) {
         nanosleep(&pause, NULL);

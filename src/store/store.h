@@ -45,7 +45,7 @@ void store_reader_put(struct store *store, struct store_conn *conn); /* accepts 
 
 /* Upkeep that commits should not wait for: call it every second or so, always from the same thread. Returns at once
  * when there is nothing to do. */
-int store_tidy(struct store *store);
+int store_checkpoint(struct store *store);
 
 /* Whether it is a server of its own: other processes may write into it too, and it may go and come back. */
 bool store_is_shared(const struct store *store);

@@ -94,7 +94,7 @@ def test_a_right_configuration_is_right(daemon, tmp_path):
     ("[gateway]\nendpoint=a\n[daemon]\nlog_level=loud\n", 4, ["debug"]),
     ("[gateway]\nendpoint=a\nwhat is this\n", 3, ["name = value"]),
     ("[gateway\nendpoint=a\n", 1, ["section"]),
-    ("[gateway]\nendpoint=a\n" + "# " + "x" * 500 + "\n", 3, ["too long"]),
+    ("[gateway]\nendpoint=a\n[daemon]\nstate_dir=/" + "x" * 600 + "\n", 4, ["too long"]),
 ])
 def test_a_fault_names_file_and_line(daemon, tmp_path, text, line, words):
     status, said, _ = check(daemon, text, tmp_path)
@@ -102,6 +102,17 @@ def test_a_fault_names_file_and_line(daemon, tmp_path, text, line, words):
     assert f"{tmp_path}/sallyport.conf:{line}: " in said
     for word in words:
         assert word in said, said
+
+
+def test_a_line_is_as_long_as_its_value(daemon, tmp_path):
+    """A database's URL with several servers and its certificates is far longer than 200 bytes."""
+    hosts = ",".join(f"db{i}.eu-central-1.databases.example.com:5432" for i in range(4))
+    url = (f"postgresql://sallyport@{hosts}/sallyport?sslmode=verify-full&sslrootcert=/etc/sallyport/tls/database-authority.pem"
+           "&sslcert=/etc/sallyport/tls/database-client.pem&sslkey=/etc/sallyport/tls/database-client.key")
+    assert len(url) > 300
+    assert check(daemon, f"\ufeff{GOOD}# {'x' * 900}\n[store]\nurl = {url} ; the cluster\n", tmp_path)[0] == 0
+    status, said, _ = check(daemon, f"{GOOD}[store]\nurl = postgresql://a/b\nurl = {'x' * 300}\n", tmp_path)
+    assert status == 2 and ".conf:5: url:" in said
 
 
 @pytest.mark.parametrize("text, words", [
@@ -233,7 +244,7 @@ def test_two_on_one_folder_do_not_start(make_gateway):
     second = make_gateway(start=False)
     second.settings["daemon"]["state_dir"] = str(gateway.folder)
     said = refused_to_start(second)
-    assert "another sallyportd works on" in said and str(gateway.folder) in said
+    assert "Another sallyportd works on" in said and str(gateway.folder) in said
     assert gateway.api.get("/health")["status"] == "ok"
 
 

@@ -16,8 +16,7 @@
 struct answer {
     int status; /* 0: none yet */
     const char *type;
-    struct buf body;        /* owned */
-    const char *attachment; /* NULL, or the suffix of the file a browser should save */
+    struct buf body; /* owned */
     char location[96];
     char allow[64];
     bool stale; /* read earlier, while the database still was there: `age_s` seconds ago */

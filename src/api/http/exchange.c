@@ -308,14 +308,14 @@ static void handle(struct exchange *e, struct MHD_Connection *mhd) {
     r->body = body;
     const char *key = r->route->keeps_answer ? idempotency_key(e, mhd) : NULL;
     if (e->answer.status == 0 && key) {
-        struct keep_claim claim;
+        struct key_in_use claim;
         uint8_t hash[32], seed[32];
         request_hash(e, hash);
         make_id_seed(r, key, hash, seed);
         r->id_seed = seed;
-        if (!keep_begin(e->api, &r->caller, key, hash, &claim, &e->answer)) {
+        if (!idempotency_begin(e->api, &r->caller, key, hash, &claim, &e->answer)) {
             serve(e);
-            keep_end(e->api, &r->caller, hash, &claim, &e->answer);
+            idempotency_end(e->api, &r->caller, hash, &claim, &e->answer);
         }
         r->id_seed = NULL;
     } else if (e->answer.status == 0) {

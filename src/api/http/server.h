@@ -4,7 +4,7 @@
  * connection.c  what a connection's thread asks of the server
  * exchange.c    one request: head, body, handler, answer
  * stale.c       answers to reads, for while the database is away
- * keep.c        answers kept under an Idempotency-Key */
+ * idempotency.c        answers kept under an Idempotency-Key */
 #pragma once
 
 #include <microhttpd.h>
@@ -36,8 +36,8 @@ struct connection {
 };
 
 /* A key in use by a request that is being handled; a second one with the same key waits for its answer. */
-struct keep_claim {
-    LIST_ENTRY(keep_claim) link;
+struct key_in_use {
+    LIST_ENTRY(key_in_use) link;
     const char *actor;
     const char *key;
 };
@@ -57,7 +57,7 @@ struct api {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a claim was given up, or an exchange ended */
     LIST_HEAD(connection_list, connection) connections;
-    LIST_HEAD(claim_list, keep_claim) claims;
+    LIST_HEAD(claim_list, key_in_use) claims;
     unsigned exchanges; /* requests between their first line and the end of their answer */
 };
 
@@ -91,9 +91,9 @@ void exchange_close(void *context, struct MHD_Connection *mhd, void **exchange_c
                     enum MHD_RequestTerminationCode code);
 
 /* Waits for other requests under the same key, then looks for a kept answer. True: it (or a refusal) is in the answer.
- * False: handle the request, then call keep_end(). */
-bool keep_begin(struct api *api, const struct caller *caller, const char *key, const uint8_t hash[32],
-                struct keep_claim *claim, struct answer *answer);
+ * False: handle the request, then call idempotency_end(). */
+bool idempotency_begin(struct api *api, const struct caller *caller, const char *key, const uint8_t hash[32],
+                       struct key_in_use *claim, struct answer *answer);
 /* Keeps the answer if it tells of success. */
-void keep_end(struct api *api, const struct caller *caller, const uint8_t hash[32], struct keep_claim *claim,
-              const struct answer *answer);
+void idempotency_end(struct api *api, const struct caller *caller, const uint8_t hash[32], struct key_in_use *claim,
+                     const struct answer *answer);

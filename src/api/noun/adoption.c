@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "api/http/request.h"
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 #include "api/json/view.h"
 #include "api/noun/handlers.h"
 #include "backend/host/foreign.h"
@@ -15,7 +15,7 @@
 #define PEERS_MAX 65534
 
 struct adoption_body {
-    struct specs_tenant tenant; /* first: its table's offsets are from there */
+    struct fields_tenant tenant; /* first: its table's offsets are from there */
     struct uuid tenant_id;
     const char *interface;
     const json_t *peers;
@@ -27,7 +27,7 @@ struct adoption_body {
 
 #define AT(member) .offset = offsetof(struct adoption_body, member)
 static const struct field body_fields[] = {
-    {"tenant", FIELD_OBJECT, .fields = specs_tenant, .field_count = SPECS_TENANT_COUNT},
+    {"tenant", FIELD_OBJECT, .fields = fields_tenant, .field_count = FIELDS_TENANT_COUNT},
     {"tenant_id", FIELD_UUID, AT(tenant_id)},
     {"interface", FIELD_TEXT, AT(interface)},
     {"peers", FIELD_ARRAY, AT(peers), .most = PEERS_MAX},
@@ -104,7 +104,7 @@ static int check_body(const struct adoption_body *b, struct problem *p) {
     if (b->server_address) {
         struct prefix address;
         if (prefix_parse(b->server_address, &address, NULL) < 0) {
-            return refuse(p, "wrong-form", "server_address", "This is no address such as 10.8.0.1/24.");
+            return refuse(p, "wrong-form", "server_address", "This is not an address such as 10.8.0.1/24.");
         }
     }
     return 0;
@@ -118,7 +118,7 @@ static int read_peer(struct adopting *a, size_t at, const json_t *object, struct
         error = refuse(p, "bad-name", "name", "The name is longer than 128 bytes; shorten it.");
     }
     if (error == 0 && body.endpoint && endpoint_parse(body.endpoint, &peer->endpoint) < 0) {
-        error = refuse(p, "wrong-form", "endpoint", "This is no address and port such as 192.0.2.1:51820.");
+        error = refuse(p, "wrong-form", "endpoint", "This is not an address and port such as 192.0.2.1:51820.");
     }
     if (error == 0) {
         error = field_read_prefixes(body.allowed_ips, &a->prefixes[at], &peer->allowed_ip_count, p);
@@ -134,11 +134,6 @@ static int read_peer(struct adopting *a, size_t at, const json_t *object, struct
     }
     sodium_memzero(&body, sizeof body);
     return error;
-}
-
-static int check_name(const char *name, struct problem *p) {
-    const char *fault = name_fault(name);
-    return fault ? problem_set(p, PROBLEM_INVALID, "bad-name", "name", "The name %s.", fault) : 0;
 }
 
 static int by_key(const void *a, const void *b) {
@@ -171,7 +166,7 @@ static int read_names(struct adopting *a, struct problem *p) {
     json_array_foreach(a->body.names, i, item) {
         struct name_body body = {0};
         error = field_read_object(item, fields, 2, &body, p);
-        error = error < 0 ? error : check_name(body.name, p);
+        error = error < 0 ? error : name_check(body.name, p);
         if (error < 0) {
             char name[32];
             snprintf(name, sizeof name, "names[%zu]", i);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "api/http/request.h"
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 #include "api/json/view.h"
 #include "api/noun/dialin.h"
 #include "api/noun/handlers.h"
@@ -42,15 +42,15 @@ struct bulk {
     struct bulk_item *items; /* owned */
     size_t *places;          /* owned; where in `items` each one is */
     size_t router_count;
-    struct specs_router *read; /* owned, as many as there are routers; and in the same order: */
-    struct router_spec *specs; /* owned */
-    struct router_made *made;  /* owned, secret */
+    struct fields_router *read; /* owned, as many as there are routers; and in the same order: */
+    struct router_spec *specs;  /* owned */
+    struct router_made *made;   /* owned, secret */
     size_t routers_read;
 };
 
 static void bulk_free(struct bulk *b) {
     for (size_t i = 0; b->read && i < b->routers_read; i++) {
-        specs_router_free(&b->read[i]);
+        fields_router_free(&b->read[i]);
     }
     if (b->made) {
         sodium_memzero(b->made, b->router_count * sizeof *b->made);
@@ -99,8 +99,8 @@ static bool bulk_open(struct bulk *b, const struct request *request, size_t coun
 }
 
 /* The next router's fields. With a minimal answer nobody would ever see a private key made here. */
-static int read_router(struct bulk *b, const json_t *object, enum specs_router_use use, struct problem *p) {
-    int error = specs_router_read(object, use, &b->read[b->routers_read], p);
+static int read_router(struct bulk *b, const json_t *object, enum fields_router_use use, struct problem *p) {
+    int error = fields_router_read(object, use, &b->read[b->routers_read], p);
     if (error < 0) {
         return error;
     }
@@ -116,10 +116,10 @@ static int read_router(struct bulk *b, const json_t *object, enum specs_router_u
 }
 
 static int read_tenant(struct bulk *b, size_t at, const json_t *object, struct bulk_item *item, struct problem *p) {
-    struct specs_tenant read = {0};
-    int error = field_read_object(object, specs_tenant, SPECS_TENANT_WITH_ROUTERS_COUNT, &read, p);
+    struct fields_tenant read = {0};
+    int error = field_read_object(object, fields_tenant, FIELDS_TENANT_WITH_ROUTERS_COUNT, &read, p);
     for (size_t i = 0; error == 0 && i < json_array_size(read.routers); i++) {
-        error = read_router(b, json_array_get(read.routers, i), SPECS_ROUTER_NEW, p);
+        error = read_router(b, json_array_get(read.routers, i), FIELDS_ROUTER_NEW, p);
         if (error < 0) {
             char name[32];
             snprintf(name, sizeof name, "routers[%zu]", i);
@@ -133,7 +133,7 @@ static int read_tenant(struct bulk *b, size_t at, const json_t *object, struct b
 }
 
 /* Reads item `at`; a malformed one is set aside with its problem. */
-static void bulk_read(struct bulk *b, size_t at, const json_t *object, bool tenants, enum specs_router_use use,
+static void bulk_read(struct bulk *b, size_t at, const json_t *object, bool tenants, enum fields_router_use use,
                       const struct uuid *tenant_id) {
     struct problem problem = {0};
     size_t first = b->routers_read;
@@ -146,7 +146,7 @@ static void bulk_read(struct bulk *b, size_t at, const json_t *object, bool tena
         b->places[at] = bad;
         return;
     }
-    if (!tenants && use == SPECS_ROUTER_NEW) {
+    if (!tenants && use == FIELDS_ROUTER_NEW) {
         b->specs[first].tenant_id = *tenant_id;
     }
     item->routers = &b->specs[first];
@@ -260,13 +260,13 @@ void serve_bulk_tenants(const struct request *request, struct answer *answer) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        bulk_read(&b, i, json_array_get(body.items, i), true, SPECS_ROUTER_NEW, NULL);
+        bulk_read(&b, i, json_array_get(body.items, i), true, FIELDS_ROUTER_NEW, NULL);
     }
     bulk_create(request, &b, answer);
     bulk_free(&b);
 }
 
-static void create_routers(const struct request *request, enum specs_router_use use, struct answer *answer) {
+static void create_routers(const struct request *request, enum fields_router_use use, struct answer *answer) {
     struct bulk b;
     struct list_body body;
     if (!request_read_body(request, routers_body, 1, &body, sizeof body, answer)) {
@@ -284,7 +284,7 @@ static void create_routers(const struct request *request, enum specs_router_use 
 }
 
 void serve_bulk_routers(const struct request *request, struct answer *answer) {
-    create_routers(request, SPECS_ROUTER_NEW_OF_TENANT, answer);
+    create_routers(request, FIELDS_ROUTER_NEW_OF_TENANT, answer);
 }
 
 void serve_bulk_routers_of_tenant(const struct request *request, struct answer *answer) {
@@ -294,5 +294,5 @@ void serve_bulk_routers_of_tenant(const struct request *request, struct answer *
         answer_problem(answer, &problem);
         return;
     }
-    create_routers(request, SPECS_ROUTER_NEW, answer);
+    create_routers(request, FIELDS_ROUTER_NEW, answer);
 }

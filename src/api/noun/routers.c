@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "api/http/request.h"
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 #include "api/json/view.h"
 #include "api/noun/dialin.h"
 #include "api/noun/handlers.h"
@@ -26,10 +26,10 @@ struct list_query {
 #define GIVEN(member) .given = offsetof(struct list_query, member)
 const struct field router_list_query[ROUTER_LIST_QUERY_COUNT] = {
     {"cursor", FIELD_TEXT, AT(cursor)},
-    {"limit", FIELD_U32, AT(limit), .least = 1, .most = SPECS_PAGE_MAX},
+    {"limit", FIELD_U32, AT(limit), .least = 1, .most = FIELDS_PAGE_MAX},
     {"name", FIELD_TEXT, AT(name)},
     {"q", FIELD_TEXT, AT(q)},
-    {"status", FIELD_CHOICE, AT(status), GIVEN(has_status), .choices = specs_router_statuses},
+    {"status", FIELD_CHOICE, AT(status), GIVEN(has_status), .choices = fields_router_statuses},
     {"public_key", FIELD_KEY, AT(public_key), GIVEN(has_public_key)},
     {"connected", FIELD_BOOL, AT(connected), GIVEN(has_connected)},
     {"address", FIELD_IP, AT(address), GIVEN(has_address)},
@@ -104,14 +104,14 @@ static json_t *made_view(const struct request *request, const struct export_form
 }
 
 void serve_routers_create(const struct request *request, struct answer *answer) {
-    struct specs_router read = {0};
+    struct fields_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
     const struct export_format *format = format_wanted(request, answer);
     if (!format) {
         return;
     }
-    if (specs_router_read(request->body, SPECS_ROUTER_NEW, &read, &problem) < 0) {
+    if (fields_router_read(request->body, FIELDS_ROUTER_NEW, &read, &problem) < 0) {
         answer_problem(answer, &problem);
         return;
     }
@@ -123,25 +123,25 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
         answer_created(answer, "/v1/routers/", &made.router.id, made_view(request, format, &made));
     }
     sodium_memzero(&made, sizeof made);
-    specs_router_free(&read);
+    fields_router_free(&read);
 }
 
 void serve_routers_rotate(const struct request *request, struct answer *answer) {
-    struct specs_router read = {0};
+    struct fields_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
     const struct export_format *format = format_wanted(request, answer);
     if (!format) {
         return;
     }
-    if (specs_router_read(request->body, SPECS_ROUTER_KEYS, &read, &problem) < 0 ||
+    if (fields_router_read(request->body, FIELDS_ROUTER_KEYS, &read, &problem) < 0 ||
         service_router_rotate(request->service, &request->caller, &request->id, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
         answer_json(answer, 200, made_view(request, format, &made));
     }
     sodium_memzero(&made, sizeof made);
-    specs_router_free(&read);
+    fields_router_free(&read);
 }
 
 static void list(const struct request *request, const struct list_query *query, struct answer *answer) {
@@ -158,7 +158,7 @@ static void list(const struct request *request, const struct list_query *query, 
         .address = query->address,
         .connected = query->connected,
     };
-    size_t limit = query->limit ? query->limit : SPECS_PAGE_DEFAULT;
+    size_t limit = query->limit ? query->limit : FIELDS_PAGE_DEFAULT;
     size_t count = 0;
     char next[64] = "";
     struct problem problem = {0};

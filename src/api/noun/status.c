@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "api/http/request.h"
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 #include "api/json/view.h"
 #include "api/noun/handlers.h"
 #include "api/openapi.h"
@@ -20,7 +20,7 @@ struct event_query {
 
 const struct field event_list_query[EVENT_LIST_QUERY_COUNT] = {
     {"after", FIELD_U64, .offset = offsetof(struct event_query, after)},
-    {"limit", FIELD_U32, .offset = offsetof(struct event_query, limit), .least = 1, .most = SPECS_PAGE_MAX},
+    {"limit", FIELD_U32, .offset = offsetof(struct event_query, limit), .least = 1, .most = FIELDS_PAGE_MAX},
     {"wait", FIELD_U32, .offset = offsetof(struct event_query, wait), .most = WAIT_MAX_S},
 };
 
@@ -147,7 +147,7 @@ void serve_status_events(const struct request *request, struct answer *answer) {
     if (!request_read_query(request, &query, sizeof query, answer)) {
         return;
     }
-    size_t limit = query.limit ? query.limit : SPECS_PAGE_DEFAULT;
+    size_t limit = query.limit ? query.limit : FIELDS_PAGE_DEFAULT;
     struct event *events = calloc(limit, sizeof *events);
     if (!events) {
         answer_out_of_memory(answer);

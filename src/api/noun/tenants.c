@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "api/http/request.h"
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 #include "api/json/view.h"
 #include "api/noun/handlers.h"
 
@@ -18,13 +18,13 @@ struct list_query {
 #define AT(member) .offset = offsetof(struct list_query, member)
 const struct field tenant_list_query[TENANT_LIST_QUERY_COUNT] = {
     {"cursor", FIELD_TEXT, AT(cursor)},
-    {"limit", FIELD_U32, AT(limit), .least = 1, .most = SPECS_PAGE_MAX},
+    {"limit", FIELD_U32, AT(limit), .least = 1, .most = FIELDS_PAGE_MAX},
     {"name", FIELD_TEXT, AT(name)},
     {"q", FIELD_TEXT, AT(q)},
     {"addressing", FIELD_CHOICE, AT(addressing), .given = offsetof(struct list_query, has_addressing),
-     .choices = specs_addressings},
+     .choices = fields_addressings},
     {"status", FIELD_CHOICE, AT(status), .given = offsetof(struct list_query, has_status),
-     .choices = specs_tenant_statuses},
+     .choices = fields_tenant_statuses},
 };
 #undef AT
 
@@ -32,7 +32,7 @@ void serve_tenants_create(const struct request *request, struct answer *answer) 
     struct tenant_spec spec;
     struct tenant tenant;
     struct problem problem = {0};
-    if (!request_read_body(request, specs_tenant, SPECS_TENANT_COUNT, &spec, sizeof spec, answer)) {
+    if (!request_read_body(request, fields_tenant, FIELDS_TENANT_COUNT, &spec, sizeof spec, answer)) {
         return;
     }
     request_make_id(request, 't', 0, &spec.id);
@@ -56,7 +56,7 @@ void serve_tenants_list(const struct request *request, struct answer *answer) {
         .addressing = query.addressing,
         .status = query.status,
     };
-    size_t limit = query.limit ? query.limit : SPECS_PAGE_DEFAULT;
+    size_t limit = query.limit ? query.limit : FIELDS_PAGE_DEFAULT;
     size_t count = 0;
     char next[64] = "";
     struct problem problem = {0};
@@ -99,7 +99,7 @@ void serve_tenants_patch(const struct request *request, struct answer *answer) {
     struct tenant_patch patch;
     struct tenant tenant;
     struct problem problem = {0};
-    if (!request_read_body(request, specs_tenant_patch, SPECS_TENANT_PATCH_COUNT, &patch, sizeof patch, answer)) {
+    if (!request_read_body(request, fields_tenant_patch, FIELDS_TENANT_PATCH_COUNT, &patch, sizeof patch, answer)) {
         return;
     }
     int error = service_tenant_patch(request->service, &request->caller, &request->id, &patch, &tenant, &problem);

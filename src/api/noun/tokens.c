@@ -5,18 +5,10 @@
 #include "api/json/view.h"
 #include "api/noun/handlers.h"
 
-static const char *const scopes[] = {
-    [SCOPE_METRICS] = "metrics",
-    [SCOPE_TENANT_READ] = "tenant-read",
-    [SCOPE_TENANT_WRITE] = "tenant-write",
-    [SCOPE_ADMIN] = "admin",
-    NULL,
-};
-
 #define AT(member) .offset = offsetof(struct token_spec, member)
 static const struct field token_fields[] = {
     {"name", FIELD_TEXT, true, AT(name)},
-    {"scope", FIELD_CHOICE, true, AT(scope), .choices = scopes},
+    {"scope", FIELD_CHOICE, true, AT(scope), .choices = scope_names},
     {"tenant_id", FIELD_UUID, AT(tenant_id)},
     {"expires_at", FIELD_TIME, AT(expires_at)},
 };

@@ -165,7 +165,7 @@ static int json_next(struct import_reader *r, struct import_item *ret_item, stru
     json_error_t error;
     json_t *body = json_loadb(r->text, r->size, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(body)) {
-        buf_printf(fault, "line %u: is no JSON object%s%s", r->record_line, body ? "" : ": ", body ? "" : error.text);
+        buf_printf(fault, "line %u: not a JSON object%s%s", r->record_line, body ? "" : ": ", body ? "" : error.text);
         json_decref(body);
         return -EINVAL;
     }
@@ -224,7 +224,7 @@ static int csv_header(struct import_reader *r, struct buf *fault) {
             }
         }
         if (!found || r->column_count == COLUMNS_MAX) {
-            buf_printf(fault, "line 1: \"%s\" is no column; there are: ", name);
+            buf_printf(fault, "line 1: \"%s\" is not a column; there are: ", name);
             for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
                 buf_printf(fault, "%s%s", i ? ", " : "", columns[i].name);
             }

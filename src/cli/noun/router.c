@@ -118,7 +118,8 @@ static void made_tell(const json_t *made, const char *output, const char *format
     terminal_clean(&clean, said.data ? said.data : "");
     fprintf(stderr, "%s\n", clean.data ? clean.data : "");
     if (field_text(made, "private_key")[0]) {
-        fprintf(stderr, "Its private key is in %s, this once: it is stored nowhere else and cannot be shown again.\n",
+        fprintf(stderr,
+                "Its private key is in %s, shown only now: it is not stored anywhere and cannot be shown again.\n",
                 output ? output : "the configuration above");
     } else if (!format || strcmp(format, "wg-quick") == 0 || strcmp(format, "qr") == 0) {
         fprintf(stderr, "Put the router's own private key into the configuration.\n");
@@ -429,7 +430,7 @@ const struct cli_command router_commands[] = {
      "--output.\n\n"
      "Best is a key pair made on the router: give its public half with --public-key. Otherwise a pair is made here; "
      "the "
-     "private half is in the configuration this once and stored nowhere.",
+     "private half is in this configuration only; it is not stored.",
      add_options, add},
     {"router list", "[TENANT]", CLI_VALUE_TENANT, 0, 1, "list routers, of all tenants or of one",
      "HUB ADDRESS is where the hub reaches the router. STATE is \"connected\" with a handshake in the last 3 minutes, "

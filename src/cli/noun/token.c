@@ -117,7 +117,8 @@ static const struct cli_option add_options[] = {
 
 const struct cli_command token_commands[] = {
     {"token add", "NAME", CLI_VALUE_FREE, 1, 1, "make a token for the API over TCP",
-     "Prints the token, this once; only its hash is stored. Give it to programs as \"Authorization: Bearer ...\", and "
+     "Prints the token, now and never again: only its hash is stored. Give it to programs as \"Authorization: Bearer "
+     "...\", and "
      "to "
      "this program with --token-file.",
      add_options, add},

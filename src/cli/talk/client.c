@@ -242,7 +242,7 @@ void client_problem_print(int status, const json_t *problem) {
     const char *field = field_text(problem, "field");
     const char *said = detail[0] ? detail : title;
     if (status == 401) {
-        cli_error("the gateway wants a valid token: %s", said[0] ? said : "name a file with --token-file");
+        cli_error("the gateway requires a valid token: %s", said[0] ? said : "name a file with --token-file");
     } else if (!said[0]) {
         cli_error("the gateway refused (HTTP status %d) without saying why; see its log", status);
     } else if (field[0]) {
@@ -303,7 +303,7 @@ json_t *client_json(struct cli *cli, const char *method, const char *path, const
     }
     json_t *json = answer.json ? json_incref(answer.json) : NULL;
     if (!json && answer.text.size) {
-        cli_error("what answered is no Sallyport gateway: its answer is not JSON; check --socket or --url");
+        cli_error("what answered is not a Sallyport gateway: its answer is not JSON; check --socket or --url");
     } else if (!json) {
         json = json_object();
     }

@@ -7,20 +7,21 @@
 
 #include "service/noun/noun.h"
 
-static const char *const scopes[] = {
+const char *const scope_names[] = {
     [SCOPE_METRICS] = "metrics",
     [SCOPE_TENANT_READ] = "tenant-read",
     [SCOPE_TENANT_WRITE] = "tenant-write",
     [SCOPE_ADMIN] = "admin",
+    NULL,
 };
 
 const char *scope_name(enum scope scope) {
-    return scopes[scope];
+    return scope_names[scope];
 }
 
 int scope_parse(const char *name, enum scope *ret_scope) {
-    for (unsigned i = 0; i < sizeof scopes / sizeof *scopes; i++) {
-        if (strcmp(name, scopes[i]) == 0) {
+    for (unsigned i = 0; scope_names[i]; i++) {
+        if (strcmp(name, scope_names[i]) == 0) {
             *ret_scope = (enum scope)i;
             return 0;
         }

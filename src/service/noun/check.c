@@ -5,11 +5,6 @@
 #include "service/noun/noun.h"
 #include "store/noun/lans.h"
 
-int check_name(const char *name, struct problem *ret_problem) {
-    const char *fault = name_fault(name ? name : "");
-    return fault ? problem_set(ret_problem, PROBLEM_INVALID, "bad-name", "name", "The name %s.", fault) : 0;
-}
-
 /* Prefixes that mean something else wherever they appear (RFC 6890 and its registries). */
 static const struct {
     const char *prefix;
@@ -27,7 +22,7 @@ static int check_prefix(struct service *s, const struct prefix *p, const char *f
     char text[PREFIX_TEXT_SIZE], mended[PREFIX_TEXT_SIZE], hub[IP_TEXT_SIZE];
     if (!p->addr.family || p->length > ip_bits(&p->addr)) {
         return problem_set(ret_problem, PROBLEM_INVALID, "bad-prefix", field,
-                           "This is no prefix; write one as 192.168.88.0/24.");
+                           "This is not a prefix; write one as 192.168.88.0/24.");
     }
     prefix_format(p, text);
     struct prefix clean = prefix_make(&p->addr, p->length);
@@ -68,7 +63,7 @@ static int check_addressing(struct service *s, enum addressing addressing, struc
 int check_tenant(struct service *s, const struct tenant_spec *spec, struct problem *ret_problem) {
     const struct prefix *subnet = &spec->subnet;
     char text[PREFIX_TEXT_SIZE], pool[PREFIX_TEXT_SIZE];
-    int r = check_name(spec->name, ret_problem);
+    int r = name_check(spec->name, ret_problem);
     r = r < 0 ? r : check_addressing(s, spec->addressing, ret_problem);
     if (r < 0 || !subnet->addr.family) {
         return r;

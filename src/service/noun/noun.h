@@ -77,7 +77,6 @@ int access_cursor(const char *cursor, int64_t *ret_after, struct problem *ret_pr
 
 /* --- is it valid (check.c) --- */
 
-int check_name(const char *name, struct problem *ret_problem);
 int check_tenant(struct service *s, const struct tenant_spec *spec, struct problem *ret_problem);
 int check_public_key(struct service *s, const struct key *key, struct problem *ret_problem);
 /* What can be said without the store. */

@@ -40,7 +40,7 @@ static int prepare_keys(struct service *s, const struct router_spec *spec, struc
 
 int router_prepare(struct service *s, const struct router_spec *spec, int64_t now, struct router_made *ret_made,
                    struct problem *ret_problem) {
-    int r = check_name(spec->name, ret_problem);
+    int r = name_check(spec->name, ret_problem);
     r = r < 0 ? r : check_lans(s, spec->lans, spec->lan_count, ret_problem);
     if (r == 0 && spec->address.family && spec->address.family != AF_INET) {
         r = problem_set(ret_problem, PROBLEM_INVALID, "address-family", "address",
@@ -360,7 +360,7 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     struct write w;
     struct receipt receipt;
     struct desired_change change;
-    int r = patch->name ? check_name(patch->name, ret_problem) : 0;
+    int r = patch->name ? name_check(patch->name, ret_problem) : 0;
     r = r < 0 || !patch->has_lans ? r : check_lans(s, patch->lans, patch->lan_count, ret_problem);
     r = r < 0 ? r : begin(s, c, id, PURPOSE_WRITE, &w, &row, &tenant, ret_problem);
     if (r < 0) {

@@ -169,7 +169,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
     struct receipt receipt;
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
-    r = r < 0 || !patch->name ? r : check_name(patch->name, ret_problem);
+    r = r < 0 || !patch->name ? r : name_check(patch->name, ret_problem);
     r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;

@@ -83,7 +83,7 @@ static void token_from(const struct token_row *row, struct token *ret_token) {
 
 static int check(const struct caller *c, const struct token_spec *spec, int64_t now, struct problem *ret_problem) {
     int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : check_name(spec->name, ret_problem);
+    r = r < 0 ? r : name_check(spec->name, ret_problem);
     if (r < 0) {
         return r;
     }

@@ -93,10 +93,11 @@ struct driver {
 
     const struct driver_fault *(*fault)(struct driver_conn *conn);
 
-    /* Upkeep, or NULL where the database sees to it itself. Pages that commits of this connection have put aside, to be
-     * filed later (from any thread); and filing them, on a connection of its own, beside readers and the writer. */
-    unsigned (*backlog)(struct driver_conn *writer);
-    int (*file)(struct driver_conn *conn);
+    /* Upkeep, or NULL where the database sees to it itself. Pages that commits of this connection left in the
+     * write-ahead log (from any thread); and moving them into the file, on a connection of its own, beside all others.
+     */
+    unsigned (*wal_pages)(struct driver_conn *writer);
+    int (*checkpoint)(struct driver_conn *conn);
 
     /* Other processes that write, or NULL where there are none: a statement that tells all who listen when the
      * transaction commits; and a connection that hears it, from one thread. */

@@ -1,5 +1,5 @@
 /* The PostgreSQL driver. Statements go out in libpq's pipeline mode: what nobody waits for (send(), a statement's
- * preparation) is put in line, and the next one whose answer is needed brings all of them to the server in one
+ * preparation) is queued, and the next one whose answer is needed brings all of them to the server in one
  * exchange.
  *
  * A write transaction takes one advisory lock a schema when it begins. So writers of all gateways are served one after
@@ -20,7 +20,7 @@
 #include "store/driver/postgresql_session.h"
 
 #define PARAMETERS_MAX 40
-#define LINE_MAX 256 /* commands in line before they are brought to the server in any case */
+#define QUEUE_MAX 256 /* commands in the queue before they are brought to the server in any case */
 #define FLUSH_EVERY 16
 #define TEXT_SIZE 64 /* a number, a time, an address */
 #define NAME_SIZE 32 /* "s1f3a_123", a statement's name with the server */
@@ -61,7 +61,7 @@ struct driver_conn {
     unsigned names;                       /* given to statements so far */
     uint32_t tag;                         /* and what no other connection's begin with: see ensure_prepared() */
     char timeline[SESSION_TIMELINE_SIZE]; /* writers */
-    struct waiting line[LINE_MAX];
+    struct waiting queue[QUEUE_MAX];
     unsigned waiting;
     struct driver_fault fault;
     int64_t time; /* the last one written, and its text: a transaction writes the same one many times */
@@ -94,7 +94,7 @@ static int fail(struct driver_conn *conn, int error, const char *words) {
     return error;
 }
 
-/* --- the line --- */
+/* --- the queue --- */
 
 /* Writes out what libpq holds, and waits for more to read if `read`. A server that says nothing for too long counts as
  * gone: the next attempt opens a connection of its own. */
@@ -144,27 +144,27 @@ static int take(struct driver_conn *conn, PGresult **ret_result) {
     return 0;
 }
 
-static void forget_line(struct driver_conn *conn) {
+static void queue_forget(struct driver_conn *conn) {
     for (unsigned i = 0; i < conn->waiting; i++) {
-        struct driver_statement *s = conn->line[i].statement;
-        if (s && conn->line[i].kind == WAITING_PREPARE) {
+        struct driver_statement *s = conn->queue[i].statement;
+        if (s && conn->queue[i].kind == WAITING_PREPARE) {
             s->prepared = PREPARED_NOT;
         }
     }
     conn->waiting = 0;
 }
 
-/* Brings what is in line to the server and takes the answers. `ret_last` (may be NULL): the last command's. The first
+/* Brings what is queued to the server and takes the answers. `ret_last` (may be NULL): the last command's. The first
  * failure is returned; the server skips what came behind it. */
 static int exchange(struct driver_conn *conn, PGresult **ret_last) {
     PGresult *last = NULL;
     int failure = 0;
     if (conn->lost) {
-        forget_line(conn);
+        queue_forget(conn);
         return -ENOTCONN;
     }
     if (PQpipelineSync(conn->pg) != 1) {
-        forget_line(conn);
+        queue_forget(conn);
         return fault_of(conn, NULL);
     }
     for (unsigned i = 0; i < conn->waiting; i++) {
@@ -172,7 +172,7 @@ static int exchange(struct driver_conn *conn, PGresult **ret_last) {
         last = NULL;
         int r = take(conn, &last);
         if (r < 0) {
-            forget_line(conn);
+            queue_forget(conn);
             return r;
         }
         ExecStatusType status = PQresultStatus(last);
@@ -180,10 +180,10 @@ static int exchange(struct driver_conn *conn, PGresult **ret_last) {
         if (!good && failure == 0 && status != PGRES_PIPELINE_ABORTED) {
             failure = fault_of(conn, last);
             /* nobody can tell what an earlier statement ran into from the call that hears of it */
-            failure = failure == -EEXIST && conn->line[i].kind == WAITING_SENT ? -ESTALE : failure;
+            failure = failure == -EEXIST && conn->queue[i].kind == WAITING_SENT ? -ESTALE : failure;
         }
-        struct driver_statement *s = conn->line[i].statement;
-        if (s && conn->line[i].kind == WAITING_PREPARE) {
+        struct driver_statement *s = conn->queue[i].statement;
+        if (s && conn->queue[i].kind == WAITING_PREPARE) {
             s->prepared = good ? PREPARED : PREPARED_NOT;
         }
     }
@@ -204,25 +204,24 @@ static int exchange(struct driver_conn *conn, PGresult **ret_last) {
     return r;
 }
 
-static int put_in_line(struct driver_conn *conn, int queued, enum waiting_kind kind,
-                       struct driver_statement *statement) {
+static int queue_add(struct driver_conn *conn, int queued, enum waiting_kind kind, struct driver_statement *statement) {
     if (queued != 1) {
         return fault_of(conn, NULL);
     }
-    conn->line[conn->waiting].kind = kind;
-    conn->line[conn->waiting++].statement = statement;
+    conn->queue[conn->waiting].kind = kind;
+    conn->queue[conn->waiting++].statement = statement;
     return 0;
 }
 
 static int make_room(struct driver_conn *conn) {
-    return conn->waiting + 4 > LINE_MAX ? exchange(conn, NULL) : 0;
+    return conn->waiting + 4 > QUEUE_MAX ? exchange(conn, NULL) : 0;
 }
 
 /* A plain command without parameters. */
 static int command(struct driver_conn *conn, const char *sql) {
     int r = make_room(conn);
     return r < 0 ? r
-                 : put_in_line(conn, PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 1), WAITING_RUN, NULL);
+                 : queue_add(conn, PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 1), WAITING_RUN, NULL);
 }
 
 /* --- connection --- */
@@ -368,7 +367,7 @@ static int commit(struct driver_conn *conn) {
 static void rollback(struct driver_conn *conn) {
     struct driver_fault fault = conn->fault; /* what made the caller roll back is of interest, not this */
     if (!conn->lost) {
-        /* twice: an error of what is still in line would have the first skipped */
+        /* twice: an error of what is still queued would have the first skipped */
         if (conn->waiting) {
             (void)exchange(conn, NULL);
         }
@@ -393,8 +392,8 @@ static void statement_free(struct driver_statement *s) {
     }
     struct driver_conn *conn = s->conn;
     for (unsigned i = 0; i < conn->waiting; i++) {
-        if (conn->line[i].statement == s) {
-            conn->line[i].statement = NULL;
+        if (conn->queue[i].statement == s) {
+            conn->queue[i].statement = NULL;
         }
     }
     /* in a transaction that failed it would be refused: then the server keeps it until the connection ends */
@@ -437,7 +436,7 @@ static int ensure_prepared(struct driver_statement *s) {
     }
     /* should the session turn out to be another's, its statements must not be taken for ours */
     snprintf(s->name, sizeof s->name, "s%" PRIx32 "_%u", conn->tag, ++conn->names);
-    int r = put_in_line(conn, PQsendPrepare(conn->pg, s->name, s->sql, 0, NULL), WAITING_PREPARE, s);
+    int r = queue_add(conn, PQsendPrepare(conn->pg, s->name, s->sql, 0, NULL), WAITING_PREPARE, s);
     if (r == 0) {
         s->prepared = PREPARED_SENT;
     }
@@ -497,10 +496,10 @@ static int put_statement(struct driver_statement *s, const struct value *values,
     r = r < 0 ? r : bind_values(s, values, count, &bound);
     r = r < 0 ? r : ensure_prepared(s);
     return r < 0 ? r
-                 : put_in_line(conn,
-                               PQsendQueryPrepared(conn->pg, s->name, s->parameters, bound.values, bound.sizes,
-                                                   bound.formats, 1),
-                               kind, s);
+                 : queue_add(conn,
+                             PQsendQueryPrepared(conn->pg, s->name, s->parameters, bound.values, bound.sizes,
+                                                 bound.formats, 1),
+                             kind, s);
 }
 
 static int statement_send(struct driver_statement *s, const struct value *values, size_t count) {

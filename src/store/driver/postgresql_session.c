@@ -227,7 +227,7 @@ static int pin(PGconn *pg, const struct driver_options *options, struct driver_f
              "SELECT set_config('synchronous_commit', 'on', false) "
              "WHERE current_setting('synchronous_commit') IN ('off', 'local')",
              options->read_only ? "on" : "off", options->busy_ms, options->unhurried ? 0 : SESSION_STATEMENT_MS,
-             options->unhurried ? 0 : SESSION_REST_MS);
+             options->unhurried ? 0 : SESSION_IDLE_MS);
     int r = session_ask(pg, sql, NULL, ret_fault);
     return r < 0 ? r : pin_schema(pg, ret_fault);
 }

@@ -11,7 +11,7 @@
 /* How long a statement, and one side's silence, may last. */
 #define SESSION_STATEMENT_MS 10000
 #define SESSION_SILENCE_MS 12000
-#define SESSION_REST_MS 10000 /* between two statements of a transaction */
+#define SESSION_IDLE_MS 10000 /* between two statements of a transaction */
 
 /* `where` is the URL behind "postgresql:". -ENOTCONN: away; -EACCES, -ENOENT, -EPROTO: it answered, and why it is of
  * no use is in `ret_fault`. */

@@ -12,16 +12,16 @@
 
 #define PARAMETERS_MAX 40
 /* Pages in the write-ahead log at which a writer files them itself (128 MB): filing is left to another thread
- * (store_tidy()), which keeps it out of the way of commits, but falls behind while bulk requests follow each other
- * without a pause. */
+ * (store_checkpoint()), which keeps it out of the way of commits, but falls behind while bulk requests follow each
+ * other without a pause. */
 #define BACKLOG_MAX 32000
 
 struct driver_conn {
     sqlite3 *db;
     sqlite3_stmt *begin_read, *begin_write, *commit;
     struct driver_fault fault;
-    _Atomic unsigned backlog; /* pages in the log after this connection's last commit */
-    int64_t time;             /* the last one written, and its text: a transaction writes the same one many times */
+    _Atomic unsigned wal_pages; /* pages in the log after this connection's last commit */
+    int64_t time;               /* the last one written, and its text: a transaction writes the same one many times */
     char time_text[CLOCK_TEXT_SIZE];
 };
 
@@ -110,18 +110,18 @@ static void configure(void) {
 /* In place of SQLite's own hook, which would file every 1,000 pages within a commit. */
 static int committed(void *context, sqlite3 *db, const char *name, int pages) {
     struct driver_conn *conn = context;
-    conn->backlog = (unsigned)pages;
+    conn->wal_pages = (unsigned)pages;
     if (pages >= BACKLOG_MAX) {
         (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
     return SQLITE_OK;
 }
 
-static unsigned backlog(struct driver_conn *writer) {
-    return writer->backlog;
+static unsigned wal_pages(struct driver_conn *writer) {
+    return writer->wal_pages;
 }
 
-static int file_pages(struct driver_conn *conn) {
+static int checkpoint(struct driver_conn *conn) {
     int code = sqlite3_wal_checkpoint_v2(conn->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     return code == SQLITE_OK || code == SQLITE_BUSY ? 0 : fail(conn, code);
 }
@@ -388,6 +388,6 @@ const struct driver driver_sqlite = {
     .blob = column_blob,
     .time = column_time,
     .fault = fault,
-    .backlog = backlog,
-    .file = file_pages,
+    .wal_pages = wal_pages,
+    .checkpoint = checkpoint,
 };

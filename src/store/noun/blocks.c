@@ -38,11 +38,6 @@ int blocks_find(struct store_conn *conn, uint64_t size, struct block *ret_block)
                 ret_block);
 }
 
-int blocks_find_largest(struct store_conn *conn, struct block *ret_block) {
-    return find(conn, "SELECT first, size FROM vpn_free_blocks ORDER BY size DESC, first DESC LIMIT 1", NULL,
-                ret_block);
-}
-
 int blocks_get(struct store_conn *conn, uint32_t first, struct block *ret_block) {
     const struct value value = value_number(first);
     return find(conn, "SELECT first, size FROM vpn_free_blocks WHERE first = $1", &value, ret_block);
@@ -107,15 +102,6 @@ int blocks_free_size(struct store_conn *conn, uint64_t *ret_size) {
                          NULL, 0, &size);
     if (r == 0) {
         *ret_size = (uint64_t)size;
-    }
-    return r;
-}
-
-int blocks_count(struct store_conn *conn, uint64_t *ret_count) {
-    int64_t count = 0;
-    int r = query_number(conn, "SELECT COUNT(*) FROM vpn_free_blocks", NULL, 0, &count);
-    if (r == 0) {
-        *ret_count = (uint64_t)count;
     }
     return r;
 }

@@ -17,8 +17,6 @@ int blocks_insert(struct store_conn *conn, const struct block *block);
 int blocks_delete(struct store_conn *conn, uint32_t first);
 /* The smallest free block of at least `size`, the lowest of them. -ENOENT. */
 int blocks_find(struct store_conn *conn, uint64_t size, struct block *ret_block);
-/* The largest free block. -ENOENT. */
-int blocks_find_largest(struct store_conn *conn, struct block *ret_block);
 /* The free block that starts there / that holds the address. -ENOENT. */
 int blocks_get(struct store_conn *conn, uint32_t first, struct block *ret_block);
 int blocks_find_address(struct store_conn *conn, uint32_t address, struct block *ret_block);
@@ -29,6 +27,4 @@ int blocks_wake(struct store_conn *conn, int64_t now, struct block *ret_block);
 
 /* Addresses in free and in resting blocks. */
 int blocks_free_size(struct store_conn *conn, uint64_t *ret_size);
-/* Free blocks, for tests and status. */
-int blocks_count(struct store_conn *conn, uint64_t *ret_count);
 int blocks_clear(struct store_conn *conn);

@@ -429,9 +429,10 @@ int service_bulk_create(struct service *s, const struct caller *c, struct bulk_i
 
 /* --- tokens, idempotency, events --- */
 
+const char *const scope_names[] = {"metrics", "tenant-read", "tenant-write", "admin", NULL};
+
 const char *scope_name(enum scope scope) {
-    static const char *const names[] = {"metrics", "tenant-read", "tenant-write", "admin"};
-    return names[scope];
+    return scope_names[scope];
 }
 
 int service_token_create(struct service *s, const struct caller *c, const struct token_spec *spec,

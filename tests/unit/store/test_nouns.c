@@ -587,8 +587,6 @@ static void the_smallest_fitting_block_is_found_first(void **state) {
     assert_int_equal(blocks_find(d->conn, 64, &found), 0);
     assert_int_equal(found.first, 128);
     assert_int_equal(blocks_find(d->conn, 512, &found), -ENOENT);
-    assert_int_equal(blocks_find_largest(d->conn, &found), 0);
-    assert_int_equal(found.size, 256);
     assert_int_equal(blocks_find_address(d->conn, 191, &found), 0);
     assert_int_equal(found.first, 128);
     assert_int_equal(blocks_find_address(d->conn, 192, &found), -ENOENT);

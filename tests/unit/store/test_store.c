@@ -144,7 +144,7 @@ static void upkeep_files_the_log_beside_a_writer(void **state) {
     struct stat before, after;
     char *text = calloc(1, 3001), name[16], value[16];
     memset(text, 'x', 3000);
-    assert_int_equal(store_tidy(d->store), 0); /* nothing to do */
+    assert_int_equal(store_checkpoint(d->store), 0); /* nothing to do */
     assert_int_equal(stat(d->file, &before), 0);
     for (int i = 0; i < 1200; i++) {
         snprintf(name, sizeof name, "%d", i);
@@ -158,7 +158,7 @@ static void upkeep_files_the_log_beside_a_writer(void **state) {
     }
     assert_int_equal(store_begin(d->conn, true), 0);
     assert_int_equal(settings_set(d->conn, "open", "1"), 0);
-    assert_int_equal(store_tidy(d->store), 0);
+    assert_int_equal(store_checkpoint(d->store), 0);
     assert_int_equal(stat(d->file, &after), 0);
     assert_true(after.st_size > before.st_size + 1200 * 3000);
     assert_int_equal(store_commit(d->conn), 0);

@@ -68,8 +68,8 @@ static void json_lines_are_tenants_or_routers_of_existing_tenants(void **state) 
 
 static void faults_of_json_lines_name_the_line(void **state) {
     (void)state;
-    assert_refuses("{\"name\":\"a\"}\n{\"name\":", IMPORT_JSON_LINES, "line 2: is no JSON object");
-    assert_refuses("[1]\n", IMPORT_JSON_LINES, "line 1: is no JSON object");
+    assert_refuses("{\"name\":\"a\"}\n{\"name\":", IMPORT_JSON_LINES, "line 2: not a JSON object");
+    assert_refuses("[1]\n", IMPORT_JSON_LINES, "line 1: not a JSON object");
     assert_refuses("{\"name\":\"a\",\"name\":\"b\"}\n", IMPORT_JSON_LINES, "line 1");
     assert_refuses("{\"name\":\"\xff\"}\n", IMPORT_JSON_LINES, "line 1");
     assert_refuses("{\"tenant\":5,\"name\":\"b\"}\n", IMPORT_JSON_LINES, "line 1: \"tenant\" must be");
@@ -111,7 +111,7 @@ static void csv_quotes_hold_commas_quotes_and_line_ends(void **state) {
 static void faults_of_csv_name_the_line_and_the_column(void **state) {
     (void)state;
     assert_refuses("", IMPORT_CSV, "empty");
-    assert_refuses("tenant,bogus\n", IMPORT_CSV, "\"bogus\" is no column");
+    assert_refuses("tenant,bogus\n", IMPORT_CSV, "\"bogus\" is not a column");
     assert_refuses("router\nr\n", IMPORT_CSV, "a column \"tenant\" is needed");
     assert_refuses("tenant,router\na\n", IMPORT_CSV, "line 2: has 1 fields");
     assert_refuses("tenant,router\na,b,c\n", IMPORT_CSV, "line 2: has 3 fields");

@@ -64,9 +64,9 @@ static uint64_t free_size(struct pool_test *t) {
 }
 
 static uint64_t free_blocks(struct pool_test *t) {
-    uint64_t count = 0;
-    assert_int_equal(blocks_count(t->pool.conn, &count), 0);
-    return count;
+    int64_t count = 0;
+    assert_int_equal(query_number(t->pool.conn, "SELECT COUNT(*) FROM vpn_free_blocks", NULL, 0, &count), 0);
+    return (uint64_t)count;
 }
 
 static struct tenant_row new_tenant(struct pool_test *t, unsigned number, const char *private_subnet) {

@@ -8,7 +8,7 @@
 #include "../../sanitized.h"
 #include "base/clock.h"
 #include "schema.h"
-#include "store/driver/away.h"
+#include "store/driver/backoff.h"
 #include "store/driver/postgresql_session.h"
 #include "store/migrate.h"
 #include "store/noun/changes.h"
@@ -233,7 +233,7 @@ static void rest(void *context, uint64_t done, uint64_t whole) {
     if (done == whole) {
         return;
     }
-    (void)usleep((SESSION_REST_MS + 1000) * 1000);
+    (void)usleep((SESSION_IDLE_MS + 1000) * 1000);
     assert_int_equal(store_open(d->url, &hasty, &other, &problem), 0);
     assert_int_equal(store_begin(store_writer(other), true), -EBUSY); /* it would be left behind */
     store_close(other);
@@ -339,25 +339,25 @@ static void the_server_knows_what_became_of_a_transaction(void **state) {
 /* --- away --- */
 
 static void one_asks_at_a_time_and_pauses_grow(void **state) {
-    struct away away;
+    struct backoff away;
     struct driver_fault fault = {.message = "gone"}, told = {0};
     (void)state;
-    away_open(&away);
-    assert_true(away_may_try(&away, &told));
-    away_tried(&away, -ENOTCONN, &fault);
-    assert_false(away_may_try(&away, &told)); /* too early */
+    backoff_open(&away);
+    assert_true(backoff_may_try(&away, &told));
+    backoff_tried(&away, -ENOTCONN, &fault);
+    assert_false(backoff_may_try(&away, &told)); /* too early */
     assert_string_equal(told.message, "gone");
     uint64_t before = clock_mono_ns();
-    while (!away_may_try(&away, &told)) {
+    while (!backoff_may_try(&away, &told)) {
     }
     assert_true(clock_mono_ns() - before < NSEC_PER_SEC);
-    assert_false(away_may_try(&away, &told)); /* another is at it */
-    away_tried(&away, -ENOTCONN, &fault);
+    assert_false(backoff_may_try(&away, &told)); /* another is at it */
+    backoff_tried(&away, -ENOTCONN, &fault);
     assert_true(away.next_at > clock_mono_ns() + 100 * NSEC_PER_MSEC);
-    away_tried(&away, 0, &fault);
-    assert_true(away_may_try(&away, &told));
-    assert_true(away_may_try(&away, &told)); /* it is there: everybody may */
-    away_close(&away);
+    backoff_tried(&away, 0, &fault);
+    assert_true(backoff_may_try(&away, &told));
+    assert_true(backoff_may_try(&away, &told)); /* it is there: everybody may */
+    backoff_close(&away);
 }
 
 int main(void) {

@@ -8,7 +8,7 @@
 
 #include "store/driver/driver.h"
 
-struct away {
+struct backoff {
     pthread_mutex_t mutex;
     /* under mutex */
     unsigned failures; /* in a row */
@@ -18,9 +18,9 @@ struct away {
     struct driver_fault fault;
 };
 
-void away_open(struct away *away);
-void away_close(struct away *away);
-/* Whether the caller may try now; then away_tried() is due. Else `ret_fault` says what was wrong last time. */
-bool away_may_try(struct away *away, struct driver_fault *ret_fault);
-unsigned away_reached(struct away *away);
-void away_tried(struct away *away, int error, const struct driver_fault *fault);
+void backoff_open(struct backoff *backoff);
+void backoff_close(struct backoff *backoff);
+/* Whether the caller may try now; then backoff_tried() is due. Else `ret_fault` says what was wrong last time. */
+bool backoff_may_try(struct backoff *backoff, struct driver_fault *ret_fault);
+unsigned backoff_reached(struct backoff *backoff);
+void backoff_tried(struct backoff *backoff, int error, const struct driver_fault *fault);

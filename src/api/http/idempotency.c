@@ -10,12 +10,12 @@
 
 #include "api/http/server.h"
 
-static bool claim_is(const struct keep_claim *claim, const char *actor, const char *key) {
+static bool claim_is(const struct key_in_use *claim, const char *actor, const char *key) {
     return strcmp(claim->actor, actor) == 0 && strcmp(claim->key, key) == 0;
 }
 
 static bool claimed(const struct api *api, const char *actor, const char *key) {
-    const struct keep_claim *claim = NULL;
+    const struct key_in_use *claim = NULL;
     LIST_FOREACH (claim, &api->claims, link) {
         if (claim_is(claim, actor, key)) {
             return true;
@@ -24,7 +24,7 @@ static bool claimed(const struct api *api, const char *actor, const char *key) {
     return false;
 }
 
-static void claim_take(struct api *api, struct keep_claim *claim) {
+static void claim_take(struct api *api, struct key_in_use *claim) {
     pthread_mutex_lock(&api->mutex);
     while (claimed(api, claim->actor, claim->key)) {
         pthread_cond_wait(&api->changed, &api->mutex);
@@ -33,7 +33,7 @@ static void claim_take(struct api *api, struct keep_claim *claim) {
     pthread_mutex_unlock(&api->mutex);
 }
 
-static void claim_drop(struct api *api, struct keep_claim *claim) {
+static void claim_drop(struct api *api, struct key_in_use *claim) {
     pthread_mutex_lock(&api->mutex);
     LIST_REMOVE(claim, link);
     pthread_cond_broadcast(&api->changed);
@@ -59,13 +59,13 @@ static void unpack(struct answer *answer, int status, const char *kept, size_t s
     }
 }
 
-bool keep_begin(struct api *api, const struct caller *caller, const char *key, const uint8_t hash[32],
-                struct keep_claim *claim, struct answer *answer) {
+bool idempotency_begin(struct api *api, const struct caller *caller, const char *key, const uint8_t hash[32],
+                       struct key_in_use *claim, struct answer *answer) {
     struct problem problem = {0};
     int status = 0;
     char *kept = NULL;
     size_t size = 0;
-    *claim = (struct keep_claim){.actor = caller->actor, .key = key};
+    *claim = (struct key_in_use){.actor = caller->actor, .key = key};
     claim_take(api, claim);
     int error = service_idempotency_get(api->config.service, caller, key, hash, &status, &kept, &size, &problem);
     if (error == -ENOENT) {
@@ -85,8 +85,8 @@ bool keep_begin(struct api *api, const struct caller *caller, const char *key, c
     return true;
 }
 
-void keep_end(struct api *api, const struct caller *caller, const uint8_t hash[32], struct keep_claim *claim,
-              const struct answer *answer) {
+void idempotency_end(struct api *api, const struct caller *caller, const uint8_t hash[32], struct key_in_use *claim,
+                     const struct answer *answer) {
     struct problem problem = {0};
     struct buf kept = {0};
     if (answer->status < 300 && !answer->fleeting) {

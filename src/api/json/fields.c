@@ -1,27 +1,27 @@
-#include "api/json/specs.h"
+#include "api/json/fields.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const specs_addressings[] = {[ADDRESSING_UNIQUE] = "unique", [ADDRESSING_PRIVATE] = "private", NULL};
-const char *const specs_tenant_statuses[] = {[TENANT_ACTIVE] = "active", [TENANT_DISABLED] = "disabled", NULL};
-const char *const specs_router_statuses[] = {
+const char *const fields_addressings[] = {[ADDRESSING_UNIQUE] = "unique", [ADDRESSING_PRIVATE] = "private", NULL};
+const char *const fields_tenant_statuses[] = {[TENANT_ACTIVE] = "active", [TENANT_DISABLED] = "disabled", NULL};
+const char *const fields_router_statuses[] = {
     [ROUTER_PENDING] = "pending", [ROUTER_ACTIVE] = "active", [ROUTER_DISABLED] = "disabled", NULL};
 
-_Static_assert(offsetof(struct specs_tenant, spec) == 0, "specs_tenant[] also fills a bare struct tenant_spec");
+_Static_assert(offsetof(struct fields_tenant, spec) == 0, "fields_tenant[] also fills a bare struct tenant_spec");
 
-#define AT(member) .offset = offsetof(struct specs_tenant, member)
+#define AT(member) .offset = offsetof(struct fields_tenant, member)
 static const struct field limit_fields[] = {
     {"bits_per_second", FIELD_U64, AT(spec.limits.bits_per_second)},
     {"packets_per_second", FIELD_U64, AT(spec.limits.packets_per_second)},
     {"routers", FIELD_U32, AT(spec.limits.routers)},
 };
 
-const struct field specs_tenant[SPECS_TENANT_WITH_ROUTERS_COUNT] = {
+const struct field fields_tenant[FIELDS_TENANT_WITH_ROUTERS_COUNT] = {
     {"id", FIELD_UUID, AT(spec.id)},
     {"name", FIELD_TEXT, true, AT(spec.name)},
-    {"addressing", FIELD_CHOICE, AT(spec.addressing), .choices = specs_addressings},
+    {"addressing", FIELD_CHOICE, AT(spec.addressing), .choices = fields_addressings},
     {"subnet", FIELD_PREFIX, AT(spec.subnet)},
     {"egress", FIELD_BOOL, AT(spec.egress)},
     {"limits", FIELD_OBJECT, .fields = limit_fields, .field_count = 3},
@@ -37,7 +37,7 @@ static const struct field limit_patch_fields[] = {
     {"routers", FIELD_U32, AT(limits.routers), GIVEN(has_routers)},
 };
 
-const struct field specs_tenant_patch[SPECS_TENANT_PATCH_COUNT] = {
+const struct field fields_tenant_patch[FIELDS_TENANT_PATCH_COUNT] = {
     {"name", FIELD_TEXT, AT(name)},
     {"egress", FIELD_BOOL, AT(egress), GIVEN(has_egress)},
     {"limits", FIELD_OBJECT, .fields = limit_patch_fields, .field_count = 3},
@@ -52,7 +52,7 @@ struct router_fields {
 };
 
 #define AT(member) .offset = offsetof(struct router_fields, member)
-/* In an order in which each use is a run of them: see specs_router_use. */
+/* In an order in which each use is a run of them: see fields_router_use. */
 static const struct field router_fields[] = {
     {"tenant_id", FIELD_UUID, true, AT(spec.tenant_id)},
     {"id", FIELD_UUID, AT(spec.id)},
@@ -67,9 +67,9 @@ static const struct field router_fields[] = {
 static const struct {
     size_t first, count;
 } router_uses[] = {
-    [SPECS_ROUTER_NEW] = {1, 6},
-    [SPECS_ROUTER_NEW_OF_TENANT] = {0, 7},
-    [SPECS_ROUTER_KEYS] = {5, 2},
+    [FIELDS_ROUTER_NEW] = {1, 6},
+    [FIELDS_ROUTER_NEW_OF_TENANT] = {0, 7},
+    [FIELDS_ROUTER_KEYS] = {5, 2},
 };
 
 /* A key, or the word that asks for one. */
@@ -85,8 +85,8 @@ static int read_preshared_key(const char *text, struct router_spec *spec, struct
     return field_read_text(&field, text, &spec->preshared_key, p);
 }
 
-int specs_router_read(const json_t *object, enum specs_router_use use, struct specs_router *ret_router,
-                      struct problem *ret_problem) {
+int fields_router_read(const json_t *object, enum fields_router_use use, struct fields_router *ret_router,
+                       struct problem *ret_problem) {
     struct router_fields read = {0};
     struct prefix *lans = NULL;
     size_t lan_count = 0;
@@ -109,12 +109,12 @@ int specs_router_read(const json_t *object, enum specs_router_use use, struct sp
     }
     read.spec.lans = lans;
     read.spec.lan_count = lan_count;
-    *ret_router = (struct specs_router){.spec = read.spec, .lans = lans};
+    *ret_router = (struct fields_router){.spec = read.spec, .lans = lans};
     sodium_memzero(&read, sizeof read);
     return 0;
 }
 
-void specs_router_free(struct specs_router *router) {
+void fields_router_free(struct fields_router *router) {
     if (router) {
         free(router->lans);
         sodium_memzero(router, sizeof *router);
