@@ -73,6 +73,11 @@ TARGETS = {
     "idle_cpu_percent_100k": ("below 5", lambda f: f["idle_cpu_percent_100k"] < 5),
     "idle_cpu_percent_1m_silent": ("below 0.1", lambda f: f["idle_cpu_percent_1m_silent"] < 0.1),
     "flood_legit_success_percent": ("at least 99", lambda f: f["flood_legit_success_percent"] >= 99),
+    "flood_legit_median_try": ("at most 2", lambda f: f["flood_legit_median_try"] <= 2),
+    **{f"flood_named_{workers}_{name}": (told, lambda f, key=f"flood_named_{workers}_{name}", holds=holds: holds(f[key]))
+       for workers in (2, 4, 16)
+       for name, told, holds in (("success_percent", "at least 99", lambda value: value >= 99),
+                                 ("median_try", "at most 2", lambda value: value <= 2))},
 }
 
 

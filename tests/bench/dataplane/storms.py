@@ -125,13 +125,14 @@ def within_retries(result, retries=3):
     return sum(result["connected_by_try"][:retries + 1]) / result["peers"] * 100
 
 
-def flooded(bench, lab, hub, peers, seconds, **swarm_options):
-    """Routers connect while somebody floods: (their result, the flood's)."""
+def flooded(bench, lab, hub, peers, seconds, named=0, **swarm_options):
+    """Routers connect while somebody floods: (their result, the flood's). `named`: the forgeries bear the public keys of so
+    many of the routers."""
     routers = Swarm(lab, hub.far, peers, **swarm_options)
-    attacker = Swarm(lab, hub.far, 1, sources="198.19.0.0/16")
+    attacker = Swarm(lab, hub.far, named or 1, sources="198.19.0.0/16")
     routers.do("load", socket=str(hub.socket))
     routers.do("prepare")
-    attacker.begin("flood", rate=200_000, seconds=seconds)
+    attacker.begin("flood", rate=200_000, seconds=seconds, named=named > 0)
     time.sleep(1)
     result = routers.do("connect", spread=2, seconds=seconds - 2)
     flood = attacker.finish()
@@ -140,10 +141,32 @@ def flooded(bench, lab, hub, peers, seconds, **swarm_options):
     return result, flood
 
 
+def median_try(result):
+    """Which initiation the median router came in by."""
+    half, seen = result["peers"] / 2, 0
+    for tries, count in enumerate(result["connected_by_try"], 1):
+        seen += count
+        if seen >= half:
+            return tries
+    return float("inf")
+
+
+def named_flood(bench, workers, peers, seconds):
+    """Forgeries in the name of routers, as each tenant and each former customer can make them, against so many workers."""
+    with Lab(bench) as lab:
+        hub, _ = lab.crowd(bench.engine, 1, split=True, arguments=("--workers", str(workers)))
+        result, attack = flooded(bench, lab, hub, peers, seconds, named=min(64, peers))
+    return {
+        f"flood_named_{workers}_success_percent": within_retries(result),
+        f"flood_named_{workers}_median_try": median_try(result),
+        f"flood_named_{workers}_per_s": attack["per_s"],
+    }
+
+
 def flood(bench):
-    """200,000 forged initiations a second with a valid mac1, from many addresses, while routers connect: 1,000 at
-    addresses of their own, then as many at the ports of one address, as behind a carrier's NAT. `unread` is what came
-    and found the sockets' buffers full: no CPU to read it."""
+    """200,000 forged initiations per second with a valid mac1, from many addresses, while routers connect: 1,000 at
+    addresses of their own, then as many at the ports of one address, as behind a carrier's NAT; then such that name a
+    router, by count of workers. `unread` is what came and found the sockets' buffers full: no CPU to read it."""
     peers, seconds = (200, 12) if bench.quick else (1000, 21)
     with Lab(bench) as lab:
         hub, _ = lab.crowd(bench.engine, 1, split=True)
@@ -154,8 +177,9 @@ def flood(bench):
         shared, _ = flooded(bench, lab, hub, peers, seconds, sources="198.18.7.7/32", sockets=peers)
         cores = (hub.cpu_s() - cpu) / (time.monotonic() - began)
         grown = hub.rss() - rss
-    return {
+    figures = {
         "flood_legit_success_percent": within_retries(own),
+        "flood_legit_median_try": median_try(own),
         "flood_nat_success_percent": within_retries(shared),
         "flood_per_s": attack["per_s"],
         "flood_unread_percent": counters["RcvbufErrors"] / (counters["RcvbufErrors"] + counters["InDatagrams"]) * 100,
@@ -163,3 +187,6 @@ def flood(bench):
         "flood_engine_cores": cores,
         "flood_memory_growth_bytes": grown,
     }
+    for workers in (2, 4, 16):
+        figures |= named_flood(bench, workers, peers, seconds)
+    return figures
