@@ -20,6 +20,7 @@ enum problem_kind {
 #define PROBLEM_STORE_AHEAD "store-ahead"        /* nothing was changed; without haste it can be told why */
 #define PROBLEM_STORE_LOCKED "store-locked"      /* by another process; nothing was changed */
 #define PROBLEM_STORE_AGAIN "store-again"        /* nothing was changed, and the same call may succeed now */
+#define PROBLEM_STORE_UNKNOWN "store-unknown"    /* nobody can say whether it was changed */
 
 struct problem {
     enum problem_kind kind;

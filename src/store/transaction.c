@@ -83,7 +83,7 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
                            "The database %s refused a duplicate; nothing was changed.", at);
     case EINPROGRESS:
         return problem_set(
-            ret_problem, PROBLEM_UNAVAILABLE, "store-unknown", NULL,
+            ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_UNKNOWN, NULL,
             "The connection to the database %s was lost while the change was made durable; whether it was "
             "is not known yet. Look before you repeat it.",
             at);

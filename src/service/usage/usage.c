@@ -485,6 +485,7 @@ int usage_open(const struct usage_config *config, struct usage **ret_usage) {
 void usage_close(struct usage *usage) {
     if (usage) {
         plane_observe(usage->plane, NULL, NULL);
+        free(usage->unknown);
         live_free(&usage->lives);
         pthread_cond_destroy(&usage->settled);
         pthread_mutex_destroy(&usage->mutex);

@@ -20,6 +20,8 @@ struct router_row;
 struct store;
 struct tenant_row;
 
+struct batch; /* write.c */
+
 /* Shared by usage.c (what is seen) and write.c (what is written); nobody else looks inside. */
 struct usage {
     /* immutable once open */
@@ -32,9 +34,10 @@ struct usage {
     pthread_mutex_t flush_mutex; /* one flush at a time, and what only it touches: */
     uint64_t since;              /* the data plane's mark of the last reading */
     uint64_t generation;
-    size_t cursor;      /* in the table: who is looked at next for a write that has time */
-    uint64_t looked_ns; /* when the whole table was last looked through */
-    double allowance;   /* writes that have time, saved up */
+    size_t cursor;         /* in the table: who is looked at next for a write that has time */
+    uint64_t looked_ns;    /* when the whole table was last looked through */
+    double allowance;      /* writes that have time, saved up */
+    struct batch *unknown; /* owned: what a commit wrote of which nobody can say whether it was done; NULL: none */
 
     pthread_mutex_t mutex;  /* all that follows */
     pthread_cond_t settled; /* `writing` ended */
@@ -67,7 +70,8 @@ int usage_count_held(struct usage *usage);
 /* Takes counters and handshakes over, and writes what is due, or everything. `writes_per_s`: rows that have time; 0:
  * not even the others, since another process speaks for this gateway. -ENOTCONN while the data plane is away. */
 int usage_flush(struct usage *usage, bool everything, double writes_per_s);
-/* The second half of it, within it: writes what is due (write.c). */
+/* The second half of it, within it: writes what is due (write.c). While it is not known whether the last commit was
+ * done, nothing is. */
 int usage_write(struct usage *usage, bool everything, const char *generation, double rate, int64_t now);
 
 /* --- what happened to a peer --- */

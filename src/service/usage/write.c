@@ -22,7 +22,9 @@
 /* What one transaction changes a row by, until it is committed. */
 struct row_delta {
     struct key public_key;
+    int64_t row_id;
     uint64_t received, sent;
+    uint64_t counted_received, counted_sent; /* what the row says is counted, from now on */
     uint32_t seen;
     bool owned; /* from now on */
     bool took;
@@ -43,7 +45,8 @@ struct batch {
     bool dense; /* or one by one */
     struct tenant_sum tenants[USAGE_BATCH];
     size_t tenant_count;
-    const char *generation;
+    size_t count; /* of the deltas */
+    char generation[GENERATION_SIZE];
     int64_t self; /* this gateway */
 };
 
@@ -145,6 +148,7 @@ static int write_row(struct write *w, struct batch *batch, const struct live *li
     int64_t self = batch->self;
     struct session_row row, before;
     *delta = (struct row_delta){.public_key = live->public_key,
+                                .row_id = live->row_id,
                                 .received = live->unwritten_received,
                                 .sent = live->unwritten_sent,
                                 .seen = live->seen};
@@ -168,6 +172,8 @@ static int write_row(struct write *w, struct batch *batch, const struct live *li
         memcpy(row.timestamp, live->timestamp, sizeof row.timestamp);
     }
     if (same) {
+        delta->counted_received = live->received;
+        delta->counted_sent = live->sent;
         row.counted_received = live->received;
         row.counted_sent = live->sent;
         snprintf(row.counted_generation, sizeof row.counted_generation, "%s", batch->generation);
@@ -222,10 +228,67 @@ static int read_rows(struct write *w, struct batch *batch, const struct due_one 
                : 0;
 }
 
-/* `due` is in the order of rows. */
-static int write_batch(struct usage *usage, const struct due_one *due, size_t count, struct batch *batch) {
+/* A batch is in the rows: memory takes note. */
+static void settle_all(struct usage *usage, const struct batch *batch) {
+    uint32_t now_s = (uint32_t)(clock_mono_ns() / NSEC_PER_SEC);
+    pthread_mutex_lock(&usage->mutex);
+    for (size_t i = 0; i < batch->count; i++) {
+        settle(&usage->lives, &batch->deltas[i], now_s);
+    }
+    usage->writes++;
+    pthread_mutex_unlock(&usage->mutex);
+}
+
+/* Whether the rows say what a batch wrote: one that does is enough, since all of them were one transaction. Where a
+ * batch counted nothing there is nothing to tell it by, and nothing to be counted twice. */
+static int find_out(struct usage *usage, const struct batch *batch, bool *ret_done) {
+    struct store_conn *conn;
     struct problem problem;
+    bool counts = false, done = false;
+    int r = store_reader_take(usage->store, &conn, &problem);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; r == 0 && !done && i < batch->count; i++) {
+        const struct row_delta *delta = &batch->deltas[i];
+        struct session_row row;
+        if (delta->unknown || (!delta->received && !delta->sent)) {
+            continue;
+        }
+        counts = true;
+        r = sessions_get_row(conn, delta->row_id, batch->self, &row);
+        done = r == 0 && row.counted_received == delta->counted_received && row.counted_sent == delta->counted_sent &&
+               strcmp(row.counted_generation, batch->generation) == 0;
+        r = r == -ENOENT ? 0 : r; /* deleted by now */
+    }
+    store_reader_put(usage->store, conn);
+    if (r == 0) {
+        *ret_done = done || !counts;
+    }
+    return r;
+}
+
+/* A commit of unknown outcome, until it is known: its bytes would be counted twice, or not at all. */
+static int resolve(struct usage *usage) {
+    bool done = false;
+    int r = usage->unknown ? find_out(usage, usage->unknown, &done) : 0;
+    if (r < 0 || !usage->unknown) {
+        return r;
+    }
+    if (done) {
+        settle_all(usage, usage->unknown);
+    }
+    free(usage->unknown);
+    usage->unknown = NULL;
+    return 0;
+}
+
+/* `due` is in the order of rows. */
+static int write_batch(struct usage *usage, const struct due_one *due, size_t count, struct batch *batch,
+                       bool *ret_unknown) {
+    struct problem problem = {0};
     struct write w;
+    batch->count = count;
     batch->tenant_count = 0;
     int r = write_begin(usage->ledger, "gateway", &w, &problem);
     if (r < 0) {
@@ -259,11 +322,11 @@ static int write_batch(struct usage *usage, const struct due_one *due, size_t co
     usage->writing = true;
     pthread_mutex_unlock(&usage->mutex);
     r = write_commit_silent(&w, &problem);
-    uint32_t now_s = (uint32_t)(clock_mono_ns() / NSEC_PER_SEC);
-    pthread_mutex_lock(&usage->mutex);
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        settle(&usage->lives, &batch->deltas[i], now_s);
+    if (r == 0) {
+        settle_all(usage, batch);
     }
+    *ret_unknown = r < 0 && strcmp(problem.type, PROBLEM_STORE_UNKNOWN) == 0;
+    pthread_mutex_lock(&usage->mutex);
     usage->writing = false;
     usage->writes++;
     pthread_cond_broadcast(&usage->settled);
@@ -340,6 +403,11 @@ static void gather_resting(struct usage *usage, struct due *due, bool everything
 
 int usage_write(struct usage *usage, bool everything, const char *generation, double rate, int64_t now) {
     struct due due = {0};
+    bool unknown = false;
+    int r = resolve(usage);
+    if (r < 0) {
+        return r;
+    }
     uint64_t now_ns = clock_mono_ns(), since_ns = now_ns - usage->looked_ns;
     bool looks = everything || usage->period_s * NSEC_PER_SEC >= LOOK_NS || since_ns >= LOOK_NS;
     if (looks) {
@@ -361,12 +429,12 @@ int usage_write(struct usage *usage, bool everything, const char *generation, do
         qsort(due.list, due.count, sizeof *due.list, compare_due);
     }
     struct batch *batch = due.count ? calloc(1, sizeof *batch) : NULL;
-    int r = batch || !due.count ? 0 : -ENOMEM;
+    r = batch || !due.count ? 0 : -ENOMEM;
     for (size_t at = 0; r == 0 && at < due.count; at += USAGE_BATCH) {
         size_t count = due.count - at < USAGE_BATCH ? due.count - at : USAGE_BATCH;
-        batch->generation = generation;
+        snprintf(batch->generation, sizeof batch->generation, "%s", generation);
         batch->self = usage->identity->id;
-        r = write_batch(usage, due.list + at, count, batch);
+        r = write_batch(usage, due.list + at, count, batch, &unknown);
         for (size_t i = at; r < 0 && i < due.count; i++) {
             pthread_mutex_lock(&usage->mutex);
             struct live *live = live_get(&usage->lives, &due.list[i].public_key);
@@ -375,6 +443,10 @@ int usage_write(struct usage *usage, bool everything, const char *generation, do
             }
             pthread_mutex_unlock(&usage->mutex);
         }
+    }
+    if (unknown) {
+        usage->unknown = batch;
+        batch = NULL;
     }
     free(batch);
     free(due.list);
