@@ -97,6 +97,24 @@ def ping(namespace, addresses, wait=2.0, every=0.2):
     return answered & set(addresses)
 
 
+def ping_in_vain(namespace, addresses, control, least=0.0, rounds=3):
+    """The set of those addresses that answer after all, asked several times. Each time ends with a ping that must be answered, from
+    one place to another that may speak and whose way is at least as slow: `control` is (namespace, address). So what would be
+    answered has been by then, on a slow machine too. It takes `least` seconds at least."""
+    echo, answered, began, sequence = Echo(namespace), set(), time.monotonic(), 0
+    try:
+        while rounds > 0 or time.monotonic() - began < least:
+            for address in addresses:
+                echo.send(address, sequence)
+                sequence += 1
+            assert ping(control[0], [control[1]], 15.0), f"{control[1]}, which must answer, does not: nothing is proved"
+            answered |= {address for address, _ in echo.receive(0)}
+            rounds -= 1
+    finally:
+        echo.close()
+    return answered & {str(ipaddress.ip_address(address)) for address in addresses}
+
+
 def ping_each(questions, wait=2.0):
     """ping() for several namespaces at once: {key: (namespace, addresses)} -> {key: set}."""
     found = {}

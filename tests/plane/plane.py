@@ -28,7 +28,8 @@ import time
 from harness.client import Client
 from harness.gateway import Gateway
 from harness.netns import Network
-from harness.probe import Names, Pings, ping
+from harness.probe import Names, Pings, ping, ping_in_vain
+from packets import Sniffer
 
 WORLD, WORLD6 = "203.0.113.2", "2001:db8:113::2"
 SO_RCVBUFFORCE = 33  # which Python 3.11 does not name
@@ -66,6 +67,64 @@ class Router:
     @property
     def addresses(self):
         return [self.address, self.address6]
+
+
+class Watch:
+    """Everything that passes the interfaces of some participants, the routers' being their tunnels'.
+
+        with plane.watch("hub", "b1", "world") as watch: ...; heard = watch.heard("a1")
+
+    A control goes last, the same way: from each of the sources to the hub, in either family, and once it is there, from the hub to
+    everybody watched. What was sent before the controls has arrived by then, or has been dropped."""
+
+    def __init__(self, plane, names):
+        self.plane = plane
+        self.sniffers = {name: Sniffer(plane.where(name), plane.interface_of(name)) for name in names}
+
+    def _say(self, source, target, word):
+        for family, address in zip((socket.AF_INET, socket.AF_INET6), self.plane.addresses(target)):
+            with self.plane.where(source).socket(family, socket.SOCK_DGRAM) as s:
+                s.sendto(word + b"4" * (family == socket.AF_INET) + b"6" * (family == socket.AF_INET6), (address, 9))
+
+    @staticmethod
+    def _hear(sniffer, words, what):
+        """All up to those words."""
+        seen, missing = [], set(words)
+        until = time.monotonic() + 20
+        while missing:
+            assert time.monotonic() < until, f"{what}: {missing} did not arrive, so nothing is proved"
+            heard = [raw for _, raw in sniffer.read(0.02)]
+            seen += heard
+            missing -= {word for word in missing for raw in heard if word in raw}
+        return seen
+
+    def heard(self, *sources):
+        """{name: packets} of all that came by, but for the controls."""
+        own = f"<{time.monotonic_ns()}>".encode()
+        arrived = Sniffer(self.plane.hub, self.plane.interface)  # any source's control passes here, but the world's
+        gate = Sniffer(self.plane.hub, "eth1")
+        try:
+            for source in sources:
+                word = own + source.encode()
+                self._say(source, "hub", word)
+                self._hear(gate if source == "world" else arrived, (word + b"4", word + b"6"), source)
+            seen = {}
+            for name, sniffer in self.sniffers.items():
+                last = own + (sources[-1] if name == "hub" else "hub").encode()
+                if name != "hub":
+                    self._say("hub", name, last)
+                seen[name] = [raw for raw in self._hear(sniffer, (last + b"4", last + b"6"), name) if own not in raw]
+            return seen
+        finally:
+            arrived.close()
+            gate.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for sniffer in self.sniffers.values():
+            sniffer.close()
 
 
 class Plane:
@@ -144,6 +203,9 @@ class Plane:
     def where(self, name):
         return {"hub": self.hub, "world": self.world}.get(name) or self.routers[name].namespace
 
+    def interface_of(self, name):
+        return {"hub": self.interface, "world": "eth0"}.get(name) or self.routers[name].client.interface
+
     def addresses(self, name):
         """IPv4 and IPv6."""
         return {"hub": [self.hub_address, self.hub_address6], "world": [WORLD, WORLD6]}.get(name) \
@@ -153,9 +215,21 @@ class Plane:
     def reaches_all(namespace, addresses, wait=5.0):
         return len(ping(namespace, addresses, wait)) == len(set(addresses))
 
-    @staticmethod
-    def reaches_none(namespace, addresses, wait=0.6):
-        return not ping(namespace, addresses, wait)
+    def reaches_none(self, namespace, addresses, least=0.0, control=None):
+        """None of them answers, while `control` does, (namespace, address): from the same place to the hub, else another router to
+        the hub."""
+        return not ping_in_vain(namespace, addresses, control or self._control(namespace, addresses), least)
+
+    def _control(self, namespace, addresses):
+        if namespace is not self.hub and self.hub_address not in addresses:
+            return namespace, self.hub_address
+        others = [router for router in self.routers.values()
+                  if router.namespace is not namespace and not set(router.addresses) & set(addresses)]
+        return others[0].namespace, self.hub_address
+
+    def watch(self, *names):
+        """Who hears what of what is sent from now on: see Watch.heard()."""
+        return Watch(self, names)
 
     def pings(self, names=None, per_second=10):
         """Continuous pings hub -> router and router -> hub. Not started."""

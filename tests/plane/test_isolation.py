@@ -56,22 +56,18 @@ def test_who_answers_is_who_was_meant(plane, source, target):
 
 def test_nothing_of_a_forbidden_pair_reaches_the_other(plane):
     """Not only no answer: no packet."""
-    routers = list(plane.routers.values())
-    sniffers = {r.name: Sniffer(r.namespace, r.client.interface) for r in routers}
-    sniffers["world"] = Sniffer(plane.world, "eth0")
     marks = {}
-    for source, target in PAIRS:
-        if source in plane.routers and not allowed(source, target):
-            marks[target] = f"<{source}>{target}>".encode()
-            for family, address in zip((socket.AF_INET, socket.AF_INET6), plane.addresses(target)):
-                with plane.where(source).socket(family, socket.SOCK_DGRAM) as s:
-                    s.sendto(marks[target], (address, 9))
-                    s.sendto(marks[target] + bytes(3000), (address, 9))  # fragments
-    for name, sniffer in sniffers.items():
-        seen = [raw for _, raw in sniffer.read(0.3) if any(mark in raw for mark in marks.values())]
-        own = f"<{name}>".encode()
-        assert not [raw for raw in seen if own not in raw], name
-        sniffer.socket.close()
+    with plane.watch("world", *plane.routers) as watch:
+        for source, target in PAIRS:
+            if source in plane.routers and not allowed(source, target):
+                marks[source, target] = f"<{source}>{target}>".encode()
+                for family, address in zip((socket.AF_INET, socket.AF_INET6), plane.addresses(target)):
+                    with plane.where(source).socket(family, socket.SOCK_DGRAM) as s:
+                        s.sendto(marks[source, target], (address, 9))
+                        s.sendto(marks[source, target] + bytes(3000), (address, 9))  # fragments
+        heard = watch.heard(*plane.routers)
+    for name, packets in heard.items():
+        assert not [raw for raw in packets for (source, _), mark in marks.items() if mark in raw and source != name], name
 
 
 SPOOFED = {"neighbour": lambda plane: plane.routers["a2"].address, "hub": lambda plane: plane.hub_address,
@@ -82,69 +78,65 @@ SPOOFED = {"neighbour": lambda plane: plane.routers["a2"].address, "hub": lambda
 @pytest.mark.parametrize("spoof", SPOOFED)
 def test_a_source_that_is_not_the_routers_own_goes_nowhere(plane, spoof):
     a1 = plane.routers["a1"]
-    targets = {"hub": plane.interface, "world": "eth0", **{n: plane.routers[n].client.interface for n in ("a2", "b1")}}
-    sniffers = {target: Sniffer(plane.where(target), interface) for target, interface in targets.items()}
     send = raw_sender(a1.namespace, a1.client.interface)
-    for target in targets:
-        send(ip_udp(SPOOFED[spoof](plane), 9, plane.addresses(target)[0], 9, b"spoofed"))
-    send(ip_udp(a1.address, 9, plane.hub_address, 9, b"honest"))
-    for target, sniffer in sniffers.items():
-        seen = [raw for _, raw in sniffer.read(0.1)]
-        sniffer.socket.close()
-        assert not [raw for raw in seen if b"spoofed" in raw], target
-        assert target != "hub" or [raw for raw in seen if b"honest" in raw]
+    with plane.watch("hub", "world", "a2", "b1") as watch:
+        for target in watch.sniffers:
+            send(ip_udp(SPOOFED[spoof](plane), 9, plane.addresses(target)[0], 9, b"spoofed"))
+        send(ip_udp(a1.address, 9, plane.hub_address, 9, b"honest"))
+        heard = watch.heard("a1")
+    assert [raw for raw in heard["hub"] if b"honest" in raw]
+    for target, packets in heard.items():
+        assert not [raw for raw in packets if b"spoofed" in raw], target
 
 
 def test_a_spoofed_ipv6_source_goes_nowhere(plane):
     a1, a2 = plane.routers["a1"], plane.routers["a2"]
     send = raw_sender(a1.namespace, a1.client.interface, socket.AF_INET6)
-    sniffer = Sniffer(a2.namespace, a2.client.interface)
-    for source in (plane.routers["b1"].address6, plane.hub_address6, WORLD6, "::1", "fe80::1"):
-        send(ip_udp(source, 9, a2.address6, 9, b"spoof6"))
-    send(ip_udp(a1.address6, 9, a2.address6, 9, b"honest"))
-    seen = [raw for _, raw in sniffer.read(0.3)]
-    sniffer.socket.close()
-    assert [raw for raw in seen if b"honest" in raw] and not [raw for raw in seen if b"spoof6" in raw]
+    with plane.watch("a2") as watch:
+        for source in (plane.routers["b1"].address6, plane.hub_address6, WORLD6, "::1", "fe80::1"):
+            send(ip_udp(source, 9, a2.address6, 9, b"spoof6"))
+        send(ip_udp(a1.address6, 9, a2.address6, 9, b"honest"))
+        heard = watch.heard("a1")["a2"]
+    assert [raw for raw in heard if b"honest" in raw] and not [raw for raw in heard if b"spoof6" in raw]
 
 
 def test_addresses_of_the_pool_that_nobody_has_lead_nowhere(plane):
     """birch has egress; that is no way round to an address of ours."""
-    sniffers = [Sniffer(plane.world, "eth0")] + [Sniffer(r.namespace, r.client.interface)
-                                                for r in plane.routers.values() if r.name != "b1"]
-    with plane.routers["b1"].namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        for address in ("10.250.250.250", "10.0.0.0", "10.255.255.255", "10.0.0.2"):
-            try:
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-                s.sendto(b"round the back", (address, 9))
-            except OSError:
-                pass  # refused already
-    for sniffer in sniffers:
-        assert not [raw for _, raw in sniffer.read(0.1) if b"round the back" in raw]
-        sniffer.socket.close()
+    others = [name for name in plane.routers if name != "b1"]
+    with plane.watch("world", *others) as watch:
+        with plane.routers["b1"].namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            for address in ("10.250.250.250", "10.0.0.0", "10.255.255.255", "10.0.0.2"):
+                try:
+                    s.sendto(b"round the back", (address, 9))
+                except OSError:
+                    pass  # refused already
+        heard = watch.heard("b1")
+    for name, packets in heard.items():
+        assert not [raw for raw in packets if b"round the back" in raw], name
 
 
 def test_multicast_and_broadcast_stay_where_they_are(plane):
-    a1, a2 = plane.routers["a1"], plane.routers["a2"]
-    sniffers = [Sniffer(plane.world, "eth0"), Sniffer(a2.namespace, a2.client.interface)]
+    a1 = plane.routers["a1"]
     send = raw_sender(a1.namespace, a1.client.interface)
-    for target in ("224.0.0.1", "239.1.2.3", "255.255.255.255"):
-        send(ip_udp(a1.address, 9, target, 9, b"everybody"))
-    raw_sender(a1.namespace, a1.client.interface, socket.AF_INET6)(
-        ip_udp(a1.address6, 9, "ff02::1", 9, b"everybody"))
-    for sniffer in sniffers:
-        assert not [raw for _, raw in sniffer.read(0.2) if b"everybody" in raw]
-        sniffer.socket.close()
+    with plane.watch("world", "a2") as watch:
+        for target in ("224.0.0.1", "239.1.2.3", "255.255.255.255"):
+            send(ip_udp(a1.address, 9, target, 9, b"everybody"))
+        raw_sender(a1.namespace, a1.client.interface, socket.AF_INET6)(
+            ip_udp(a1.address6, 9, "ff02::1", 9, b"everybody"))
+        heard = watch.heard("a1")
+    for name, packets in heard.items():
+        assert not [raw for raw in packets if b"everybody" in raw], name
 
 
 def test_the_world_cannot_speak_in_a_tenants_name(plane):
     """What the host would forward for it: a source of ours that comes in from the other side."""
-    b2 = plane.routers["b2"]
     send = raw_sender_to_gateway(plane)
-    sniffer = Sniffer(b2.namespace, b2.client.interface)
-    for router in ("a1", "a2"):
-        send(ip_udp(plane.routers[router].address, 9, b2.address, 9, b"in their name"))
-    assert not [raw for _, raw in sniffer.read(0.3) if b"in their name" in raw]
-    sniffer.socket.close()
+    with plane.watch("b2") as watch:
+        for router in ("a1", "a2"):
+            send(ip_udp(plane.routers[router].address, 9, plane.routers["b2"].address, 9, b"in their name"))
+        heard = watch.heard("world")["b2"]
+    assert not [raw for raw in heard if b"in their name" in raw]
 
 
 def raw_sender_to_gateway(plane):

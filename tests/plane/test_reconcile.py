@@ -160,10 +160,10 @@ def test_nothing_is_forwarded_while_the_program_is_missing(plane):
     plane.gateway.kill()
     try:
         plane.hub.run("tc", "qdisc", "del", "dev", plane.interface, "clsact")
-        a1 = plane.routers["a1"]
+        a1, outside = plane.routers["a1"], (plane.world, WORLD.replace(".2", ".1"))  # whom no tunnel carries
         assert plane.reaches_none(a1.namespace, [*plane.routers["b1"].addresses, *plane.routers["a2"].addresses,
-                                                 plane.hub_address, plane.hub_address6], 1.0)
-        assert plane.reaches_none(plane.routers["b1"].namespace, [WORLD, WORLD.replace(".2", ".1")], 1.0)
+                                                 plane.hub_address, plane.hub_address6], 1.0, control=outside)
+        assert plane.reaches_none(plane.routers["b1"].namespace, [WORLD, WORLD.replace(".2", ".1")], 1.0, control=outside)
     finally:
         plane.gateway.start(timeout=30)
     guarded(plane)

@@ -5,7 +5,7 @@ import pytest
 
 from harness.api import ApiError
 from harness.client import key_pair
-from plane import wait_until
+from plane import WORLD, wait_until
 
 
 def trouble(plane):
@@ -46,7 +46,7 @@ def test_the_tunnels_own_packets_carry_the_configured_mark(make_plane):
     router = plane.join("marked", "m")
     plane.settle(router)
     plane.hub.ip("rule", "add", "fwmark", "0x51", "blackhole")
-    assert plane.reaches_none(plane.hub, [router.address])
+    assert plane.reaches_none(plane.hub, [router.address], 1.0, control=(plane.hub, WORLD))
     plane.hub.ip("rule", "del", "fwmark", "0x51", "blackhole")
     plane.wg("set", plane.interface, "fwmark", "0x99")
     wait_until(lambda: fwmark() == "0x51")
