@@ -10,7 +10,7 @@
 #include "engine/path/peer.h"
 #include "engine/path/transmit.h"
 
-#define PEERS_PER_CALL 4096 /* peers a call looks at when the interface goes up or down */
+#define PEERS_PER_CALL 4096 /* visited in one */
 
 /* --- sockets --- */
 
@@ -68,46 +68,56 @@ static void close_sockets(struct engine *engine) {
 
 /* --- up and down --- */
 
-struct link_change {
+/* Visits all peers of a worker, a bounded piece per call. */
+struct peer_walk {
+    void (*visit)(struct worker *worker, struct peer *peer, struct peer_walk *walk);
     bool up;
-    uint32_t cursor;
     uint64_t delay_ns;
+    uint32_t cursor;
     bool done;
 };
 
+static void visit_some(struct worker *worker, void *argument) {
+    struct peer_walk *walk = argument;
+    uint32_t room = worker->tables.peer_room;
+    uint32_t end = walk->cursor + PEERS_PER_CALL < room ? walk->cursor + PEERS_PER_CALL : room;
+    for (; walk->cursor < end; walk->cursor++) {
+        if (worker->tables.peers[walk->cursor]) {
+            walk->visit(worker, worker->tables.peers[walk->cursor], walk);
+        }
+    }
+    walk->done = end == room;
+}
+
+static void visit_all(struct engine *engine, const struct peer_walk *wanted) {
+    for (unsigned i = 0; i < engine->count; i++) {
+        struct peer_walk walk = *wanted;
+        do {
+            worker_call(engine->workers[i], visit_some, &walk);
+        } while (!walk.done);
+    }
+}
+
 /* Peers with keepalives open their path, one after the other: all at once would be a storm of our own making. */
-static void peer_follows_link(struct worker *worker, struct peer *peer, struct link_change *change) {
-    if (!change->up) {
+static void follow_link(struct worker *worker, struct peer *peer, struct peer_walk *walk) {
+    if (!walk->up) {
         peer_reset(worker, peer);
     } else if (peer->keepalive_s > 0 && peer->endpoint.sa.sa_family != AF_UNSPEC &&
                peer_make_state(worker, peer) == 0) {
-        peer->state->timers.persistent_at = worker->now_ns + change->delay_ns;
-        change->delay_ns += NSEC_PER_MSEC;
+        peer->state->timers.persistent_at = worker->now_ns + walk->delay_ns;
+        walk->delay_ns += NSEC_PER_MSEC;
         peer_rearm(worker, peer->state);
     }
 }
 
-static void some_follow_link(struct worker *worker, void *argument) {
-    struct link_change *change = argument;
-    worker->device.up = change->up;
-    uint32_t end = change->cursor + PEERS_PER_CALL < worker->tables.peer_room ? change->cursor + PEERS_PER_CALL
-                                                                              : worker->tables.peer_room;
-    for (; change->cursor < end; change->cursor++) {
-        struct peer *peer = worker->tables.peers[change->cursor];
-        if (peer) {
-            peer_follows_link(worker, peer, change);
-        }
-    }
-    change->done = end == worker->tables.peer_room;
+static void adopt_up(struct worker *worker, void *argument) {
+    worker->device.up = *(const bool *)argument;
 }
 
-static void peers_follow_link(struct engine *engine, bool up) {
-    for (unsigned i = 0; i < engine->count; i++) {
-        struct link_change change = {.up = up};
-        do {
-            worker_call(engine->workers[i], some_follow_link, &change);
-        } while (!change.done);
-    }
+static void peers_follow_link(struct engine *engine) {
+    const struct peer_walk walk = {.visit = follow_link, .up = engine->up};
+    control_call_all(engine, adopt_up, &engine->up);
+    visit_all(engine, &walk);
 }
 
 static int go_up(struct engine *engine) {
@@ -116,14 +126,14 @@ static int go_up(struct engine *engine) {
         return error;
     }
     engine->up = true;
-    peers_follow_link(engine, true);
+    peers_follow_link(engine);
     return 0;
 }
 
 static void go_down(struct engine *engine) {
     engine->up = false;
     close_sockets(engine);
-    peers_follow_link(engine, false);
+    peers_follow_link(engine);
 }
 
 static void adopt_mtu(struct worker *worker, void *argument) {
@@ -161,6 +171,11 @@ static void adopt_identity(struct worker *worker, void *argument) {
     worker->device.epoch++;
 }
 
+static void follow_identity(struct worker *worker, struct peer *peer, struct peer_walk *walk) {
+    (void)walk;
+    peer_follow_identity(worker, peer);
+}
+
 int engine_set_private_key(struct engine *engine, const struct key *private_key) {
     struct noise_identity *fresh = sodium_malloc(sizeof *fresh);
     if (!fresh) {
@@ -177,6 +192,8 @@ int engine_set_private_key(struct engine *engine, const struct key *private_key)
     if (!error) {
         *engine->identity = *fresh;
         control_call_all(engine, adopt_identity, &fresh->private_key);
+        /* Secrets made with the old key are wiped now, not when each peer is next spoken to. */
+        visit_all(engine, &(const struct peer_walk){.visit = follow_identity});
     }
     sodium_free(fresh);
     return error;

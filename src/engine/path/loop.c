@@ -167,8 +167,13 @@ static bool round_once(struct worker *worker, unsigned ready) {
     host_flush(worker);
     transmit_flush(worker);
     worker_wake_others(worker);
-    session_index_sweep(&worker->tables.index);
     return more;
+}
+
+/* After a call too: what it dropped must not stay in memory for as long as nothing arrives. */
+static void tidy(struct worker *worker) {
+    session_index_sweep(&worker->tables.index);
+    table_migrate(&worker->tables.keys);
 }
 
 static void *run(void *argument) {
@@ -180,6 +185,7 @@ static void *run(void *argument) {
         read_clock(worker);
         more = round_once(worker, ready);
         worker_run_call(worker);
+        tidy(worker);
     }
     return NULL;
 }

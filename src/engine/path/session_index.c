@@ -109,6 +109,7 @@ void session_index_sweep(struct session_index *index) {
         keypair_wipe(&indexed->keypair);
         free(indexed);
     }
+    table_migrate(&index->table);
 }
 
 void session_index_free_handshake(struct session_index *index, struct pending_handshake *pending) {

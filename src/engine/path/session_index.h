@@ -74,7 +74,7 @@ static inline struct pending_handshake *pending_handshake_of_entry(struct index_
 
 /* Takes them out; their memory and keys stay until the sweep. */
 void session_index_retire(struct session_index *index, const struct session_dropped *dropped);
-/* Between two batches: wipes and frees what was retired. */
+/* Between two batches: wipes and frees what was retired, and moves on an unfinished growth. */
 void session_index_sweep(struct session_index *index);
 /* Takes it out, wipes and frees it at once. Accepts NULL. */
 void session_index_free_handshake(struct session_index *index, struct pending_handshake *pending);

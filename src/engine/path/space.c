@@ -44,7 +44,7 @@ int space_create(struct worker *worker, uint32_t slot, const struct engine_tenan
         return -ENOMEM;
     }
     space->slot = slot;
-    error = space_set(space, tenant, worker->now_ns);
+    error = space_set(space, tenant, worker->mono_ns);
     if (error) {
         free(space);
         return error;

@@ -77,7 +77,8 @@ static inline void table_prefetch(const struct table *table, uint32_t hash) {
 int table_insert(struct table *table, uint32_t hash, uint32_t value);
 /* Removes the entry with this hash and value. 0 or -ENOENT. */
 int table_remove(struct table *table, uint32_t hash, uint32_t value);
-/* Moves a bounded piece of an unfinished growth; for idle moments. True while there is more to do. */
+/* Moves a bounded piece of an unfinished growth, so that it does not wait for the next insert. True while there is
+ * more. */
 bool table_migrate(struct table *table);
 
 size_t table_count(const struct table *table);

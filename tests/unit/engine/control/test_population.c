@@ -1,6 +1,7 @@
 /* A million peers that come, go, move and take each other's addresses at random, against a model of plain arrays: the
  * control thread's population, the directory, the workers' tables and tries, all as in the engine, on real workers
  * without a TUN and without sockets. Under sanitizers a tenth of them. */
+#include "bare_engine.h"
 #include "dice.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "engine/control/control.h"
-#include "engine/path/loop.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/worker.h"
@@ -49,38 +49,6 @@ struct model {
     bool *tenant_there;
     uint32_t count;
 };
-
-/* --- the engine without its outside --- */
-
-static struct engine *open_engine(void) {
-    struct engine *engine = calloc(1, sizeof *engine);
-    assert_true(sodium_init() >= 0);
-    engine->count = WORKERS;
-    for (unsigned i = 0; i < ENGINE_WORKERS_MAX; i++) {
-        engine->sockets[i] = (struct udp_sockets){.v4 = -1, .v6 = -1};
-    }
-    engine->aead = &aead_sodium;
-    engine->identity = sodium_malloc(sizeof *engine->identity);
-    const struct key none = {0};
-    noise_identity_set(engine->identity, &none);
-    randombytes_buf(engine->hash_key, sizeof engine->hash_key);
-    assert_int_equal(directory_create(&engine->directory), 0);
-    const struct worker_setup setup = {
-        .count = WORKERS,
-        .directory = engine->directory,
-        .aead = engine->aead,
-        .clock_rate = 1,
-        .mtu = 1420,
-        .workers = engine->workers,
-    };
-    for (unsigned i = 0; i < WORKERS; i++) {
-        assert_int_equal(loop_create(&setup, i, &engine->workers[i]), 0);
-    }
-    for (unsigned i = 0; i < WORKERS; i++) {
-        assert_int_equal(loop_start(engine->workers[i]), 0);
-    }
-    return engine;
-}
 
 /* --- names --- */
 
@@ -482,7 +450,7 @@ static void a_million_come_and_go_like_the_model(void **state) {
     uint32_t *order = shuffled(&m.dice);
     memset(m.hub_owners, 0xff, HUB_ADDRESSES * sizeof *m.hub_owners);
     memset(m.inside_owners, 0xff, HUB_ADDRESSES * sizeof *m.inside_owners);
-    m.engine = open_engine();
+    m.engine = bare_engine(WORKERS);
     size_t empty = memory_in_use();
 
     uint64_t began = clock_mono_ns();
