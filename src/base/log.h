@@ -2,7 +2,7 @@
  *
  * One line per event on stderr: what happened, to what, what to do. Under systemd (JOURNAL_STREAM set) lines carry the
  * "<N>" priority prefix, elsewhere a UTC time. Control characters are replaced by "?", so no input forges a line.
- * Never pass keys or tokens. Thread-safe: one write(2) a line. */
+ * Never pass keys or tokens. Thread-safe: one write(2) per line. */
 #pragma once
 
 enum log_level {

@@ -52,7 +52,8 @@ int engine_attend(struct engine *engine);
 /* --- the device --- */
 
 /* A zero key clears it. Precomputed secrets are dropped; sessions stay as Linux leaves them
- * (wg_noise_set_static_identity_private_key()). A peer with our own public key is removed. */
+ * (wg_wg_noise_set_static_identity_private_key in its noise.c_private_key()). A peer with our own public key is
+ * removed. */
 int engine_set_private_key(struct engine *engine, const struct key *private_key);
 int engine_set_listen_port(struct engine *engine, uint16_t port); /* 0: any. -EADDRINUSE keeps the old one */
 int engine_set_fwmark(struct engine *engine, uint32_t fwmark);
@@ -199,7 +200,7 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
 
 /* Why a packet went no further. One list: the enum, the UAPI's names and the metrics come from it. */
 #define ENGINE_DROPS(X)                                                                                                \
-    X(MALFORMED, "malformed")                   /* no WireGuard message */                                             \
+    X(MALFORMED, "malformed")                   /* not a WireGuard message */                                          \
     X(LOOPED, "looped")                         /* came out of our own tunnel */                                       \
     X(BAD_MAC, "bad_mac")                       /* mac1 wrong */                                                       \
     X(UNDER_LOAD, "under_load")                 /* answered by a cookie, or over the source's rate */                  \

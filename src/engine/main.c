@@ -36,7 +36,7 @@ static const char usage[] =
     "Serves the WireGuard interface INTERFACE in userspace, for wg(8), wg-quick(8) and sallyportd.\n"
     "\n"
     "  -f, --foreground   do not detach\n"
-    "      --workers N    worker threads; default: one for each CPU, at most 64\n"
+    "      --workers N    worker threads; default: one per CPU, at most 64\n"
     "      --crypto NAME  auto, ipsec-mb or sodium; default: auto, the fastest this CPU has\n"
     "      --mtu N        MTU of an interface made here; default: 1420\n"
     "      --xdp NAMES    take data messages from the queues of these network interfaces, separated by commas, around\n"
@@ -98,7 +98,7 @@ static int number(const char *what, const char *text, uint64_t least, uint64_t m
     return 0;
 }
 
-static int take_option(int code, const char *value, struct arguments *a) {
+static int read_option(int code, const char *value, struct arguments *a) {
     uint64_t n = 0;
     int rc = 0;
     switch (code) {
@@ -164,7 +164,7 @@ static int parse_environment(struct arguments *a) {
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
     int code;
     while (!a->done && (code = getopt_long(argc, argv, "f", long_options, NULL)) != -1) {
-        if (take_option(code, optarg, a) < 0) {
+        if (read_option(code, optarg, a) < 0) {
             return -EINVAL;
         }
     }
@@ -179,13 +179,13 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
     a->options.interface_name = argv[optind];
     int rc = uapi_path(a->options.interface_name, path);
     if (rc == -EINVAL) {
-        fprintf(stderr, "sallyport-wg: '%s' is no name for an interface; give 1 to 15 of A-Z a-z 0-9 _ = + . -\n",
+        fprintf(stderr, "sallyport-wg: '%s' is not a name for an interface; give 1 to 15 of A-Z a-z 0-9 _ = + . -\n",
                 a->options.interface_name);
         return rc;
     }
     if (rc < 0 || *uapi_directory() != '/') {
         rc = -EINVAL;
-        fprintf(stderr, "sallyport-wg: %s: %s is no absolute path, or too long a one for a socket\n",
+        fprintf(stderr, "sallyport-wg: %s: %s is not an absolute path, or too long for a socket\n",
                 UAPI_DIRECTORY_VARIABLE, uapi_directory());
         return rc;
     }
@@ -237,7 +237,7 @@ static void explain_socket(const char *interface_name, int error) {
         log_error("%s: another process already serves this interface on %s/%s.sock; stop it first", interface_name,
                   uapi_directory(), interface_name);
     } else if (error == -EEXIST) {
-        log_error("%s: %s/%s.sock is in the way and is no socket; remove it", interface_name, uapi_directory(),
+        log_error("%s: %s/%s.sock is in the way and is not a socket; remove it", interface_name, uapi_directory(),
                   interface_name);
     } else if (error == -EACCES || error == -EPERM) {
         log_error("%s: may not make a socket in %s: %s; run as root", interface_name, uapi_directory(),
@@ -255,9 +255,10 @@ static void explain_engine(const char *interface_name, int error) {
             "%s: no /dev/net/tun here; load it with 'modprobe tun', or give the container '--device /dev/net/tun'",
             interface_name);
     } else if (error == -EBUSY) {
-        log_error("%s: the interface is in use by another process, or is no TUN; choose another name or remove it with "
-                  "'ip link del %s'",
-                  interface_name, interface_name);
+        log_error(
+            "%s: the interface is in use by another process, or is not a TUN; choose another name or remove it with "
+            "'ip link del %s'",
+            interface_name, interface_name);
     } else {
         log_error("%s: cannot start: %s", interface_name, strerror(-error));
     }

@@ -1,7 +1,7 @@
 /* mac1, mac2 and cookies: the shield before any public-key work (whitepaper 5.4.4, 5.4.7; Linux cookie.c).
  *
- * The checker is the responder's side, one a worker; the jar is the initiator's side, one a peer that has handshakes in
- * flight. No clock, no random: both are parameters. */
+ * The checker is the responder's side, one per worker; the jar is the initiator's side, one per peer that has
+ * handshakes in flight. No clock, no random: both are parameters. */
 #pragma once
 
 #include <stdbool.h>

@@ -93,5 +93,5 @@ int noise_response_consume(const struct noise_identity *me, struct noise_remote 
                            struct noise_handshake *handshake, const struct message_response *message,
                            struct noise_transport_keys *ret_keys);
 
-/* TAI64N of a wall time, whitened to about 16.8 ms (2^24 ns), as Linux does: the clock is no oracle. */
+/* TAI64N of a wall time, whitened to about 16.8 ms (2^24 ns), as Linux does: so that the clock is not an oracle. */
 void noise_timestamp(uint64_t wall_ns, uint8_t ret_timestamp[MESSAGE_TIMESTAMP_SIZE]);

@@ -19,7 +19,7 @@
 #define TIMERS_WIPE_NS (3 * TIMERS_REJECT_AFTER_NS)
 #define TIMERS_JITTER_NS (333 * NSEC_PER_MSEC)
 #define TIMERS_MAX_ATTEMPTS 18                           /* initiations in all: REKEY_ATTEMPT / REKEY_TIMEOUT */
-#define TIMERS_INITIATION_SPACING_NS (NSEC_PER_SEC / 50) /* at most 50 a second of one peer (Linux messages.h) */
+#define TIMERS_INITIATION_SPACING_NS (NSEC_PER_SEC / 50) /* at most 50 per second from one peer (Linux messages.h) */
 #define TIMERS_NEVER UINT64_MAX
 
 /* What timers_expire() asks for; several may come at once. Give up and wipe before sending. */

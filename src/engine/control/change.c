@@ -68,7 +68,7 @@ int change_batch_add(struct change_batch *batch, const struct change *change, co
 /* --- what follows for the directory --- */
 
 /* Room for all that one change can bring about, so that nothing fails half-way. */
-static int make_room(struct change_batch *batch, size_t edits) {
+static int reserve_results(struct change_batch *batch, size_t edits) {
     struct change_edit *all = array_grow(batch->edits, &batch->edit_room, batch->edit_count + edits, sizeof *all);
     if (!all) {
         return -ENOMEM;
@@ -310,7 +310,7 @@ static int apply_peer(struct worker *worker, struct change_batch *batch, const s
     const struct engine_peer_change *wanted = &change->peer;
     struct peer *peer = peer_find(worker, &wanted->public_key);
     size_t edits = 2 * wanted->allowed_ip_count + 8 + (peer ? peer->allowed_count : 0);
-    int error = make_room(batch, edits);
+    int error = reserve_results(batch, edits);
     if (error) {
         return error;
     }

@@ -13,8 +13,8 @@
 
 #include "engine/engine.h"
 
-#define CHANGE_BATCH_MAX 512    /* changes a call: a bounded step */
-#define CHANGE_ALLOWED_MAX 2048 /* allowed IPs a call */
+#define CHANGE_BATCH_MAX 512    /* changes per call: a bounded step */
+#define CHANGE_ALLOWED_MAX 2048 /* allowed IPs per call */
 
 struct worker;
 

@@ -2,10 +2,10 @@
  *
  * - Keys: public key -> worker. A 56-bit keyed fingerprint (SipHash) and the worker's number share one atomic 64-bit
  * word, in open addressing. Enough to hand an initiation to its owner, who knows the key itself: a stranger's key that
- * happens to match (2^-56 a key) is merely refused there.
+ * happens to match (2^-56 per key) is merely refused there.
  * - Routes: hub-side prefix -> 32-bit id of a worker and a peer slot, by longest match. Host routes, nearly all of them
- *   (one a router), sit in hash tables, so that a lookup does not get longer with a million routers; the other prefixes
- * in a concurrent trie.
+ *   (one per router), sit in hash tables, so that a lookup does not get longer with a million routers; the other
+ * prefixes in a concurrent trie.
  *
  * Threads: the control thread writes, all workers read, nobody locks. What the writer takes away it retires:
  *

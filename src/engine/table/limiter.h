@@ -2,8 +2,8 @@
  * may make us send.
  *
  * Each initiation that gets past this costs four X25519 operations, a fifth of a millisecond. Linux gives every IPv4
- * address and every IPv6 /64 20 a second, burst 5. That starves a carrier's NAT: 5,000 routers behind one address need
- * 250 s to come back after a restart. The rule here:
+ * address and every IPv6 /64 20 per second, burst 5. That starves a carrier's NAT: 5,000 routers behind one address
+ * need 250 s to come back after a restart. The rule here:
  *
  * 1. Every address has Linux's bucket: 20/s, burst 5. What fits passes. Nobody gets less than Linux gives.
  * 2. A source that has not proved its address (no valid mac2) gets no more than that. Unproved sources may be forged,

@@ -54,7 +54,7 @@ static void put(struct table_array *a, struct table_slot entry) {
 }
 
 /* Takes the entry out and moves its followers one back, up to the first that is at home. */
-static void take(struct table_array *a, uint32_t at) {
+static void take_out(struct table_array *a, uint32_t at) {
     uint32_t next = after(a, at);
     while (a->slots[next].value && distance(a, next) > 0) {
         a->slots[at] = a->slots[next];
@@ -186,7 +186,7 @@ static bool remove_from(struct table_array *a, uint32_t hash, uint32_t value) {
     for (uint32_t far = 0; a->slots[at].value; far++, at = after(a, at)) {
         if (a->slots[at].hash == hash) {
             if (a->slots[at].value == value) {
-                take(a, at);
+                take_out(a, at);
                 return true;
             }
         } else if (distance(a, at) < far) {

@@ -9,7 +9,7 @@
  *
  * --- A hash table of one worker: 32-bit hash -> 32-bit value (public key -> peer slot, receiver index -> entry) ---
  *
- * Eight bytes a slot, robin-hood probing at up to 85 % load. It grows and shrinks by a second array into which each
+ * Eight bytes per slot, robin-hood probing at up to 85 % load. It grows and shrinks by a second array into which each
  * later insert or remove moves a bounded piece (a run of neighbours), so no operation ever rehashes everything. Lookups
  * look into both arrays meanwhile.
  *

@@ -497,7 +497,7 @@ uint32_t trie_lookup4(const struct trie_pool *pool, const struct trie *trie, con
     }
     for (uint32_t index = load(&trie->roots[0]); index;) {
         const struct node *node = node_at(arena, index);
-        /* a shift by 32 is no shift in C: in 64 bits it is */
+        /* a shift by 32 is undefined in C: in 64 bits it is */
         if ((uint64_t)(key ^ node->key[0]) >> (32 - node->length)) {
             break;
         }

@@ -5,7 +5,7 @@
  * nodes (20 bytes for IPv4, 32 for IPv6) come from a pool that many tries share and are named by index, never moved,
  * never given back to the system before the pool is.
  *
- * A walk costs a cache miss a level once the trie is larger than the caches. So a trie of many hosts also keeps a
+ * A walk costs a cache miss per level once the trie is larger than the caches. So a trie of many hosts also keeps a
  * hash table of its host prefixes (10 bytes each), nearly all there are in such a trie: a lookup then takes the same
  * time whatever the number of peers. The table is only a shortcut; all prefixes are in the trie.
  *

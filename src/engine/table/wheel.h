@@ -1,4 +1,4 @@
-/* A hierarchical timer wheel for millions of lazy timers: one node a peer, embedded in it.
+/* A hierarchical timer wheel for millions of lazy timers: one node per peer, embedded in it.
  *
  * Arming and disarming are O(1); an idle wheel costs nothing, however many nodes it holds: wheel_next() says when to
  * look again, from one bitmap per level. Time is cut into ticks of 2^24 ns (16.8 ms). A node never fires early, and

@@ -362,7 +362,7 @@ static int get_sallyport(struct uapi_request *r, const char *value) {
 
 struct word {
     const char *key;
-    int (*take)(struct uapi_request *r, const char *value);
+    int (*read)(struct uapi_request *r, const char *value);
 };
 
 static const struct word get_words[] = {
@@ -493,7 +493,7 @@ static int open_tenant(struct uapi_request *r, const char *value) {
     return 0;
 }
 
-static int take_pair(struct uapi_request *r, const char *key, const char *value) {
+static int read_pair(struct uapi_request *r, const char *key, const char *value) {
     bool peer = strcmp(key, "public_key") == 0;
     bool tenant = strcmp(key, "tenant") == 0;
     if (r->section != SECTION_GET && (peer || tenant)) {
@@ -502,7 +502,7 @@ static int take_pair(struct uapi_request *r, const char *key, const char *value)
     }
     for (const struct word *word = sections[r->section].words; word->key; word++) {
         if (strcmp(word->key, key) == 0) {
-            return word->take(r, value);
+            return word->read(r, value);
         }
     }
     return fail(r, r->line_number, -EINVAL, "%.64s: no key %s", key, sections[r->section].name);
@@ -510,9 +510,10 @@ static int take_pair(struct uapi_request *r, const char *key, const char *value)
 
 /* --- requests --- */
 
-/* The first line of a request. One that is no operation is answered like a set that failed, once its empty line came.
+/* The first line of a request. One that is not an operation is answered like a set that failed, once its empty line
+ * came.
  */
-static void begin(struct uapi_request *r, const char *key, const char *value) {
+static void begin_request(struct uapi_request *r, const char *key, const char *value) {
     r->error = 0;
     r->line_number = 1;
     r->section_number = 1;
@@ -527,7 +528,7 @@ static void begin(struct uapi_request *r, const char *key, const char *value) {
     }
 }
 
-static enum uapi_event finish(struct uapi_request *r) {
+static enum uapi_event end_request(struct uapi_request *r) {
     if (!r->error) {
         close_section(r);
     }
@@ -546,17 +547,17 @@ static enum uapi_event finish(struct uapi_request *r) {
     return r->is_get ? UAPI_EVENT_GET : UAPI_EVENT_SET;
 }
 
-static enum uapi_event take_line(struct uapi_request *r) {
+static enum uapi_event read_line(struct uapi_request *r) {
     const char *key = "";
     const char *value = "";
     if (r->line_size == 0 && !r->line_is_long) {
-        return r->section == SECTION_NONE ? UAPI_EVENT_NONE : finish(r);
+        return r->section == SECTION_NONE ? UAPI_EVENT_NONE : end_request(r);
     }
     bool sound = !r->line_is_long && !memchr(r->line, '\0', r->line_size);
     r->line[r->line_size] = '\0';
     sound = sound && uapi_text_split(r->line, &key, &value) == 0;
     if (r->section == SECTION_NONE) {
-        begin(r, key, value);
+        begin_request(r, key, value);
         return UAPI_EVENT_NONE;
     }
     r->line_number++;
@@ -566,7 +567,7 @@ static enum uapi_event take_line(struct uapi_request *r) {
     if (!sound) {
         fail(r, r->line_number, -EINVAL, "not a line of the form key=value with at most %d bytes", UAPI_LINE_MAX);
     } else {
-        take_pair(r, key, value);
+        read_pair(r, key, value);
     }
     return UAPI_EVENT_NONE;
 }
@@ -610,7 +611,7 @@ enum uapi_event uapi_request_feed(struct uapi_request *request, const char *byte
         used += part;
         if (newline) {
             used++;
-            event = take_line(r);
+            event = read_line(r);
             sodium_memzero(r->line, r->line_size);
             r->line_size = 0;
             r->line_is_long = false;

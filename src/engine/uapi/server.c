@@ -113,7 +113,7 @@ fail:
     return rc;
 }
 
-/* There is no client whose going would make room, and while this one waits the loop would turn for nothing. */
+/* No other client would make room by going, and while this one waited the loop would turn for nothing. */
 static void turn_away(struct uapi_server *server) {
     close(server->spare_fd);
     int fd = accept4(server->socket->fd, NULL, NULL, SOCK_CLOEXEC);

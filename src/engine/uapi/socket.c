@@ -29,7 +29,7 @@ static int lock_directory(int *ret_fd) {
     return 0;
 }
 
-/* Removes a socket file whose owner is gone. -EADDRINUSE: somebody answers; -EEXIST: it is no socket. */
+/* Removes a socket file whose owner is gone. -EADDRINUSE: somebody answers; -EEXIST: it is not a socket. */
 static int remove_stale(const struct sockaddr_un *address) {
     struct stat status;
     if (lstat(address->sun_path, &status) < 0) {

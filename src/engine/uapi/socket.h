@@ -1,4 +1,4 @@
-/* The listening socket file of an interface, and the claim to it: one engine an interface.
+/* The listening socket file of an interface, and the claim to it: one engine per interface.
  *
  * The file is created 0600 in a directory created 0700. A file that nobody listens on is replaced; one that is answered
  * is another engine's. Checks and replacement happen under a lock of the directory, so two engines starting at once

@@ -22,7 +22,7 @@
 
 /* The directory of the sockets, without a slash at its end. */
 const char *uapi_directory(void);
-/* "/var/run/wireguard/wg0.sock". -EINVAL: no name for an interface (1 to 15 of A-Z a-z 0-9 _ = + . -, as wg-quick(8)
+/* "/var/run/wireguard/wg0.sock". -EINVAL: not a name for an interface (1 to 15 of A-Z a-z 0-9 _ = + . -, as wg-quick(8)
  * takes them); -ENAMETOOLONG. */
 int uapi_path(const char *interface_name, char ret_path[UAPI_PATH_SIZE]);
 
