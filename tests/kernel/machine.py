@@ -34,11 +34,32 @@ WANTED = ("wireguard", "tun", "veth", "bridge", "dummy", "sch_ingress", "cls_bpf
           "nft_masq", "nft_chain_nat", "nf_conntrack")
 
 # How a kernel in trouble begins to say so.
-COMPLAINT = re.compile(r"BUG: |INFO: |WARNING: |Oops|Kernel panic|Out of memory|allocation failure|watchdog")
+COMPLAINT = re.compile(r"BUG: |INFO: |WARNING: |Oops|Kernel panic|Out of memory|allocation failure|watchdog|clocksource: .*unstable")
+# What it says when the processors that it was given stood still: a matter of the emulation, on a machine with too little time.
+STOOD_STILL = re.compile(r"rcu.*(stall|starved)|soft lockup|timekeeping watchdog|clocksource: .*unstable")
+# What is tested, wherever it is named in what the kernel says of its trouble.
+TESTED = re.compile(r"bpf_prog_|\b(wg|tun|nf|nft|tcf|cls_bpf|veth|xdp)_|\[(wireguard|tun|nf_tables|nf_conntrack|cls_bpf|veth)\]|blocked for more than")
+UP = "vm: up"  # init's: the command begins
+ALIVE = "vm: alive"  # init's, every few seconds
+ALIVE_S = 60  # a machine that has not said so for as long stands still
 
 
 class MachineError(RuntimeError):
     """The machine could not do its work; not the command's own failure."""
+
+
+class Hang(RuntimeError):
+    """The command has not ended, and nothing says that it was the machine's fault."""
+
+
+def is_machines_own(console):
+    """Whether the kernel's words say that the emulation is why nothing goes on: it got into trouble before any command of ours ran, or
+    found its processors standing still, and names nothing that is tested."""
+    lines = console.splitlines()
+    began = next((number for number, line in enumerate(lines) if COMPLAINT.search(line)), None)
+    if began is None or any(TESTED.search(line) for line in lines[began:]):
+        return False
+    return UP not in console or bool(STOOD_STILL.search(lines[began]))
 
 
 def _run(*command, cwd=None):
@@ -202,8 +223,8 @@ class Machine:
                 "-device", "virtio-rng-pci"]
 
     def run(self, command, environment=None, timeout=600, silence=None):
-        """Boots, runs `command` (words) in our working folder, returns its exit status. MachineError if it never ended, or
-        printed nothing for `silence` seconds."""
+        """Boots, runs `command` (words) in our working folder, returns its exit status. If it never ends, or prints nothing for
+        `silence` seconds: MachineError if that was the machine's fault, else Hang."""
         if not shutil.which("qemu-system-x86_64") or not shutil.which("busybox"):
             raise MachineError("qemu-system-x86 and busybox-static are needed")
         unpacked = kernel()
@@ -224,7 +245,7 @@ class Machine:
             finally:
                 self.close()
         if not self._status.exists():
-            raise MachineError(f"it ended without a status; the kernel's words:\n{self._words()}")
+            raise self._ended("it ended without a status")
         return int(self._status.read_text())
 
     def _wait(self, qemu, timeout, silence):
@@ -234,13 +255,21 @@ class Machine:
                 qemu.wait(1)
             except subprocess.TimeoutExpired:
                 if time.monotonic() > until:
-                    raise MachineError(f"not done within {timeout} s; the kernel's words:\n{self._words()}") from None
+                    raise self._ended(f"not done within {timeout} s") from None
                 if time.time() - self.output.stat().st_mtime > silence:
-                    raise MachineError(f"silent for {silence} s; the kernel's words:\n{self._words()}") from None
+                    raise self._ended(f"silent for {silence} s") from None
+
+    def _ended(self, how):
+        console = self.console.read_text(errors="replace") if self.console.exists() else ""
+        stood_still = not self.console.exists() or time.time() - self.console.stat().st_mtime > ALIVE_S
+        whose = MachineError if is_machines_own(console) else Hang
+        what = "the whole machine stands still" if stood_still else "the machine itself lives"
+        return whose(f"{how}; {what}; the kernel's words:\n{self._words()}")
 
     def _words(self, first=25, last=10):
         """What the kernel complained of first, and what it said last."""
-        lines = self.console.read_text(errors="replace").splitlines() if self.console.exists() else []
+        said = self.console.read_text(errors="replace").splitlines() if self.console.exists() else []
+        lines = [line for line in said if ALIVE not in line]
         began = next((number for number, line in enumerate(lines) if COMPLAINT.search(line)), len(lines))
         end = min(began + first, len(lines))
         return "\n".join([*lines[began:end], "...", *lines[max(end, len(lines) - last):]])
