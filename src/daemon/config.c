@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "model/dial.h"
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf" /* some editors write one */
 #define BLANKS " \t\r\n\v\f"
@@ -87,12 +88,9 @@ static const char *read_interface(const struct row *row, const char *value, void
 /* The name that goes into routers' configurations: "host" or "host:port". The characters are those of names and
  * addresses; whether it resolves is not asked, the daemon may start before the network. */
 static const char *read_endpoint(const struct row *row, const char *value, void *at) {
-    for (const char *c = value; *c; c++) {
-        if (!isalnum((unsigned char)*c) && !strchr("_-.:[]", *c)) {
-            return "is not a host name or an address, with or without :port";
-        }
-    }
-    return read_text(row, value, at);
+    const char *fault;
+    struct dial dial;
+    return *value && dial_parse(value, &dial, &fault) < 0 ? fault : read_text(row, value, at);
 }
 
 /* Names of gateways and regions: for people, for logs, for labels. */
