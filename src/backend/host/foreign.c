@@ -119,6 +119,9 @@ static int take_line(void *context, const char *key, const char *value) {
     } else if (strcmp(key, "listen_port") == 0) {
         rc = uapi_text_u64(value, UINT16_MAX, &number);
         f->listen_port = rc < 0 ? 0 : (uint16_t)number;
+    } else if (strcmp(key, "fwmark") == 0) {
+        rc = uapi_text_u64(value, UINT32_MAX, &number);
+        f->fwmark = rc < 0 ? 0 : (uint32_t)number;
     } else if (strcmp(key, "workers") == 0) {
         f->kind = FOREIGN_ENGINE; /* nobody else says so */
     } else if (strcmp(key, "public_key") == 0) {
@@ -204,6 +207,7 @@ static int read_kernel(const char *interface_name, struct foreign *f, struct pro
     f->kind = FOREIGN_KERNEL;
     f->private_key = device.private_key;
     f->listen_port = device.listen_port;
+    f->fwmark = device.fwmark;
     sodium_memzero(&device, sizeof device);
     return rc < 0 ? report_unreadable(problem, rc, interface_name, "") : 0;
 }

@@ -35,6 +35,7 @@ struct foreign {
     bool ours;              /* a kernel interface with our mark */
     struct key private_key; /* zero: none. A secret */
     uint16_t listen_port;
+    uint32_t fwmark; /* 0: none */
     unsigned mtu;
     struct prefix addresses[FOREIGN_ADDRESSES_MAX]; /* with their host bits: 10.8.0.1/24 */
     size_t address_count;

@@ -5,17 +5,15 @@
  * that was cut short is simply run again: what is there already is recognized. */
 #include "cli/commands.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "cli/import/configs.h"
 #include "cli/import/read.h"
 #include "cli/import/server.h"
 #include "cli/show/field.h"
@@ -41,6 +39,8 @@ struct import {
     char *tenant; /* the last one looked up, and its id */
     char tenant_id[UUID_TEXT_SIZE];
     size_t items, made, there, failed;
+    size_t partial;       /* files without a whole configuration */
+    size_t there_keyless; /* routers that are there already, whose keys nobody shows again */
     json_t *failures;
     struct progress progress;
 };
@@ -57,39 +57,23 @@ static void failure_add(struct import *im, unsigned line, const json_t *problem)
     }
 }
 
-/* "Acme / roof" -> "Acme_roof", followed by the identifier: readable, unique, and no path. */
-static void config_name(const struct import *im, const json_t *router, char *path, size_t size) {
-    int n = snprintf(path, size, "%s/", im->configs);
-    const char *name = field_text(router, "name");
-    for (size_t i = 0; i < 64 && name[i] && n > 0 && (size_t)n + 48 < size; i++) {
-        unsigned char c = (unsigned char)name[i];
-        path[n++] = isalnum(c) || c == '-' ? (char)c : '_';
-    }
-    snprintf(path + n, size - (size_t)n, "_%s.conf", field_text(router, "id"));
-}
-
-/* Configurations are written before the batch counts as done. A file that is there is from an earlier run of the same
- * import. */
-static int configs_write(const struct import *im, const json_t *routers) {
+/* Configurations are written before the batch counts as done. */
+static int write_configs(struct import *im, unsigned line, const json_t *routers) {
     size_t i;
     const json_t *router;
     json_array_foreach(routers, i, router) {
-        char path[4096];
-        const char *text = field_text(router, "config");
-        config_name(im, router, path, sizeof path);
-        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 && errno == EEXIST) {
-            continue;
-        }
-        size_t size = strlen(text);
-        bool whole = fd >= 0 && write(fd, text, size) == (ssize_t)size;
-        if (fd >= 0) {
-            close(fd);
-        }
-        if (!whole) {
+        int done = configs_write(im->configs, router);
+        if (done == -EBADMSG) {
+            im->partial++;
+            progress_end(&im->progress);
             cli_error(
-                "%s cannot be written: %s; make room and run the same import again, its keys are kept for 24 hours",
-                path, strerror(errno));
+                "line %u: the gateway could not write the configuration of %s; its file has the keys, and its head "
+                "says how to get the rest",
+                line, field_text(router, "name"));
+        } else if (done < 0) {
+            cli_error(
+                "make room and run the same import again: it completes what is missing, and the gateway keeps the "
+                "keys for 24 hours");
             return -1;
         }
     }
@@ -102,6 +86,7 @@ static int item_done(struct import *im, unsigned line, const json_t *result) {
     if (status == 409 && strcmp(field_text(problem, "type"), "urn:sallyport:problem:duplicate-id") == 0 &&
         strcmp(field_text(problem, "field"), "id") == 0) {
         im->there++;
+        im->there_keyless += im->configs && im->makes_keys;
     } else if (status < 200 || status > 299) {
         failure_add(im, line, problem);
     } else {
@@ -109,7 +94,7 @@ static int item_done(struct import *im, unsigned line, const json_t *result) {
         if (im->configs && im->makes_keys) {
             const json_t *routers = json_object_get(result, "routers");
             json_t *one = routers ? NULL : json_pack("[O]", json_object_get(result, "router"));
-            int error = configs_write(im, routers ? routers : one);
+            int error = write_configs(im, line, routers ? routers : one);
             json_decref(one);
             return error;
         }
@@ -333,11 +318,16 @@ static enum cli_exit summary(const struct import *im, int error) {
         char made[FIELD_TEXT_SIZE], there[FIELD_TEXT_SIZE], failed[FIELD_TEXT_SIZE];
         printf("%s created, %s there already, %s failed\n", field_count((int64_t)im->made, made),
                field_count((int64_t)im->there, there), field_count((int64_t)im->failed, failed));
+        if (im->there_keyless) {
+            cli_error("%zu that are there already were given their keys by another import; where %s lacks a file, "
+                      "\"sallyport router rotate\" makes a new one",
+                      im->there_keyless, im->configs);
+        }
         if (im->failed > FAILURES_SHOWN) {
             cli_error("only the first %d failures are shown", FAILURES_SHOWN);
         }
     }
-    return error < 0 || im->failed ? CLI_REFUSED : CLI_DONE;
+    return error < 0 || im->failed || im->partial ? CLI_REFUSED : CLI_DONE;
 }
 
 static enum cli_exit send_all(struct cli *cli, FILE *file, struct totals *totals) {
@@ -395,8 +385,9 @@ static enum cli_exit import_list(struct cli *cli) {
 
 /* Options that only one kind of source takes; NULL: none was given with the other. */
 static const char *misplaced(const struct cli *cli, bool server) {
-    static const char *const of_server[] = {"tenant",    "dry-run",    "skip-conflicts", "adopt",
-                                            "other-key", "addressing", "subnet",         "interface"};
+    static const char *const of_server[] = {"tenant", "dry-run",   "skip-conflicts",
+                                            "adopt",  "other-key", "addressing",
+                                            "subnet", "interface", "drop-default-routes"};
     static const char *const of_lists[] = {"into-existing", "configs", "check"};
     const char *const *options = server ? of_lists : of_server;
     size_t count = server ? sizeof of_lists / sizeof *of_lists : sizeof of_server / sizeof *of_server;
@@ -453,14 +444,18 @@ static const struct cli_option import_options[] = {
      CLI_VALUE_WORDS, "csv|jsonl|wg"},
     {"into-existing", 0, NULL, "CSV: the tenants exist already; add routers to them", CLI_VALUE_FREE, NULL},
     {"configs", 0, "FOLDER",
-     "where to write configurations of routers without a public key of their own, one file each", CLI_VALUE_FILE, NULL},
+     "where to write configurations of routers without a public key of their own: a file each, named as its interface",
+     CLI_VALUE_FILE, NULL},
     {"check", 0, NULL, "lists: check the file's form and change nothing", CLI_VALUE_FREE, NULL},
     {"interface", 0, "NAME", "a live WireGuard interface of the gateway's host; a FILE then only names its peers",
      CLI_VALUE_FREE, NULL},
     {"tenant", 0, "TENANT", "server: whose routers the peers become; made if there is none of that name",
      CLI_VALUE_TENANT, NULL},
     {"dry-run", 0, NULL, "server: list what would happen, a line a peer, and change nothing", CLI_VALUE_FREE, NULL},
-    {"skip-conflicts", 0, NULL, "server: leave out peers that conflict and import the others", CLI_VALUE_FREE, NULL},
+    {"skip-conflicts", 0, NULL, "server: leave out peers that conflict, also with --adopt and if nothing else is left",
+     CLI_VALUE_FREE, NULL},
+    {"drop-default-routes", 0, NULL, "server: leave 0.0.0.0/0 and ::/0 out of the peers that have them", CLI_VALUE_FREE,
+     NULL},
     {"adopt", 0, NULL, "interface: the gateway takes it over, with its key, port and sessions", CLI_VALUE_FREE, NULL},
     {"other-key", 0, NULL, "server: its key is not the gateway's; every router will be given the gateway's",
      CLI_VALUE_FREE, NULL},
@@ -487,8 +482,11 @@ const struct cli_command import_commands[] = {
      "From a WireGuard server: its wg0.conf (wg-quick's, or that of a container: linuxserver/wireguard, wg-easy), or "
      "with --interface the live interface (a FILE then only gives names). Its peers become routers of one tenant with "
      "their keys and addresses: the "
-     "/32 among the AllowedIPs is the address, the others are LANs; comments name them. A conflict stops everything "
-     "before anything is made. Routers go on without being touched if the gateway has the server's key, address and "
+     "/32 among the AllowedIPs is the address, the others are LANs; comments name them. What cannot be "
+     "taken over is said. A peer in conflict is left out, and the exit status is then 1; with --adopt, which would cut "
+     "it "
+     "off, a conflict stops everything before anything is made. Routers go on without being touched if the gateway has "
+     "the server's key, address and "
      "port: \"sallyport init --from-interface wg0\" makes it so.\n\n"
      "    sallyport import wg0.conf --tenant Acme --dry-run\n\n"
      "    sallyport import --interface wg0 --tenant Acme --adopt",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/import/text.h"
 #include "cli/show/field.h"
 
 #define LINE_MAX_BYTES (4u << 20)
@@ -46,6 +47,7 @@ struct import_reader {
     unsigned line;        /* of the next line, from 1 */
     unsigned record_line; /* where the record in `text` begins */
     size_t bytes;
+    bool begun;
     const struct column *columns[COLUMNS_MAX];
     size_t column_count;
     struct import_item ahead; /* CSV: a tenant whose rows may go on */
@@ -135,6 +137,29 @@ static int record_read(struct import_reader *r, struct buf *fault) {
     return any;
 }
 
+/* Skips a byte order mark, which spreadsheets and editors write. 0, or -EINVAL: this is UTF-16. */
+static int begin(struct import_reader *r, struct buf *fault) {
+    char first[4];
+    long at = ftell(r->file);
+    size_t size = fread(first, 1, sizeof first - 1, r->file);
+    first[size] = '\0';
+    r->begun = true;
+    if (text_is_utf16(first, size)) {
+        buf_text(fault, "line 1: this file is in UTF-16; save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8");
+        return -EINVAL;
+    }
+    r->bytes = text_mark_size(first);
+    return fseek(r->file, at + (long)r->bytes, SEEK_SET) < 0 ? -EIO : 0;
+}
+
+/* Says more of a fault, if the text holds what nobody sees. */
+static void fault_unseen(const char *text, struct buf *fault) {
+    const char *unseen = text_invisible(text);
+    if (unseen) {
+        buf_printf(fault, "; the line holds a %s, which cannot be seen: type it anew", unseen);
+    }
+}
+
 static bool makes_keys(const json_t *router) {
     return !field_text(router, "public_key")[0] || strcmp(field_text(router, "preshared_key"), "generate") == 0;
 }
@@ -166,6 +191,7 @@ static int json_next(struct import_reader *r, struct import_item *ret_item, stru
     json_t *body = json_loadb(r->text, r->size, JSON_REJECT_DUPLICATES, &error);
     if (!json_is_object(body)) {
         buf_printf(fault, "line %u: not a JSON object%s%s", r->record_line, body ? "" : ": ", body ? "" : error.text);
+        fault_unseen(r->text, fault);
         json_decref(body);
         return -EINVAL;
     }
@@ -212,9 +238,6 @@ static int csv_header(struct import_reader *r, struct buf *fault) {
         return more < 0 ? more : -EINVAL;
     }
     char *at = r->text;
-    if (strncmp(at, "\xef\xbb\xbf", 3) == 0) {
-        at += 3; /* the byte order mark that spreadsheets write */
-    }
     while (at) {
         const char *name = csv_field(&at);
         const struct column *found = NULL;
@@ -224,7 +247,9 @@ static int csv_header(struct import_reader *r, struct buf *fault) {
             }
         }
         if (!found || r->column_count == COLUMNS_MAX) {
-            buf_printf(fault, "line 1: \"%s\" is not a column; there are: ", name);
+            buf_printf(fault, "line 1: \"%s\" is not a column", name);
+            fault_unseen(name, fault);
+            buf_text(fault, "; there are: ");
             for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
                 buf_printf(fault, "%s%s", i ? ", " : "", columns[i].name);
             }
@@ -302,6 +327,7 @@ static int csv_row(struct import_reader *r, json_t **ret_tenant, json_t **ret_ro
         if (count < r->column_count && csv_value(r->columns[count], text, tenant, router) < 0) {
             buf_printf(fault, "line %u: column %s: \"%s\" cannot stand there", r->record_line, r->columns[count]->name,
                        text);
+            fault_unseen(text, fault);
             goto fail;
         }
     }
@@ -379,6 +405,10 @@ static int csv_next(struct import_reader *r, struct import_item *ret_item, struc
 }
 
 int import_reader_next(struct import_reader *r, struct import_item *ret_item, struct buf *fault) {
+    int error = r->begun ? 0 : begin(r, fault);
+    if (error < 0) {
+        return error;
+    }
     switch (r->format) {
     case IMPORT_JSON_LINES:
         return json_next(r, ret_item, fault);

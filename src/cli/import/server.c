@@ -5,15 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/import/plan.h"
+#include "cli/import/resolve.h"
+#include "cli/import/text.h"
 #include "cli/import/wgconf.h"
 #include "cli/show/field.h"
 #include "cli/show/print.h"
-#include "cli/show/table.h"
 #include "cli/talk/client.h"
 #include "cli/talk/lookup.h"
+#include "cli/terminal.h"
 
 #define TIMEOUT_S 600L
-#define KEY_FILE "/var/lib/sallyport/server.key"
 
 struct importing {
     struct cli *cli;
@@ -123,8 +125,11 @@ static int body_tenant(struct importing *im) {
 static int body_make(struct importing *im) {
     static const struct {
         const char *option, *field;
-    } flags[] = {
-        {"dry-run", "dry_run"}, {"skip-conflicts", "skip_conflicts"}, {"adopt", "take_over"}, {"other-key", "any_key"}};
+    } flags[] = {{"dry-run", "dry_run"},
+                 {"skip-conflicts", "skip_conflicts"},
+                 {"adopt", "take_over"},
+                 {"other-key", "any_key"},
+                 {"drop-default-routes", "drop_default_routes"}};
     im->body = json_object();
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         if (cli_flag(im->cli, flags[i].option)) {
@@ -142,6 +147,63 @@ static int body_make(struct importing *im) {
     return body_tenant(im);
 }
 
+/* --- what is said beforehand --- */
+
+/* To stderr, without what a terminal would act on. */
+static void say(const struct buf *text) {
+    struct buf line = {0};
+    for (const char *at = text->data; at && *at;) {
+        size_t size = strcspn(at, "\n");
+        struct buf raw = {0};
+        buf_append(&raw, at, size);
+        terminal_clean(&line, raw.data ? raw.data : "");
+        fprintf(stderr, "%s\n", line.data ? line.data : "");
+        buf_clear(&line);
+        buf_free(&raw);
+        at += size + (at[size] == '\n');
+    }
+    buf_free(&line);
+}
+
+/* Settings of the server that are the gateway's own, where they differ. */
+static void compare_gateway(const struct importing *im, struct buf *said) {
+    const struct wgconf *conf = im->conf;
+    json_t *status = client_json(im->cli, "GET", "/v1/status", NULL);
+    const json_t *gateway = json_object_get(status, "gateway");
+    int64_t port = field_number(gateway, "port"), mtu = field_number(gateway, "mtu");
+    if (gateway && key_is_zero(&conf->private_key) && !cli_flag(im->cli, "other-key")) {
+        buf_printf(said,
+                   "%s has no PrivateKey, so nothing tells whether the gateway has this server's. Its routers connect "
+                   "only if their Peer's PublicKey is the gateway's: %s\n",
+                   im->file_name, field_text(gateway, "public_key"));
+    }
+    if (gateway && conf->listen_port && conf->listen_port != port) {
+        buf_printf(said, "%s: its routers dial port %u, and those of this gateway %lld: see [gateway] listen_port\n",
+                   im->file_name, conf->listen_port, (long long)port);
+    }
+    if (gateway && conf->mtu && conf->mtu != mtu) {
+        buf_printf(said, "%s: MTU = %u is not taken over; the gateway's is %lld: see [gateway] mtu (1280 at least)\n",
+                   im->file_name, conf->mtu, (long long)mtu);
+    }
+    if (conf->fwmark.mark) {
+        buf_printf(said, "%s: FwMark = 0x%x is the gateway's to set: [gateway] fwmark = 0x%x\n", im->file_name,
+                   conf->fwmark.mark, conf->fwmark.mark);
+    }
+    json_decref(status);
+}
+
+/* What is odd in the file, and what is not taken over. */
+static void say_notes(const struct importing *im) {
+    struct buf said = {0};
+    wgconf_notes_format(im->conf, im->file_name, &said);
+    if (!im->live) {
+        compare_gateway(im, &said);
+        resolve_endpoints(im->conf, im->file_name, &said);
+    }
+    say(&said);
+    buf_free(&said);
+}
+
 /* --- what came of it --- */
 
 static void say_pool(const json_t *wanted) {
@@ -157,6 +219,7 @@ static void say_pool(const json_t *wanted) {
 static void say_key(const struct importing *im) {
     json_t *status = client_json(im->cli, "GET", "/v1/status", NULL);
     bool empty = status && field_number(status, "counts.tenants") == 0;
+    struct buf source = {0};
     json_decref(status);
     if (!empty) {
         fprintf(stderr, "This gateway has tenants, whose routers know it by its key: it must stay. Run a second "
@@ -164,95 +227,48 @@ static void say_key(const struct importing *im) {
                         "add --other-key and give each router the gateway's key.\n");
         return;
     }
-    fprintf(stderr, "The gateway has no tenants yet, so its key can still be replaced:\n  systemctl stop sallyportd\n");
-    if (!im->live) {
-        fprintf(stderr, "  (umask 077; sed -n 's/^ *PrivateKey *= *//p' %s >" KEY_FILE ")\n", im->file_name);
-    } else {
-        fprintf(stderr, "  (umask 077; wg show %s private-key >" KEY_FILE ")\n", cli_value(im->cli, "interface"));
-    }
-    fprintf(stderr, "  systemctl start sallyportd\n" KEY_FILE
-                    " is [gateway] private_key_file; \"sallyport init --from\" writes both from the start.\n");
+    text_put_word(&source, im->live ? cli_value(im->cli, "interface") : im->file_name);
+    fprintf(stderr,
+            "The gateway has no tenants yet, so its key can still be replaced:\n"
+            "  systemctl stop sallyportd\n"
+            "  sallyport init --key-only --%s %s\n"
+            "  systemctl start sallyportd\n"
+            "\"sallyport init --from\" does so from the start.\n",
+            im->live ? "from-interface" : "from", source.data ? source.data : "");
+    buf_free(&source);
 }
 
-/* The line of the file that an item of the answer stands for; 0: none. */
-static unsigned line_of(const struct importing *im, size_t at) {
-    return !im->live && at < im->conf->peer_count ? im->conf->peers[at].line : 0;
-}
-
-static void conflict_print(const struct importing *im, size_t at, const json_t *item) {
-    const char *name = field_text(item, "name"), *detail = field_text(item, "problem.detail");
-    const char *who = name[0] ? name : field_text(item, "public_key");
-    unsigned line = line_of(im, at);
-    if (line) {
-        cli_error("%s:%u: %s: %s", im->file_name, line, who, detail);
-    } else {
-        cli_error("%s: %s", who, detail);
-    }
-}
-
-/* One line a peer. */
-static void plan_print(const struct importing *im, const json_t *items) {
-    static const char *const headers[] = {"RESULT", "NAME", "ADDRESS", "LANS OR CONFLICT", NULL};
-    struct table *table = table_make(headers);
-    size_t i;
-    const json_t *item;
-    json_array_foreach(items, i, item) {
-        char lans[512];
-        const char *result = field_text(item, "result");
-        bool conflict = strcmp(result, "conflict") == 0;
-        unsigned line = line_of(im, i);
-        table_cell(table, conflict ? "CONFLICT" : result);
-        table_cell(table, field_text(item, "name"));
-        table_cell(table, field_text(item, "address"));
-        if (conflict && line) {
-            table_cellf(table, "line %u: %s", line, field_text(item, "problem.detail"));
-        } else {
-            table_cell(table, conflict ? field_text(item, "problem.detail")
-                                       : print_join(json_object_get(item, "lans"), lans, sizeof lans));
-        }
-    }
-    print_table(table);
-    table_free(table);
-}
-
-static void counts_print(const json_t *answer) {
-    char made[FIELD_TEXT_SIZE], there[FIELD_TEXT_SIZE], failed[FIELD_TEXT_SIZE];
-    bool dry = field_flag(answer, "dry_run");
-    printf("%s%s imported, %s there already, %s %s\n", field_count(field_number(answer, "imported"), made),
-           dry ? " would be" : "", field_count(field_number(answer, "already_there"), there),
-           field_count(field_number(answer, "conflicts"), failed), dry ? "in conflict" : "left out");
-}
-
-static enum cli_exit outcome(const struct importing *im, const json_t *answer) {
-    const json_t *items = json_object_get(answer, "items"), *wanted = json_object_get(answer, "wanted_gateway");
-    int64_t conflicts = field_number(answer, "conflicts");
-    bool dry = field_flag(answer, "dry_run"), committed = field_flag(answer, "committed");
+static enum cli_exit outcome(const struct importing *im, const struct plan *plan) {
+    const json_t *wanted = json_object_get(plan->answer, "wanted_gateway");
+    int64_t conflicts = field_number(plan->answer, "conflicts");
+    bool dry = field_flag(plan->answer, "dry_run"), committed = field_flag(plan->answer, "committed");
     if (im->cli->json) {
-        print_json(answer);
+        print_json(plan->answer);
     } else if (dry) {
-        plan_print(im, items);
-        counts_print(answer);
+        plan_print(plan);
+        plan_print_advice(plan);
     } else {
-        size_t i;
-        const json_t *item;
-        json_array_foreach(items, i, item) {
-            if (strcmp(field_text(item, "result"), "conflict") == 0) {
-                conflict_print(im, i, item);
-            }
-        }
+        plan_print_conflicts(plan);
+        plan_print_advice(plan);
         if (committed) {
-            counts_print(answer);
+            plan_print_counts(plan);
         }
     }
     if (json_is_object(wanted)) {
         say_pool(wanted);
     }
-    if (!dry && !committed) {
-        cli_error("nothing was imported: the above stands in the way. --dry-run lists all, --skip-conflicts leaves "
-                  "these out");
-        return CLI_REFUSED;
+    if (dry) {
+        return conflicts ? CLI_REFUSED : CLI_DONE;
     }
-    return conflicts ? CLI_REFUSED : CLI_DONE;
+    if (!committed) {
+        cli_error(cli_flag(im->cli, "adopt")
+                      ? "nothing was imported: the above stands in the way. --dry-run lists all; --skip-conflicts "
+                        "leaves these out, and they lose their connection"
+                      : "nothing was imported: the above stands in the way. --dry-run lists all");
+    } else if (conflicts) {
+        cli_error("the others are imported. Once that is mended run the same again: what is there is recognized");
+    }
+    return conflicts || !committed ? CLI_REFUSED : CLI_DONE;
 }
 
 static enum cli_exit taken_over(const struct importing *im, const json_t *answer, enum cli_exit done) {
@@ -274,33 +290,53 @@ static enum cli_exit taken_over(const struct importing *im, const json_t *answer
     return done;
 }
 
-static enum cli_exit request_send(struct importing *im) {
-    struct client_answer answer;
+static enum cli_exit refused(const struct importing *im, const struct client_answer *answer) {
+    client_problem_print(answer->status, answer->json);
+    if (strcmp(field_text(answer->json, "type"), "urn:sallyport:problem:gateway-key-differs") == 0) {
+        say_key(im);
+    } else if (answer->status == 413) {
+        fprintf(stderr, "Split the file at a [Peer], keep [Interface] in both parts, and import one after the other "
+                        "under the same tenant; or import the live interface.\n");
+    }
+    return CLI_REFUSED;
+}
+
+static int request_send(const struct importing *im, struct client_answer *ret_answer) {
     struct buf fault = {0};
-    enum cli_exit done = CLI_REFUSED;
     struct client_request request = {
         .method = "POST", .path = "/v1/adoption", .body = im->body, .timeout_s = TIMEOUT_S};
     struct client *client = client_of(im->cli);
-    if (!client) {
-        return CLI_REFUSED;
-    }
-    if (client_call(client, &request, &answer, &fault) < 0) {
+    int error = client ? client_call(client, &request, ret_answer, &fault) : -ENOTCONN;
+    if (client && error < 0) {
         cli_error("%s", fault.data ? fault.data : "out of memory");
-        buf_free(&fault);
+    }
+    buf_free(&fault);
+    return error;
+}
+
+/* A peer in conflict is left out by itself, unless that would cut it off (--adopt) or the gateway has to be made ready
+ * first, which it cannot be once it has tenants. */
+static bool leaves_out(const struct importing *im, const struct plan *plan) {
+    return !cli_flag(im->cli, "adopt") && !field_flag(plan->answer, "dry_run") &&
+           !field_flag(plan->answer, "committed") && plan_is_worth_it(plan);
+}
+
+static enum cli_exit adopt(struct importing *im) {
+    struct client_answer answer;
+    struct plan plan = {.conf = im->live ? NULL : im->conf, .file_name = im->file_name};
+    if (request_send(im, &answer) < 0) {
         return CLI_REFUSED;
     }
-    if (answer.status == 200) {
-        done = taken_over(im, answer.json, outcome(im, answer.json));
-    } else {
-        client_problem_print(answer.status, answer.json);
-        if (strcmp(field_text(answer.json, "type"), "urn:sallyport:problem:gateway-key-differs") == 0) {
-            say_key(im);
-        } else if (answer.status == 413) {
-            fprintf(stderr,
-                    "Split the file at a [Peer], keep [Interface] in both parts, and import one after the other "
-                    "under the same tenant; or import the live interface.\n");
+    plan.answer = answer.json;
+    if (answer.status == 200 && leaves_out(im, &plan)) {
+        client_answer_free(&answer);
+        json_object_set_new(im->body, "skip_conflicts", json_true());
+        if (request_send(im, &answer) < 0) {
+            return CLI_REFUSED;
         }
+        plan.answer = answer.json;
     }
+    enum cli_exit done = answer.status == 200 ? taken_over(im, answer.json, outcome(im, &plan)) : refused(im, &answer);
     client_answer_free(&answer);
     return done;
 }
@@ -314,8 +350,11 @@ enum cli_exit import_server(struct cli *cli, FILE *file, const char *file_name) 
         cli_error("%s: %s. Nothing was imported", file_name, fault.data ? fault.data : strerror(-error));
     } else if (file && im.conf->peer_count == 0) {
         cli_error("%s has no [Peer]; there is nothing to import", file_name);
-    } else if (body_make(&im) == 0) {
-        done = request_send(&im);
+    } else {
+        if (file) {
+            say_notes(&im);
+        }
+        done = body_make(&im) == 0 ? adopt(&im) : CLI_REFUSED;
     }
     json_decref(im.body);
     wgconf_free(im.conf);

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "export/shell.h"
+
 #define KEY_RUN 43         /* characters of base64 in a key, without its "=" */
 #define KEY_PART_RUN 20    /* as many might be most of a key */
 #define URL_CASE_CHANGES 8 /* a key has 14 at the average */
@@ -166,4 +168,15 @@ bool text_holds_key(const char *text) {
 
 bool text_may_be_shown(const char *text) {
     return longest_run(text) < KEY_PART_RUN && !holds_broken_key(text);
+}
+
+/* --- for a shell --- */
+
+void text_put_word(struct buf *out, const char *text) {
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+:@%,=-";
+    if (*text && strspn(text, harmless) == strlen(text)) {
+        buf_text(out, text);
+    } else {
+        shell_quote(out, text);
+    }
 }

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
+
 /* Bytes of the byte order mark that the text begins with: 3, or 0. */
 size_t text_mark_size(const char *text);
 /* Whether the first bytes of a file are UTF-16's: its byte order mark, or every second of them is zero. */
@@ -18,3 +20,6 @@ const char *text_invisible(const char *text);
 bool text_holds_key(const char *text);
 /* Whether a message may show the text: not if it holds even the larger part of a key, as a key with a slip in it. */
 bool text_may_be_shown(const char *text);
+
+/* Appends the text as one word for a shell: as it is, or in quotes. */
+void text_put_word(struct buf *out, const char *text);

@@ -7,19 +7,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/init/key.h"
 #include "cli/init/server.h"
 #include "cli/show/print.h"
+#include "model/dial.h"
 #include "model/prefix.h"
 
 #define POOL_DEFAULT "10.0.0.0/8"
-#define STATE_FOLDER "/var/lib/sallyport"
 #define CONFIG_DEFAULT "/etc/sallyport/sallyport.conf"
 
-/* A name, an address or either with a port: nothing that could leave its line in the file. */
+static const char *endpoint_fault(const char *text) {
+    struct dial dial;
+    const char *fault = NULL;
+    return dial_parse(text, &dial, &fault) < 0 ? fault : NULL;
+}
+
 static bool endpoint_fine(const char *text) {
-    size_t size = strlen(text);
-    return size > 0 && size < 256 && text[0] != '-' &&
-           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") == size;
+    return !endpoint_fault(text);
 }
 
 /* Digits only: strtol() alone takes signs and spaces. */
@@ -43,6 +47,11 @@ static bool pool_fine(const char *text) {
     return prefix_parse(text, &pool, &host_bits) == 0 && pool.addr.family == AF_INET && !host_bits && pool.length <= 24;
 }
 
+static bool address_fine(const char *text) {
+    struct prefix address;
+    return address_parse(text, &address) == 0 && address.addr.family == AF_INET;
+}
+
 static bool listen_fine(const char *text) {
     union endpoint endpoint;
     return endpoint_parse(text, &endpoint) == 0;
@@ -58,7 +67,11 @@ static const struct {
     bool (*fine)(const char *text);
     const char *expected;
 } checks[] = {
-    {"endpoint", endpoint_fine, "a host name or address, with :PORT if routers dial another than the listening port"},
+    {"endpoint", endpoint_fine,
+     "a host name or address, with :PORT if routers dial another than the listening port; an IPv6 address with a port "
+     "in "
+     "brackets, as [2001:db8::5]:51820"},
+    {"address", address_fine, "the server's own IPv4 address in its tunnels, as 10.8.0.1/24"},
     {"listen-port", port_fine, "a UDP port from 1 to 65535"},
     {"interface", interface_fine, "an interface name of at most 15 letters, digits, '-', '_' and '.'"},
     {"pool", pool_fine, "an IPv4 prefix such as 10.0.0.0/8, at least a /24"},
@@ -70,7 +83,9 @@ static bool options_fine(const struct cli *cli) {
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         const char *value = cli_value(cli, checks[i].option);
         if (value && !checks[i].fine(value)) {
-            cli_error("--%s takes %s; not \"%s\"", checks[i].option, checks[i].expected, value);
+            const char *fault = checks[i].fine == endpoint_fine ? endpoint_fault(value) : NULL;
+            cli_error("--%s takes %s; not \"%s\"%s%s", checks[i].option, checks[i].expected, value,
+                      fault ? ", which " : "", fault ? fault : "");
             return false;
         }
     }
@@ -131,12 +146,15 @@ static int config_write(const struct cli *cli, const char *endpoint, const struc
     if (server && server->mtu[0]) {
         buf_printf(out, "mtu = %s\n", server->mtu);
     }
+    if (server && server->fwmark[0]) {
+        buf_printf(out, "fwmark = %s\n", server->fwmark);
+    }
     buf_text(out, "\n[api]\n"
                   "#socket = /run/sallyport/api.sock\n"
                   "#socket_group = sallyport\n");
     buf_printf(out, listen ? "listen = %s\n" : "#listen = 127.0.0.1:8080%s\n", listen ? listen : "");
     buf_text(out, "\n[daemon]\n");
-    buf_printf(out, "%sstate_dir = %s\n", folder ? "" : "#", folder ? folder : STATE_FOLDER);
+    buf_printf(out, "%sstate_dir = %s\n", folder ? "" : "#", folder ? folder : INIT_STATE_FOLDER);
     buf_text(out, "#log_level = info\n");
     return out->failed ? -ENOMEM : 0;
 }
@@ -171,11 +189,34 @@ static int files_write(const struct cli *cli, const char *path, const char *endp
     }
     int error = config_write(cli, endpoint, server, &text);
     if (error == 0 && server) {
-        error = init_server_write_key(server, folder ? folder : STATE_FOLDER);
+        error = init_key_write(&server->private_key, folder ? folder : INIT_STATE_FOLDER);
     }
     error = print_file_close(file, error < 0 ? NULL : &text) < 0 ? -1 : error;
     buf_free(&text);
     return error;
+}
+
+static bool options_match(const struct cli *cli, bool has_server) {
+    static const char *const of_server[] = {"address", "private-key-file", "key-only"};
+    for (size_t i = 0; i < sizeof of_server / sizeof *of_server; i++) {
+        if (cli_flag(cli, of_server[i]) && !has_server) {
+            cli_error("--%s goes with --from or --from-interface", of_server[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Gives a gateway that is there, and has no tenants yet, the server's key. */
+static enum cli_exit key_only(const struct cli *cli, const char *config) {
+    const char *folder = cli_value(cli, "state-dir");
+    struct init_server *server = NULL;
+    if (init_server_read(cli, &server) < 0) {
+        return CLI_REFUSED;
+    }
+    int error = init_key_replace(&server->private_key, config, folder);
+    init_server_free(server);
+    return error < 0 ? CLI_REFUSED : CLI_DONE;
 }
 
 static enum cli_exit init(struct cli *cli) {
@@ -185,8 +226,11 @@ static enum cli_exit init(struct cli *cli) {
     struct init_server *server = NULL;
     char asked[300];
     path = path ? path : CONFIG_DEFAULT;
-    if (!options_fine(cli)) {
+    if (!options_fine(cli) || !options_match(cli, has_server)) {
         return CLI_USAGE;
+    }
+    if (cli_flag(cli, "key-only")) {
+        return key_only(cli, path);
     }
     if (access(path, F_OK) == 0) {
         cli_error("%s exists already and is left as it is; edit it, or choose another with --config", path);
@@ -232,7 +276,11 @@ static const struct cli_option init_options[] = {
     {"from-interface", 0, "NAME", "fit a live WireGuard interface of this host: its key, port and addresses",
      CLI_VALUE_FREE, NULL},
     {"from", 0, "FILE", "fit a WireGuard server's wg0.conf", CLI_VALUE_FILE, NULL},
-    {"state-dir", 0, "FOLDER", "where keys and the database are kept (default: " STATE_FOLDER ")", CLI_VALUE_FILE,
+    {"address", 0, "IP/LENGTH", "the server's own address in its tunnels, where FILE has none", CLI_VALUE_FREE, NULL},
+    {"private-key-file", 0, "FILE", "the server's private key, where its FILE has none", CLI_VALUE_FILE, NULL},
+    {"key-only", 0, NULL, "only give a gateway without tenants the server's key; its former one is kept beside it",
+     CLI_VALUE_FREE, NULL},
+    {"state-dir", 0, "FOLDER", "where keys and the database are kept (default: " INIT_STATE_FOLDER ")", CLI_VALUE_FILE,
      NULL},
     {"config", 0, "FILE", "the file to write (default: " CONFIG_DEFAULT ")", CLI_VALUE_FILE, NULL},
     {NULL, 0, NULL, NULL, CLI_VALUE_FREE, NULL},
@@ -245,8 +293,8 @@ const struct cli_command init_commands[] = {
      "A WireGuard server that exists is adopted with two lines; its routers keep their configuration:\n\n"
      "    sallyport init --from-interface wg0 --endpoint vpn.example.com && systemctl enable --now sallyportd\n\n"
      "    sallyport import --interface wg0 --tenant Acme --adopt\n\n"
-     "--from-interface and --from take over its private key (to server.key), port, address and MTU; the pool is the "
-     "network of its address unless --pool names a wider one.",
+     "--from-interface and --from take over its private key (to server.key), port, address, MTU and mark; the pool is "
+     "the network of its address unless --pool names a wider one. What cannot be taken over is said.",
      init_options, init},
     {NULL, NULL, CLI_VALUE_FREE, 0, 0, NULL, NULL, NULL, NULL},
 };

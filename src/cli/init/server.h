@@ -19,13 +19,12 @@ struct init_server {
     char pool[PREFIX_TEXT_SIZE];
     char hub[IP_TEXT_SIZE];
     char mtu[12];
+    char fwmark[12];
     size_t peers;
     bool has_ipv6; /* an address that Sallyport cannot keep */
 };
 
-/* From --from-interface or --from. 0, or -1 after an error was printed. */
+/* From --from-interface or --from; with --key-only, only its key. 0, or -1 after an error was printed. */
 int init_server_read(const struct cli *cli, struct init_server **ret_server);
-/* Into a new file server.key of mode 0600; an old one of the same key is fine. 0, or -1 after an error was printed. */
-int init_server_write_key(const struct init_server *server, const char *state_folder);
 void init_server_say_next(const struct cli *cli, const struct init_server *server);
 void init_server_free(struct init_server *server); /* wipes; accepts NULL */
