@@ -22,6 +22,8 @@ _sallyport() {
     "init --api-listen") COMPREPLY=(); return ;;
     "init --from-interface") COMPREPLY=(); return ;;
     "init --from") compopt -o default; COMPREPLY=(); return ;;
+    "init --address") COMPREPLY=(); return ;;
+    "init --private-key-file") compopt -o default; COMPREPLY=(); return ;;
     "init --state-dir") compopt -o default; COMPREPLY=(); return ;;
     "init --config") compopt -o default; COMPREPLY=(); return ;;
     "doctor --sysctl-file") compopt -o default; COMPREPLY=(); return ;;
@@ -85,7 +87,7 @@ _sallyport() {
     "* --token-file") compopt -o default; COMPREPLY=(); return ;;
   esac
   case "$words" in
-    "init") options=" --endpoint --listen-port --interface --pool --api-listen --from-interface --from --state-dir --config"; [[ $cur == -* ]] || : ;;
+    "init") options=" --endpoint --listen-port --interface --pool --api-listen --from-interface --from --address --private-key-file --key-only --state-dir --config"; [[ $cur == -* ]] || : ;;
     "status") options=""; [[ $cur == -* ]] || : ;;
     "top") options=" --routers --once"; [[ $cur == -* ]] || : ;;
     "doctor") options=" --fix --sysctl-file --state-dir"; [[ $cur == -* ]] || : ;;
@@ -110,7 +112,7 @@ _sallyport() {
     "token revoke") options=""; [[ $cur == -* ]] || : ;;
     "gateway list") options=""; [[ $cur == -* ]] || : ;;
     "events") options=" --follow --after"; [[ $cur == -* ]] || : ;;
-    "import") options=" --format --into-existing --configs --check --interface --tenant --dry-run --skip-conflicts --adopt --other-key --addressing --subnet"; [[ $cur == -* ]] || compopt -o default ;;
+    "import") options=" --format --into-existing --configs --check --interface --tenant --dry-run --skip-conflicts --drop-default-routes --adopt --other-key --addressing --subnet"; [[ $cur == -* ]] || compopt -o default ;;
     "store migrate") options=" --from --to"; [[ $cur == -* ]] || : ;;
     "export") options=" --tenant --private-key-file --output"; [[ $cur == -* ]] || : ;;
     "help") options=" --markdown"; [[ $cur == -* ]] || : ;;
