@@ -322,14 +322,14 @@ static int commit(struct write *w, bool silent, struct receipt *ret_receipt, str
         }
         return r;
     }
+    if (!silent) { /* before anybody sees its revision: whoever takes a place then is behind it */
+        receipt.place = turn_take(ledger->queue);
+    }
     pthread_mutex_lock(&ledger->mutex);
     ledger->counts.tenants += (uint64_t)w->more_tenants;
     ledger->counts.routers += (uint64_t)w->more_routers;
     advance(ledger, receipt.last);
     pthread_mutex_unlock(&ledger->mutex);
-    if (!silent) {
-        receipt.place = turn_take(ledger->queue);
-    }
     end(w);
     *ret_receipt = receipt;
     return 0;

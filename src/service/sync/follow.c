@@ -348,6 +348,14 @@ static void keep_up(struct walk *w) {
     }
 }
 
+uint64_t follow_in_force(struct follow *follow) {
+    uint64_t ours = ledger_revision(follow->with.ledger);
+    plane_turn_begin(follow->plane); /* behind all that were committed by then */
+    uint64_t applied = follow_applied(follow);
+    plane_turn_end(follow->plane);
+    return follow->with.shared ? applied : ours; /* where nobody else writes, what usage wrote is not followed */
+}
+
 void follow_advance(struct follow *follow, const struct change_mark *mark) {
     pthread_mutex_lock(&follow->mutex);
     if (mark->revision > follow->applied) {

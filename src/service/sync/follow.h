@@ -36,6 +36,8 @@ void follow_configure(struct follow *follow, const struct follow_config *config)
 void follow_start(struct follow *follow, uint64_t revision, const struct change_mark *mark);
 /* Every change up to here is in the data plane. */
 uint64_t follow_applied(struct follow *follow);
+/* Takes a turn: a revision up to which all is in force, be it our own or others'. */
+uint64_t follow_in_force(struct follow *follow);
 
 /* Within the turn: brings what was committed up to and including `until` into force, in order. `own_too`: our own
  * changes among them have been left to us. */

@@ -6,7 +6,8 @@
  *
  * What is mended is told to people as differences that somebody made. So it is counted only where the data plane was
  * taken to hold what it should, or was found at work by a service that has just started. What a new or restarted one is
- * filled with, and what we knew that it lacked, is no such difference. */
+ * filled with, and what we knew that it lacked, is no such difference. Nor is what the API, here or at another gateway,
+ * wrote since we began to look: it was on its way, and the feed says so. */
 #include "service/sync/reconcile.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@
 #include "service/record/reach.h"
 #include "service/record/secrets.h"
 #include "service/sync/follow.h"
+#include "store/noun/changes.h"
 #include "store/noun/lans.h"
 #include "store/noun/routers.h"
 #include "store/noun/tenants.h"
@@ -81,6 +83,7 @@ struct reconcile_status reconcile_status(struct reconcile *reconcile) {
 
 struct seen_peer {
     struct key key;
+    struct uuid tenant;
     uint64_t digest;
     bool foreign; /* holds what no desired peer has */
     bool wanted;
@@ -98,13 +101,22 @@ struct todo {
     size_t size, count, room;
 };
 
+/* One that was mended: a peer, or (without a key) a tenant. */
+struct mended {
+    struct key key;
+    struct uuid tenant;
+};
+
 struct comparison {
     struct reconcile *reconcile;
     uint8_t digest_key[crypto_shorthash_KEYBYTES];
     struct hash peers, tenants; /* what the data plane holds */
     struct todo set_peers, remove_peers, set_tenants, remove_tenants;
-    uint64_t mended;
-    bool trusted; /* nothing was known to be wrong with the data plane before we looked */
+    struct mended *mended; /* owned */
+    size_t mended_count, mended_room;
+    unsigned touched; /* of the device */
+    uint64_t since;   /* every change up to this revision was in force when we began to look */
+    bool trusted;     /* nothing was known to be wrong with the data plane before we looked */
     struct problem *problem;
 };
 
@@ -163,6 +175,7 @@ static int note_peer(void *context, const struct actual_peer *peer) {
     }
     seen->digest = digest_of(c, &peer->is);
     seen->foreign = peer->foreign_allowed_ips;
+    seen->tenant = peer->is.tenant;
     return 0;
 }
 
@@ -181,6 +194,7 @@ static int look(struct comparison *c) {
     struct reconcile_status *status = &reconcile->status;
     struct backend_state state = {0};
     uint64_t mark = 0;
+    c->since = follow_in_force(reconcile->with.follow);
     int r = plane_read(reconcile->plane, 0, 0, note_tenant, note_peer, c, &state, &mark);
     if (r < 0) {
         (void)problem_set(c->problem, PROBLEM_UNAVAILABLE, "data-plane-away", NULL,
@@ -334,16 +348,44 @@ static int send_one(struct comparison *c, const struct desired_change *change) {
     return r;
 }
 
+static void note_mended(struct comparison *c, const struct desired_change *change) {
+    struct mended mended = {0};
+    const struct seen_peer *seen;
+    switch (change->kind) {
+    case DESIRED_TENANT_SET:
+    case DESIRED_TENANT_REMOVE:
+        mended.tenant = change->tenant.id;
+        break;
+    case DESIRED_PEER_SET:
+        mended.key = change->peer.public_key;
+        mended.tenant = change->peer.tenant;
+        break;
+    case DESIRED_PEER_REMOVE:
+        seen = hash_get(&c->peers, &change->peer.public_key);
+        mended.key = change->peer.public_key;
+        mended.tenant = seen ? seen->tenant : mended.tenant;
+        break;
+    }
+    struct mended *list = c->trusted ? array_grow(c->mended, &c->mended_room, c->mended_count + 1, sizeof *list) : NULL;
+    if (list) { /* without memory it is mended all the same */
+        c->mended = list;
+        list[c->mended_count++] = mended;
+    }
+}
+
 /* A batch, within the turn. If the data plane refuses it, one by one: what it cannot take must not hold up the rest. */
 static int send_batch(struct comparison *c, const struct desired_change *changes, size_t count) {
     int r = plane_send(c->reconcile->plane, changes, count, c->problem);
-    if (r == 0) {
-        c->mended += count;
-    } else if (r != -ENOTCONN) {
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        note_mended(c, &changes[i]);
+    }
+    if (r < 0 && r != -ENOTCONN) {
         int refused = 0;
         for (size_t i = 0; i < count && refused != -ENOTCONN; i++) {
             int one = send_one(c, &changes[i]);
-            c->mended += one == 0;
+            if (one == 0) {
+                note_mended(c, &changes[i]);
+            }
             refused = one < 0 ? one : refused;
         }
         r = refused;
@@ -478,7 +520,7 @@ static int device(struct comparison *c) {
     int r = plane_set_device(reconcile->plane, &device, &touched, c->problem);
     plane_turn_end(reconcile->plane);
     sodium_memzero(&device.private_key, sizeof device.private_key);
-    c->mended += r == 0 ? touched : 0;
+    c->touched = r == 0 ? touched : 0;
     return r;
 }
 
@@ -564,10 +606,66 @@ static int run(struct comparison *c) {
 static void comparison_free(struct comparison *c) {
     hash_free(&c->peers);
     hash_free(&c->tenants);
+    free(c->mended);
     free(c->set_peers.list);
     free(c->remove_peers.list);
     free(c->set_tenants.list);
     free(c->remove_tenants.list);
+}
+
+/* Tenants and peers that changes since a revision were about. */
+struct told {
+    struct hash keys, tenants;
+    struct change_row *changes; /* owned, as is the next: a page */
+    struct router_row *routers;
+};
+
+static int read_told(struct told *told, struct store_conn *conn, uint64_t *after, size_t *ret_count) {
+    static const struct uuid all;
+    size_t count = 0, routers = 0;
+    int r = changes_list(conn, *after, &all, PLANE_BATCH, told->changes, &count);
+    uint64_t last = r == 0 && count ? told->changes[count - 1].revision : *after;
+    r = r < 0 ? r : routers_list_changed(conn, *after, last, PLANE_BATCH, told->routers, &routers);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        const struct change_row *change = &told->changes[i];
+        bool of_tenant = strncmp(change->kind, "tenant.", 7) == 0;
+        r = of_tenant && !hash_put(&told->tenants, &change->tenant_id) ? -ENOMEM : 0;
+        r = r < 0 || key_is_zero(&change->gone) || hash_put(&told->keys, &change->gone) ? r : -ENOMEM;
+    }
+    for (size_t i = 0; r == 0 && i < routers; i++) {
+        r = hash_put(&told->keys, &told->routers[i].router.public_key) ? 0 : -ENOMEM;
+    }
+    *after = last;
+    *ret_count = count;
+    return r;
+}
+
+/* How many differences nobody has told of in the feed. */
+static uint64_t count_differences(struct comparison *c) {
+    struct store *store = c->reconcile->store;
+    struct store_conn *conn = NULL;
+    struct problem problem;
+    struct told told = {.changes = malloc(PLANE_BATCH * sizeof *told.changes),
+                        .routers = malloc(PLANE_BATCH * sizeof *told.routers)};
+    uint64_t after = c->since, differences = c->touched;
+    size_t count = PLANE_BATCH;
+    hash_open(&told.keys, sizeof(struct key), sizeof(struct key));
+    hash_open(&told.tenants, sizeof(struct uuid), sizeof(struct uuid));
+    int r = c->mended_count && told.changes && told.routers ? store_reader_take(store, &conn, &problem) : -ENOENT;
+    while (r == 0 && count == PLANE_BATCH) {
+        r = read_told(&told, conn, &after, &count);
+    }
+    store_reader_put(store, conn);
+    for (size_t i = 0; i < c->mended_count; i++) {
+        const struct mended *mended = &c->mended[i];
+        bool peer = !key_is_zero(&mended->key);
+        differences += !hash_get(&told.tenants, &mended->tenant) && !(peer && hash_get(&told.keys, &mended->key));
+    }
+    hash_free(&told.keys);
+    hash_free(&told.tenants);
+    free(told.changes);
+    free(told.routers);
+    return differences;
 }
 
 /* One comparison from the start. */
@@ -588,7 +686,7 @@ static int attempt(struct reconcile *reconcile, uint64_t *mended, struct problem
     if (r < 0 && !reach_is_lacking(ret_problem)) {
         plane_trouble(reconcile->plane, r, ret_problem);
     }
-    *mended += c.trusted ? c.mended : 0;
+    *mended += c.trusted ? count_differences(&c) : 0;
     comparison_free(&c);
     return r;
 }

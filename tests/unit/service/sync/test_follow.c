@@ -102,6 +102,27 @@ static void what_was_added_elsewhere_is_added(void **state) {
     assert_true(in_sync(g));
 }
 
+static void what_others_wrote_is_no_difference_before_it_is_followed(void **state) {
+    struct gateway *g = *state;
+    struct problem p;
+    struct service_status status;
+    share(g);
+    uint64_t before = applied(g);
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made one = make_router(g, &tenant, "1", NULL);
+    forget(g, before);
+    fake_plane_drop(&one.router.public_key);
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    service_status(g->service, &status);
+    assert_true(has(&one.router));
+    assert_int_equal(status.mended, 0);
+    assert_int_equal(follow_once(g->service->follow), 0);
+    fake_plane_drop(&one.router.public_key); /* and now it is one */
+    assert_int_equal(service_reconcile(g->service, &p), 0);
+    service_status(g->service, &status);
+    assert_int_equal(status.mended, 1);
+}
+
 static void what_was_revoked_elsewhere_is_taken_out(void **state) {
     struct gateway *g = *state;
     struct problem p;
@@ -330,6 +351,7 @@ int main(void) {
 #define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
         WITH_GATEWAY(what_was_added_elsewhere_is_added),
+        WITH_GATEWAY(what_others_wrote_is_no_difference_before_it_is_followed),
         WITH_GATEWAY(what_was_revoked_elsewhere_is_taken_out),
         WITH_GATEWAY(an_old_change_does_not_bring_back_what_is_gone),
         WITH_GATEWAY(a_tenant_that_comes_back_brings_its_routers),

@@ -369,10 +369,55 @@ static void after_any_writes_and_faults_it_ends_in_force(void **state) {
     }
 }
 
+struct meanwhile {
+    struct gateway *gateway;
+    struct tenant tenant, gone;
+    struct router router;
+};
+
+/* While the store is about to be read: one comes, one goes, one is changed, and a tenant goes with all of his. */
+static void write_meanwhile(void *context) {
+    struct meanwhile *m = context;
+    struct service *s = m->gateway->service;
+    struct router_made rotated;
+    struct router_spec spec = {0};
+    struct problem p;
+    (void)make_router(m->gateway, &m->tenant, "new", NULL);
+    assert_int_equal(service_router_rotate(s, &gateway_admin, &m->router.id, &spec, &rotated, &p), 0);
+    assert_int_equal(service_router_delete(s, &gateway_admin, &m->router.id, &p), 0);
+    assert_int_equal(service_tenant_delete(s, &gateway_admin, &m->gone.id, &p), 0);
+    (void)make_tenant(m->gateway, "new", ADDRESSING_UNIQUE, NULL);
+}
+
+static void what_the_api_writes_meanwhile_is_no_difference(void **state) {
+    struct gateway *g = *state;
+    struct meanwhile m = {.gateway = g,
+                          .tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL),
+                          .gone = make_tenant(g, "g", ADDRESSING_UNIQUE, NULL)};
+    struct router_made damaged = make_router(g, &m.tenant, "damaged", NULL);
+    m.router = make_router(g, &m.tenant, "r", NULL).router;
+    (void)make_router(g, &m.gone, "of one that goes", NULL);
+    reconcile(g);
+    uint64_t mended = status_of(g).mended;
+    fake_plane_after_each_peer(write_meanwhile, &m);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, mended);
+    assert_in_force(g);
+    m.gone = make_tenant(g, "g", ADDRESSING_UNIQUE, NULL);
+    m.router = make_router(g, &m.tenant, "r", NULL).router;
+    reconcile(g);
+    fake_plane_drop(&damaged.router.public_key); /* and beside all that somebody did touch it */
+    fake_plane_after_each_peer(write_meanwhile, &m);
+    reconcile(g);
+    assert_int_equal(status_of(g).mended, mended + 1);
+    assert_in_force(g);
+}
+
 int main(void) {
 #define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
         WITH_GATEWAY(a_healthy_data_plane_is_not_touched),
+        WITH_GATEWAY(what_the_api_writes_meanwhile_is_no_difference),
         WITH_GATEWAY(every_kind_of_damage_is_mended_and_nothing_else),
         WITH_GATEWAY(a_restarted_data_plane_is_filled_again),
         WITH_GATEWAY(what_is_filled_in_was_changed_by_nobody),
