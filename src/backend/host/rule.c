@@ -149,7 +149,7 @@ void rule_source_in(struct rule *rule, const struct prefix *network) {
     for (size_t i = 0; i < size; i++) {
         size_t left = network->length > i * 8 ? network->length - i * 8 : 0;
         bits[i] = left >= 8 ? 0xff : (uint8_t)(0xff00u >> left);
-        value[i] = network->addr.bytes[i] & bits[i];
+        value[i] = (uint8_t)(network->addr.bytes[i] & bits[i]);
     }
     rule_meta(rule, NFT_META_NFPROTO);
     rule_is(rule, &family, sizeof family);
