@@ -1,6 +1,7 @@
 """scripts/check-rooms finds each kind of fault in a small tree made for it, and nothing in a tree without one."""
 import json
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -181,3 +182,9 @@ def test_objects_older_than_their_sources(tree):
 
 def test_build_without_objects(tree):
     assert "no objects there" in tree.check(tree.root / "build")
+
+
+def test_the_ladders_are_those_of_the_architecture():
+    ladders = re.findall(r'^    "(\w+)": "([^"]*>[^"]*)",$', CHECK.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    drawn = (CHECK.parents[1] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert ladders and [f"    {room:8} {ladder}" for room, ladder in ladders if f"    {room:8} {ladder}\n" not in drawn] == []
