@@ -22,7 +22,8 @@ struct api_config {
     gid_t group;          /* its members may use the Unix socket, beside uid 0 and our own */
     const char *tls_cert; /* PEM, borrowed until api_stop(); NULL: plain TCP */
     const char *tls_key;
-    unsigned request_s; /* to send a whole request, however busily; 0: 120 */
+    unsigned writes_per_s; /* of one tenant; 0: any number */
+    unsigned request_s;    /* to send a whole request, however busily; 0: 120 */
     /* What the caller may want to log; called from any thread. Never a key, a token or a body. */
     void (*log)(enum log_level level, const char *line);
 };

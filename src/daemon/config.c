@@ -270,6 +270,7 @@ static const struct row rows[] = {
     {"api", "listen", read_text, TEXT(listen)},
     {"api", "tls_cert", read_text, TEXT(tls_cert)},
     {"api", "tls_key", read_text, TEXT(tls_key)},
+    {"api", "tenant_writes_per_second", read_number, AT(tenant_writes_per_second), .most = 1000000},
     {"api", "insecure", read_bool, AT(insecure)},
     {"daemon", "state_dir", read_text, TEXT(state_dir)},
     {"daemon", "log_level", read_log_level, AT(log_level)},
@@ -465,6 +466,7 @@ static void set_defaults(struct config *config) {
         .log_level = LOG_LEVEL_INFO,
         .reconcile_seconds = 60,
         .usage_seconds = 2,
+        .tenant_writes_per_second = 20,
         .database_grace_seconds = 300,
         .clock_tolerance_seconds = 30,
     };

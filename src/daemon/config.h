@@ -61,6 +61,7 @@ struct config {
     char listen[CONFIG_TEXT_SIZE];
     char tls_cert[CONFIG_TEXT_SIZE];
     char tls_key[CONFIG_TEXT_SIZE];
+    uint32_t tenant_writes_per_second;
     bool insecure;
     /* [daemon] */
     char state_dir[CONFIG_TEXT_SIZE];

@@ -364,6 +364,7 @@ static int gateway_open(struct gateway *g, struct problem *problem) {
         .group = g->group,
         .tls_cert = g->tls_cert,
         .tls_key = g->tls_key,
+        .writes_per_s = c->tenant_writes_per_second,
         .log = api_log,
     };
     bool local = g->unix_fd >= 0;

@@ -64,6 +64,7 @@ enum scope {
 struct caller {
     enum scope scope;
     struct uuid tenant_id; /* for the tenant scopes */
+    struct uuid token_id;  /* zero: a user of this host's socket */
     char actor[64];        /* for events: "uid:0", "token:billing" */
 };
 
@@ -251,6 +252,9 @@ struct event_span {
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
                        struct event *ret_events, size_t *ret_count, struct event_span *ret_span,
                        struct problem *ret_problem);
+
+/* The revision of the last change that is known of, once it is beyond `seen` or the time is up. Asks memory alone. */
+uint64_t service_event_await(struct service *s, uint64_t seen, unsigned wait_ms);
 
 /* --- the gateways of this database --- */
 

@@ -92,9 +92,38 @@ void answer_empty(struct answer *answer, int status) {
     answer->type = NULL;
 }
 
+/* A problem of the database's names it: its file, its server, its user. That is for those who run the gateway. */
+static const struct {
+    const char *type, *detail;
+} kept_back[] = {
+    {PROBLEM_STORE_AWAY, "The database does not answer; nothing was changed. It is tried again and again."},
+    {PROBLEM_STORE_AGAIN, "The database broke the change off in favour of another; nothing was changed. Try again."},
+    {PROBLEM_STORE_LOCKED, "The database is busy with other work; nothing was changed. Try again."},
+    {PROBLEM_STORE_NEWER,
+     "The database is that of a newer version of the gateway, which has to be installed here too."},
+    {"store-unknown",
+     "The connection to the database was lost while the change was made durable; whether it was is not known "
+     "yet. Look before you repeat it."},
+    {"store-full", "The database has no room left; nothing was changed."},
+    {"store-read-only", "The database cannot be written; nothing was changed."},
+    {"", "The database reported a problem, and the gateway's log says which, under this request's X-Request-Id."},
+};
+
+const char *answer_detail(struct answer *answer, const struct problem *p) {
+    size_t i = 0;
+    if (answer->local || strncmp(p->type, "store-", 6) != 0) {
+        return p->detail;
+    }
+    snprintf(answer->cause, sizeof answer->cause, "%s", p->detail);
+    while (kept_back[i].type[0] && strcmp(kept_back[i].type, p->type) != 0) {
+        i++;
+    }
+    return kept_back[i].detail;
+}
+
 void answer_problem(struct answer *answer, const struct problem *p) {
     int status = problem_status(p->kind);
-    answer_json(answer, status, view_problem(status, p->type, p->field, p->detail));
+    answer_json(answer, status, view_problem(status, p->type, p->field, answer_detail(answer, p)));
     answer->store = strcmp(p->type, PROBLEM_STORE_AWAY) == 0    ? ANSWER_STORE_AWAY
                     : strcmp(p->type, PROBLEM_STORE_AGAIN) == 0 ? ANSWER_STORE_AGAIN
                                                                 : ANSWER_STORE_FINE;
@@ -115,6 +144,6 @@ void answer_free(struct answer *answer) {
             answer->more_end(answer->more_context);
         }
         buf_free(&answer->body);
-        memset(answer, 0, sizeof *answer);
+        *answer = (struct answer){.local = answer->local};
     }
 }

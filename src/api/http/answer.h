@@ -19,7 +19,10 @@ struct answer {
     struct buf body; /* owned */
     char location[96];
     char allow[64];
-    bool stale; /* read earlier, while the database still was there: `age_s` seconds ago */
+    bool local;             /* to a user of this host whom we trust: may be told where the database is */
+    char cause[384];        /* for the log: what the answer keeps back */
+    unsigned retry_after_s; /* 0: with a 503 a second, else nothing */
+    bool stale;             /* read earlier, while the database still was there: `age_s` seconds ago */
     uint64_t age_s;
     enum answer_store {
         ANSWER_STORE_FINE,
@@ -40,6 +43,8 @@ void answer_json(struct answer *answer, int status, json_t *value);
 void answer_empty(struct answer *answer, int status);
 /* What a service function refused with. */
 void answer_problem(struct answer *answer, const struct problem *problem);
+/* The problem's detail as this caller may read it; what it may not goes to answer->cause. */
+const char *answer_detail(struct answer *answer, const struct problem *problem);
 /* What HTTP itself refuses: statuses that no problem kind stands for. `field` may be NULL. */
 void answer_refuse(struct answer *answer, int status, const char *type, const char *field, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

@@ -1,5 +1,6 @@
 #include "api/http/auth.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "model/prefix.h"
 
 /* Linux 4.13: the peer's supplementary groups. */
 #ifndef SO_PEERGROUPS
@@ -35,6 +38,19 @@ static bool peer_in_group(int fd, gid_t group) {
     return found;
 }
 
+static void read_address(int fd, char *text, size_t room) {
+    union endpoint peer = {0};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, &peer.sa, &size) < 0) {
+        return;
+    }
+    const void *address =
+        peer.sa.sa_family == AF_INET6 ? (const void *)&peer.in6.sin6_addr : (const void *)&peer.in.sin_addr;
+    if (!inet_ntop(peer.sa.sa_family, address, text, (socklen_t)room)) {
+        text[0] = '\0';
+    }
+}
+
 void auth_peer_read(int fd, bool has_group, gid_t group, struct auth_peer *ret_peer) {
     struct ucred peer;
     socklen_t size = sizeof peer;
@@ -42,13 +58,16 @@ void auth_peer_read(int fd, bool has_group, gid_t group, struct auth_peer *ret_p
     socklen_t family_size = sizeof family;
     *ret_peer = (struct auth_peer){.uid = (uid_t)-1};
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &family_size) < 0 || family != AF_UNIX) {
+        read_address(fd, ret_peer->from, sizeof ret_peer->from);
         return;
     }
     ret_peer->local = true;
+    snprintf(ret_peer->from, sizeof ret_peer->from, "unix");
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
         return;
     }
     ret_peer->uid = peer.uid;
+    snprintf(ret_peer->from, sizeof ret_peer->from, "unix:%u", (unsigned)peer.uid);
     ret_peer->trusted =
         peer.uid == 0 || peer.uid == geteuid() || (has_group && (peer.gid == group || peer_in_group(fd, group)));
 }

@@ -12,6 +12,7 @@ struct auth_peer {
     bool local; /* on the Unix socket */
     bool trusted;
     uid_t uid;
+    char from[48]; /* "unix:0", by user; "192.0.2.1" */
 };
 
 /* Reads the credentials of a Unix socket's peer: uid 0, our own uid and members of the group (if there is one) are

@@ -21,6 +21,21 @@ bool server_stopping(void *context) {
     return atomic_load(&api->stopping);
 }
 
+void server_prove(struct api *api, struct connection *connection) {
+    pthread_mutex_lock(&api->mutex);
+    connection->proven = true;
+    connection->busy = true;
+    connection->deadline_ns = clock_mono_ns() + api->config.request_s * NSEC_PER_SEC;
+    pthread_mutex_unlock(&api->mutex);
+}
+
+void server_give_up(struct api *api, struct connection *connection) {
+    pthread_mutex_lock(&api->mutex);
+    connection->busy = false;
+    connection->deadline_ns = clock_mono_ns() + SERVER_REFUSED_S * NSEC_PER_SEC;
+    pthread_mutex_unlock(&api->mutex);
+}
+
 void server_set_deadline(struct api *api, struct connection *connection, unsigned seconds) {
     pthread_mutex_lock(&api->mutex);
     connection->deadline_ns = seconds ? clock_mono_ns() + seconds * NSEC_PER_SEC : 0;

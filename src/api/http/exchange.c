@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +13,14 @@
 #include <strings.h>
 
 #include "api/http/server.h"
+#include "api/json/memory.h"
 #include "base/clock.h"
 
 #define DRAIN_MAX (64u << 20)
+#define DRAIN_MAX_STRANGER (64u << 10)
 #define IDEMPOTENCY_KEY_MAX 128
+#define ANSWER_SMALL (64u << 10)
+#define TRIM_FROM (1u << 20)
 
 void *exchange_open(void *context, const char *uri, struct MHD_Connection *mhd) {
     struct api *api = context;
@@ -51,14 +56,23 @@ void exchange_close(void *context, struct MHD_Connection *mhd, void **exchange_c
     if (!e) {
         return;
     }
+    bool large = e->most_memory > TRIM_FROM;
     answer_free(&e->answer);
     buf_free(&e->body);
+    memory_release(&e->memory);
+    if (e->share) {
+        share_leave(&api->shares, e->share);
+    }
     free(e->uri);
     free(e);
+    if (large) {
+        malloc_trim(0); /* small pieces of large requests would stay with their arenas for ever */
+    }
     *exchange_context = NULL;
     pthread_mutex_lock(&api->mutex);
     api->exchanges--;
     if (connection) {
+        connection->busy = false;
         connection->deadline_ns = clock_mono_ns() + api->config.request_s * NSEC_PER_SEC;
     }
     pthread_cond_broadcast(&api->changed);
@@ -141,13 +155,90 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
     return MHD_YES;
 }
 
-static bool announces_too_much(struct exchange *e, struct MHD_Connection *mhd) {
+static size_t body_max(const struct exchange *e) {
+    return e->request.route->large ? SERVER_BODY_MAX : SERVER_BODY_MAX_SINGLE;
+}
+
+static void refuse_too_large(struct exchange *e) {
+    answer_refuse(&e->answer, 413, "body-too-large", NULL, "A body may have at most %zu bytes here%s", body_max(e),
+                  e->request.route->large ? "; send the work in several requests." : ".");
+}
+
+static void refuse_body(struct exchange *e) {
+    answer_refuse(&e->answer, 422, "unexpected-body", NULL, "This request takes no body; leave it out.");
+}
+
+/* What the head says of the body is enough to refuse it. */
+static bool announces_wrong_body(struct exchange *e, struct MHD_Connection *mhd) {
     const char *length = header(mhd, "Content-Length");
-    if (!length || strtoull(length, NULL, 10) <= SERVER_BODY_MAX) {
+    unsigned long long size = length ? strtoull(length, NULL, 10) : 0;
+    if (size > body_max(e)) {
+        refuse_too_large(e);
+    } else if (e->request.route->body == ROUTE_BODY_NONE && size > 0) {
+        refuse_body(e);
+    }
+    return e->answer.status != 0;
+}
+
+struct framing {
+    unsigned lengths, encodings;
+};
+
+static enum MHD_Result count_framing(void *context, enum MHD_ValueKind kind, const char *name, const char *value) {
+    struct framing *framing = context;
+    (void)kind;
+    (void)value;
+    framing->lengths += strcasecmp(name, "Content-Length") == 0;
+    framing->encodings += strcasecmp(name, "Transfer-Encoding") == 0;
+    return MHD_YES;
+}
+
+/* Where a proxy in front of us may see another end of the body than we do, the next request could be smuggled in. */
+static bool is_ambiguous(struct exchange *e, struct MHD_Connection *mhd) {
+    struct framing framing = {0};
+    MHD_get_connection_values(mhd, MHD_HEADER_KIND, count_framing, &framing);
+    if (framing.lengths <= 1 && framing.encodings <= 1 && !(framing.lengths && framing.encodings)) {
         return false;
     }
-    answer_refuse(&e->answer, 413, "body-too-large", NULL,
-                  "A body may have at most %u bytes; send the work in several requests.", SERVER_BODY_MAX);
+    answer_refuse(
+        &e->answer, 400, "ambiguous-length", NULL,
+        "The request says in two ways how long its body is; send one Content-Length, or one Transfer-Encoding.");
+    e->closes = true;
+    return true;
+}
+
+static void refuse_busy(struct exchange *e, int status, const char *type, unsigned after_s, const char *words) {
+    answer_refuse(&e->answer, status, type, NULL, "%s", words);
+    e->answer.retry_after_s = after_s;
+}
+
+/* The caller's share in what all requests have in common. */
+static bool take_share(struct exchange *e) {
+    struct api *api = e->api;
+    const struct route *route = e->request.route;
+    if (route->scopes == ROUTE_OPEN) {
+        return true;
+    }
+    e->share = share_enter(&api->shares, &e->request.caller);
+    if (!e->share) {
+        refuse_busy(e, 429, "too-many-requests", 1,
+                    "Too many requests of this caller are being handled; wait for some of them to end.");
+        return false;
+    }
+    if (e->share->limited) {
+        e->memory.pools[0] = &api->shares.memory;
+        e->memory.pools[1] = &e->share->memory;
+    } else {
+        e->memory.limit = SERVER_JSON_MAX_OPERATOR;
+    }
+    unsigned wait_s = route->method == METHOD_GET ? 0 : share_spend(&api->shares, e->share);
+    if (wait_s) {
+        refuse_busy(
+            e, 429, "too-many-writes", wait_s,
+            "This caller changes more per second than it may; go on after the seconds in Retry-After, or send many "
+            "changes in one request.");
+        return false;
+    }
     return true;
 }
 
@@ -165,7 +256,25 @@ static void begin(struct exchange *e, struct MHD_Connection *mhd, const char *ur
         answer_out_of_memory(&e->answer);
         return;
     }
-    if (!find_route(e, method, url) || !may(e, mhd, connection) || announces_too_much(e, mhd)) {
+    e->memory.limit = SERVER_BODY_MAX_SINGLE * 2;
+    e->answer.local = connection->peer.trusted;
+    if (is_ambiguous(e, mhd) || !find_route(e, method, url)) {
+        return;
+    }
+    e->memory.limit = r->route->large ? SERVER_JSON_MAX : SERVER_JSON_MAX_SINGLE;
+    if (connection->excess && r->route->scopes != ROUTE_OPEN) {
+        refuse_busy(e, 503, "busy", 1, "All connections are in use; try again in a moment.");
+        e->closes = true;
+        return;
+    }
+    if (!may(e, mhd, connection)) {
+        e->stranger = e->answer.status == 401;
+        return;
+    }
+    if (r->route->scopes != ROUTE_OPEN) {
+        server_prove(e->api, connection);
+    }
+    if (!take_share(e) || announces_wrong_body(e, mhd)) {
         return;
     }
     MHD_get_connection_values_n(mhd, MHD_GET_ARGUMENT_KIND, take_parameter, e);
@@ -173,15 +282,31 @@ static void begin(struct exchange *e, struct MHD_Connection *mhd, const char *ur
 
 /* --- the body --- */
 
+static void refuse_memory(struct exchange *e) {
+    if (e->memory.lack == MEMORY_OF_REQUEST) {
+        answer_refuse(&e->answer, 413, "body-too-large", NULL,
+                      "The body has more values than one request may have; send the work in several requests.");
+    } else {
+        refuse_busy(e, 429, "busy", 2,
+                    "Other requests have taken the memory that there is for bodies; try again in a moment.");
+    }
+}
+
 static void take_piece(struct exchange *e, const char *piece, size_t size) {
     e->received += size;
     if (e->answer.status) {
         return;
     }
-    if (e->received > SERVER_BODY_MAX) {
+    if (e->request.route->body == ROUTE_BODY_NONE) {
+        refuse_body(e);
+    } else if (e->received > body_max(e)) {
+        refuse_too_large(e);
+    } else if (!memory_take(&e->memory, size)) {
+        refuse_memory(e);
+    }
+    if (e->answer.status) {
         buf_free(&e->body);
-        answer_refuse(&e->answer, 413, "body-too-large", NULL,
-                      "A body may have at most %u bytes; send the work in several requests.", SERVER_BODY_MAX);
+        memory_release(&e->memory);
         return;
     }
     buf_append(&e->body, piece, size);
@@ -203,10 +328,6 @@ static json_t *parse_body(struct exchange *e, struct MHD_Connection *mhd) {
     const struct route *route = e->request.route;
     const char *type = header(mhd, "Content-Type");
     json_error_t error;
-    if (route->body == ROUTE_BODY_NONE && e->body.size > 0) {
-        answer_refuse(&e->answer, 422, "unexpected-body", NULL, "This request takes no body; leave it out.");
-        return NULL;
-    }
     if (e->body.size == 0 && route->body == ROUTE_BODY_REQUIRED) {
         answer_refuse(&e->answer, 400, "malformed-json", NULL, "The body is empty; send a JSON object.");
         return NULL;
@@ -219,8 +340,14 @@ static json_t *parse_body(struct exchange *e, struct MHD_Connection *mhd) {
                       "Send the body with \"Content-Type: application/json\".");
         return NULL;
     }
+    e->memory.lack = MEMORY_ENOUGH;
+    memory_enter(&e->memory);
     json_t *body = json_loadb(e->body.data, e->body.size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!body) {
+    memory_leave();
+    e->most_memory = e->memory.used;
+    if (!body && e->memory.lack != MEMORY_ENOUGH) {
+        refuse_memory(e);
+    } else if (!body) {
         refuse_json(e, &error);
     } else if (!json_is_object(body)) {
         answer_refuse(&e->answer, 422, "wrong-type", NULL, "The body must be an object, not %s.",
@@ -299,18 +426,62 @@ static void serve(struct exchange *e) {
     }
 }
 
+/* What is slow to be read is held for as long, so it counts like a body. */
+static void take_answer(struct exchange *e) {
+    e->memory.limit = SERVER_ANSWER_MAX;
+    if (e->share && e->answer.body.size > ANSWER_SMALL && e->request.route->method == METHOD_GET &&
+        !memory_take(&e->memory, e->answer.body.size)) {
+        refuse_busy(e, 429, "busy", 2,
+                    "Other answers that are not read yet have taken the memory that there is; try again in a moment.");
+    }
+    e->most_memory = e->most_memory > e->answer.body.size ? e->most_memory : e->answer.body.size;
+}
+
+/* Whether it asks to wait for events. */
+static bool is_poll(const struct request *r) {
+    const struct field *wait = field_find(r->route->query, r->route->query_count, "wait");
+    const char *given = wait ? r->query[wait - r->route->query] : NULL;
+    return given && strtoul(given, NULL, 10) > 0;
+}
+
+static void handle_shared(struct exchange *e, struct MHD_Connection *mhd);
+
+/* With the caller's share of what the handler takes. */
 static void handle(struct exchange *e, struct MHD_Connection *mhd) {
+    struct shares *shares = &e->api->shares;
+    bool writes = e->share && e->request.route->method != METHOD_GET, polls = e->share && is_poll(&e->request);
+    if (polls && !share_poll_begin(shares, e->share)) {
+        refuse_busy(
+            e, 429, "too-many-polls", 5,
+            "This caller waits for events in too many requests already; use one of them for all that it is about.");
+        return;
+    }
+    if (writes) {
+        share_write_begin(shares, e->share);
+    }
+    handle_shared(e, mhd);
+    if (writes) {
+        share_write_end(shares, e->share);
+    }
+    if (polls) {
+        share_poll_end(shares, e->share);
+    }
+}
+
+static void handle_shared(struct exchange *e, struct MHD_Connection *mhd) {
     struct request *r = &e->request;
+    uint8_t hash[32], seed[32];
     json_t *body = parse_body(e, mhd);
     if (!body) {
         return;
     }
     r->body = body;
+    request_hash(e, hash);
+    memory_give(&e->memory, e->body.size);
+    buf_free(&e->body); /* its values are copies */
     const char *key = r->route->keeps_answer ? idempotency_key(e, mhd) : NULL;
     if (e->answer.status == 0 && key) {
         struct key_in_use claim;
-        uint8_t hash[32], seed[32];
-        request_hash(e, hash);
         make_id_seed(r, key, hash, seed);
         r->id_seed = seed;
         if (!idempotency_begin(e->api, &r->caller, key, hash, &claim, &e->answer)) {
@@ -323,6 +494,8 @@ static void handle(struct exchange *e, struct MHD_Connection *mhd) {
     }
     r->body = NULL;
     json_decref(body);
+    memory_release(&e->memory);
+    take_answer(e);
 }
 
 /* --- the answer --- */
@@ -431,8 +604,13 @@ static enum MHD_Result send_answer(struct exchange *e, struct MHD_Connection *mh
     if (status == 401) {
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"sallyport\"");
     }
-    if (status == 503) {
-        MHD_add_response_header(response, "Retry-After", "1");
+    if (a->retry_after_s || status == 503) {
+        char after[16];
+        snprintf(after, sizeof after, "%u", a->retry_after_s ? a->retry_after_s : 1);
+        MHD_add_response_header(response, "Retry-After", after);
+    }
+    if (e->closes || status == 401) {
+        MHD_add_response_header(response, "Connection", "close");
     }
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -440,6 +618,9 @@ static enum MHD_Result send_answer(struct exchange *e, struct MHD_Connection *mh
     enum MHD_Result queued = MHD_queue_response(mhd, (unsigned)status, response);
     MHD_destroy_response(response);
     const struct request *r = &e->request;
+    if (a->cause[0]) {
+        server_log(e->api, LOG_LEVEL_WARNING, "request %s: %s", e->id, a->cause);
+    }
     server_log(e->api, LOG_LEVEL_DEBUG, "%s %s %d in %" PRIu64 " us for %s (%s)",
                r->route ? method_name(r->route->method) : "?", r->route ? r->route->pattern : "(no such path)", status,
                (clock_mono_ns() - e->started_ns) / 1000, r->caller.actor[0] ? r->caller.actor : "-", e->id);
@@ -457,9 +638,13 @@ static enum MHD_Result answer_now(struct exchange *e, struct MHD_Connection *mhd
     }
     buf_free(&e->body);
     if (connection) {
-        server_set_deadline(e->api, connection, SERVER_ANSWER_S);
+        server_set_deadline(e->api, connection, e->stranger ? SERVER_REFUSED_S : SERVER_ANSWER_S);
     }
     return send_answer(e, mhd);
+}
+
+static size_t drain_max(const struct exchange *e) {
+    return e->stranger ? DRAIN_MAX_STRANGER : DRAIN_MAX;
 }
 
 enum MHD_Result exchange_step(void *context, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -474,13 +659,16 @@ enum MHD_Result exchange_step(void *context, struct MHD_Connection *mhd, const c
     if (!e->begun) {
         e->begun = true;
         begin(e, mhd, url, method);
+        if (e->answer.status && connection_of(mhd)) {
+            server_give_up(e->api, connection_of(mhd));
+        }
         const char *length = header(mhd, "Content-Length");
-        return length && strtoull(length, NULL, 10) > DRAIN_MAX ? send_answer(e, mhd) : MHD_YES;
+        return e->closes || (length && strtoull(length, NULL, 10) > drain_max(e)) ? send_answer(e, mhd) : MHD_YES;
     }
     if (*upload_data_size > 0) {
         take_piece(e, upload_data, *upload_data_size);
         *upload_data_size = 0;
-        return e->received > DRAIN_MAX ? MHD_NO : MHD_YES;
+        return e->received > drain_max(e) ? MHD_NO : MHD_YES;
     }
     return answer_now(e, mhd);
 }

@@ -36,6 +36,7 @@ struct route {
     unsigned scopes;     /* bits 1 << enum scope */
     void (*handle)(const struct request *request, struct answer *answer);
     enum route_body body;
+    bool large;        /* many objects in one body */
     bool keeps_answer; /* honours Idempotency-Key */
     bool may_be_stale; /* a read that is answered from memory while the database is away */
     const struct field *query;

@@ -1,6 +1,7 @@
 #include "api/http/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,8 +14,11 @@
 #include "api/json/view.h"
 #include "base/clock.h"
 
-#define CONNECTIONS_MAX 256           /* a socket */
+#define CONNECTIONS_MAX 256           /* per socket */
+#define CONNECTIONS_SPARE 32          /* those that are being ended, or told that there are too many */
+#define STRANGERS_MAX 64              /* per address, until a request of theirs has a caller */
 #define CONNECTION_MEMORY (64u << 10) /* headers and one piece of a body */
+#define MMAP_FROM (128 << 10)         /* bytes: larger pieces of memory go back to the system when they are freed */
 #define STACK_SIZE (1u << 20)
 #define STOP_WAIT_S 10
 
@@ -25,6 +29,60 @@ static void library_log(void *context, const char *format, va_list args) {
     vsnprintf(line, sizeof line, format, args);
     line[strcspn(line, "\n")] = '\0';
     server_log(context, LOG_LEVEL_DEBUG, "http: %s", line);
+}
+
+static bool is_tcp(const struct connection *connection) {
+    return !connection->peer.local;
+}
+
+static bool from_same(const struct connection *a, const struct connection *b) {
+    return strcmp(a->peer.from, b->peer.from) == 0;
+}
+
+/* Under the mutex. Its thread sees the end and closes it. */
+static void shut(struct api *api, struct connection *connection) {
+    if (!connection->closing) {
+        connection->closing = true;
+        api->connection_count[is_tcp(connection)]--;
+        shutdown(connection->fd, SHUT_RDWR);
+    }
+}
+
+/* Under the mutex: the connection that gives way to a new one, the oldest of those that proved nothing, else of those
+ * that are idle. NULL: none has to, or none can. */
+static struct connection *victim_of(struct api *api, const struct connection *newcomer) {
+    struct connection *connection = NULL, *stranger = NULL, *sibling = NULL, *idle = NULL;
+    unsigned siblings = 0;
+    LIST_FOREACH (connection, &api->connections, link) {
+        if (connection->closing || is_tcp(connection) != is_tcp(newcomer)) {
+            continue;
+        }
+        stranger = connection->proven ? stranger : connection;
+        idle = connection->busy ? idle : connection;
+        if (!connection->proven && is_tcp(connection) && from_same(connection, newcomer)) {
+            sibling = connection;
+            siblings++;
+        }
+    }
+    if (siblings >= STRANGERS_MAX) {
+        return sibling;
+    }
+    if (api->connection_count[is_tcp(newcomer)] < CONNECTIONS_MAX) {
+        return NULL;
+    }
+    return stranger ? stranger : idle;
+}
+
+static void connection_add(struct api *api, struct connection *connection) {
+    pthread_mutex_lock(&api->mutex);
+    struct connection *victim = victim_of(api, connection);
+    if (victim) {
+        shut(api, victim);
+    }
+    connection->excess = api->connection_count[is_tcp(connection)] >= CONNECTIONS_MAX;
+    api->connection_count[is_tcp(connection)]++;
+    LIST_INSERT_HEAD(&api->connections, connection, link);
+    pthread_mutex_unlock(&api->mutex);
 }
 
 static void connection_notify(void *context, struct MHD_Connection *mhd, void **socket_context,
@@ -39,14 +97,16 @@ static void connection_notify(void *context, struct MHD_Connection *mhd, void **
         }
         connection->fd = info->connect_fd;
         auth_peer_read(connection->fd, api->config.has_group, api->config.group, &connection->peer);
-        connection->deadline_ns = clock_mono_ns() + api->config.request_s * NSEC_PER_SEC;
-        pthread_mutex_lock(&api->mutex);
-        LIST_INSERT_HEAD(&api->connections, connection, link);
-        pthread_mutex_unlock(&api->mutex);
+        unsigned head_s = api->config.request_s < SERVER_HEAD_S ? api->config.request_s : SERVER_HEAD_S;
+        connection->deadline_ns = clock_mono_ns() + head_s * NSEC_PER_SEC;
+        connection_add(api, connection);
         *socket_context = connection;
     } else if (*socket_context) {
         struct connection *connection = *socket_context;
         pthread_mutex_lock(&api->mutex);
+        if (!connection->closing) {
+            api->connection_count[is_tcp(connection)]--;
+        }
         LIST_REMOVE(connection, link);
         pthread_mutex_unlock(&api->mutex);
         free(connection);
@@ -62,17 +122,17 @@ static struct MHD_Daemon *daemon_start(struct api *api, int fd, bool tls) {
     };
     unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ITC | MHD_USE_ERROR_LOG |
                      (tls ? MHD_USE_TLS : 0u);
-    return MHD_start_daemon(flags, 0, NULL, NULL, exchange_step, api,                      //
-                            MHD_OPTION_EXTERNAL_LOGGER, library_log, api,                  //
-                            MHD_OPTION_LISTEN_SOCKET, fd,                                  //
-                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,        //
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_IDLE_S,        //
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, //
-                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,              //
-                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                               //
-                            MHD_OPTION_URI_LOG_CALLBACK, exchange_open, api,               //
-                            MHD_OPTION_NOTIFY_COMPLETED, exchange_close, api,              //
-                            MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api,          //
+    return MHD_start_daemon(flags, 0, NULL, NULL, exchange_step, api,                                   //
+                            MHD_OPTION_EXTERNAL_LOGGER, library_log, api,                               //
+                            MHD_OPTION_LISTEN_SOCKET, fd,                                               //
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX + CONNECTIONS_SPARE, //
+                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVER_IDLE_S,                     //
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,              //
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_SIZE,                           //
+                            MHD_OPTION_STRICT_FOR_CLIENT, 1,                                            //
+                            MHD_OPTION_URI_LOG_CALLBACK, exchange_open, api,                            //
+                            MHD_OPTION_NOTIFY_COMPLETED, exchange_close, api,                           //
+                            MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api,                       //
                             MHD_OPTION_ARRAY, tls ? tls_options : &tls_options[2], MHD_OPTION_END);
 }
 
@@ -90,7 +150,9 @@ int server_start(const struct api_config *config, const struct route_table *rout
     LIST_INIT(&api->connections);
     LIST_INIT(&api->claims);
     stale_open(&api->stale);
+    shares_open(&api->shares, config->writes_per_s, SERVER_MEMORY);
     view_setup();
+    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
     if (config->unix_fd >= 0) {
         api->unix_daemon = daemon_start(api, config->unix_fd, false);
         if (!api->unix_daemon) {
@@ -126,7 +188,7 @@ void api_tend(struct api *api) {
     pthread_mutex_lock(&api->mutex);
     LIST_FOREACH (connection, &api->connections, link) {
         if (overdue(connection, now)) {
-            shutdown(connection->fd, SHUT_RDWR); /* its thread sees the end and closes it */
+            shut(api, connection);
         }
     }
     pthread_mutex_unlock(&api->mutex);
@@ -163,6 +225,7 @@ void api_stop(struct api *api) {
         MHD_stop_daemon(api->tcp_daemon);
     }
     stale_close(&api->stale);
+    shares_close(&api->shares);
     pthread_cond_destroy(&api->changed);
     pthread_mutex_destroy(&api->mutex);
     free(api);

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json/memory.h"
 #include "base/clock.h"
-#include "base/wipe.h"
 
 void view_setup(void) {
-    json_set_alloc_funcs(malloc, wipe_free);
+    memory_setup();
     json_object_seed(0);
 }
 

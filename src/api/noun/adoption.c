@@ -254,11 +254,11 @@ static const char *const results[] = {
     [ADOPTION_CONFLICT] = "conflict",
 };
 
-static json_t *problem_view(const struct problem *p) {
-    return view_problem(problem_status(p->kind), p->type, p->field, p->detail);
+static json_t *problem_view(struct answer *answer, const struct problem *p) {
+    return view_problem(problem_status(p->kind), p->type, p->field, answer_detail(answer, p));
 }
 
-static json_t *peer_view(const struct adoption_peer *peer) {
+static json_t *peer_view(struct answer *answer, const struct adoption_peer *peer) {
     char key[KEY_BASE64_SIZE], address[IP_TEXT_SIZE], text[PREFIX_TEXT_SIZE];
     json_t *lans = json_array();
     for (size_t i = 0; i < peer->allowed_ip_count; i++) {
@@ -275,7 +275,7 @@ static json_t *peer_view(const struct adoption_peer *peer) {
                      "public_key", key_to_base64(&peer->public_key, key), "result", results[peer->result], "router_id",
                      view_uuid(&peer->router_id), "address",
                      addressed ? json_string(ip_format(&peer->address, address)) : json_null(), "lans", lans, "problem",
-                     peer->problem ? problem_view(peer->problem) : json_null());
+                     peer->problem ? problem_view(answer, peer->problem) : json_null());
 }
 
 static json_t *wanted_view(const struct adoption *a) {
@@ -288,16 +288,16 @@ static json_t *wanted_view(const struct adoption *a) {
 static void adoption_answer(const struct adopting *a, struct answer *answer) {
     const struct adoption *d = &a->adoption;
     bool real = d->committed || !uuid_is_zero(&d->tenant_id);
-    answer_list_open(answer, json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "dry_run", d->dry_run ? 1 : 0,
-                                       "committed", d->committed ? 1 : 0, "imported", view_count(d->made),
-                                       "already_there", view_count(d->there), "conflicts", view_count(d->conflicts),
-                                       "tenant", real ? view_tenant(&d->made_tenant) : json_null(), "interface_kind",
-                                       a->foreign ? json_string(foreign_kind_name(a->foreign->kind)) : json_null(),
-                                       "wanted_gateway", wanted_view(d), "taken_over", a->taken_over ? 1 : 0,
-                                       "take_over_problem",
-                                       a->take_over_problem.kind ? problem_view(&a->take_over_problem) : json_null()));
+    answer_list_open(
+        answer,
+        json_pack("{s:b,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "dry_run", d->dry_run ? 1 : 0, "committed",
+                  d->committed ? 1 : 0, "imported", view_count(d->made), "already_there", view_count(d->there),
+                  "conflicts", view_count(d->conflicts), "tenant", real ? view_tenant(&d->made_tenant) : json_null(),
+                  "interface_kind", a->foreign ? json_string(foreign_kind_name(a->foreign->kind)) : json_null(),
+                  "wanted_gateway", wanted_view(d), "taken_over", a->taken_over ? 1 : 0, "take_over_problem",
+                  a->take_over_problem.kind ? problem_view(answer, &a->take_over_problem) : json_null()));
     for (size_t i = 0; i < d->count; i++) {
-        answer_list_item(answer, peer_view(&d->peers[i]));
+        answer_list_item(answer, peer_view(answer, &d->peers[i]));
     }
     answer_list_close(answer, NULL);
 }

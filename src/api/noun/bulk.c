@@ -157,9 +157,10 @@ static void bulk_read(struct bulk *b, size_t at, const json_t *object, bool tena
 
 /* --- the answer --- */
 
-static json_t *item_problem(const struct problem *p) {
+static json_t *item_problem(struct answer *answer, const struct problem *p) {
     int status = problem_status(p->kind);
-    return json_pack("{s:i,s:o}", "status", status, "problem", view_problem(status, p->type, p->field, p->detail));
+    return json_pack("{s:i,s:o}", "status", status, "problem",
+                     view_problem(status, p->type, p->field, answer_detail(answer, p)));
 }
 
 static json_t *item_minimal(const struct bulk_item *item) {
@@ -211,12 +212,13 @@ static void bulk_answer(const struct request *request, const struct bulk *b, str
     for (size_t i = 0; i < b->good; i++) {
         created += b->items[i].error == 0;
     }
+    answer->fleeting = created == 0; /* where nothing was made, asking again does no harm */
     answer_list_open(answer,
                      json_pack("{s:o,s:o}", "created", view_count(created), "failed", view_count(b->count - created)));
     for (size_t i = 0; i < b->count; i++) {
         const struct bulk_item *item = &b->items[b->places[i]];
         answer->fleeting = answer->fleeting || (item->error < 0 && item->problem.kind == PROBLEM_UNAVAILABLE);
-        answer_list_item(answer, item->error < 0                 ? item_problem(&item->problem)
+        answer_list_item(answer, item->error < 0                 ? item_problem(answer, &item->problem)
                                  : b->returned == RETURN_MINIMAL ? item_minimal(item)
                                                                  : item_full(request, &dialin, item));
     }

@@ -17,8 +17,8 @@ static const struct route rows[] = {
     {METHOD_POST, "/v1/tenants", ROUTE_ADMIN, serve_tenants_create, ROUTE_BODY_REQUIRED, .keeps_answer = true},
     {METHOD_GET, "/v1/tenants", ROUTE_READ, serve_tenants_list, QUERY(tenant_list_query, TENANT_LIST_QUERY_COUNT),
      .may_be_stale = true},
-    {METHOD_POST, "/v1/tenants/bulk", ROUTE_ADMIN, serve_bulk_tenants, ROUTE_BODY_REQUIRED, .keeps_answer = true,
-     QUERY(bulk_query, BULK_QUERY_COUNT)},
+    {METHOD_POST, "/v1/tenants/bulk", ROUTE_ADMIN, serve_bulk_tenants, ROUTE_BODY_REQUIRED, .large = true,
+     .keeps_answer = true, QUERY(bulk_query, BULK_QUERY_COUNT)},
     {METHOD_GET, TENANT, ROUTE_READ, serve_tenants_get, .may_be_stale = true},
     {METHOD_PATCH, TENANT, ROUTE_ADMIN, serve_tenants_patch, ROUTE_BODY_REQUIRED},
     {METHOD_DELETE, TENANT, ROUTE_ADMIN, serve_tenants_delete},
@@ -28,13 +28,13 @@ static const struct route rows[] = {
      QUERY(router_config_query, ROUTER_CONFIG_QUERY_COUNT)},
     {METHOD_GET, TENANT "/routers", ROUTE_READ, serve_routers_list_of_tenant,
      QUERY(router_list_query, ROUTER_LIST_OF_TENANT_QUERY_COUNT), .may_be_stale = true},
-    {METHOD_POST, TENANT "/routers/bulk", ROUTE_WRITE, serve_bulk_routers_of_tenant, ROUTE_BODY_REQUIRED,
+    {METHOD_POST, TENANT "/routers/bulk", ROUTE_WRITE, serve_bulk_routers_of_tenant, ROUTE_BODY_REQUIRED, .large = true,
      .keeps_answer = true, QUERY(bulk_query, BULK_QUERY_COUNT)},
 
     {METHOD_GET, "/v1/routers", ROUTE_READ, serve_routers_list, QUERY(router_list_query, ROUTER_LIST_QUERY_COUNT),
      .may_be_stale = true},
-    {METHOD_POST, "/v1/routers/bulk", ROUTE_WRITE, serve_bulk_routers, ROUTE_BODY_REQUIRED, .keeps_answer = true,
-     QUERY(bulk_query, BULK_QUERY_COUNT)},
+    {METHOD_POST, "/v1/routers/bulk", ROUTE_WRITE, serve_bulk_routers, ROUTE_BODY_REQUIRED, .large = true,
+     .keeps_answer = true, QUERY(bulk_query, BULK_QUERY_COUNT)},
     {METHOD_GET, ROUTER, ROUTE_READ, serve_routers_get, .may_be_stale = true},
     {METHOD_PATCH, ROUTER, ROUTE_WRITE, serve_routers_patch, ROUTE_BODY_REQUIRED},
     {METHOD_DELETE, ROUTER, ROUTE_WRITE, serve_routers_delete},
@@ -47,7 +47,7 @@ static const struct route rows[] = {
 
     {METHOD_GET, "/v1/gateways", ROUTE_ADMIN, serve_gateways_list},
 
-    {METHOD_POST, "/v1/adoption", ROUTE_ADMIN, serve_adoption, ROUTE_BODY_REQUIRED},
+    {METHOD_POST, "/v1/adoption", ROUTE_ADMIN, serve_adoption, ROUTE_BODY_REQUIRED, .large = true},
     {METHOD_GET, "/v1/export", ROUTE_ADMIN, serve_export, QUERY(export_query, EXPORT_QUERY_COUNT)},
 
     {METHOD_POST, "/v1/tokens", ROUTE_ADMIN, serve_tokens_create, ROUTE_BODY_REQUIRED, .keeps_answer = true},

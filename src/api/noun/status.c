@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/http/request.h"
 #include "api/json/fields.h"
@@ -11,6 +12,7 @@
 
 /* A long poll looks up this often whether the server wants to stop. */
 #define WAIT_SLICE_MS 500
+#define WAIT_PAUSE_MS 20
 #define WAIT_MAX_S 30
 
 struct event_query {
@@ -98,6 +100,8 @@ static json_t *reconcile_view(const struct service_status *s) {
 void serve_status_get(const struct request *request, struct answer *answer) {
     struct service_status s = {0};
     service_status(request->service, &s);
+    const struct problem store = {.type = "store-trouble"}; /* names the database, which is not for everybody */
+    const char *trouble = answer->local ? s.store_trouble : answer_detail(answer, &store);
     int64_t uptime = s.started_at ? (clock_wall_us() - s.started_at) / USEC_PER_SEC : 0;
     answer_json(answer, 200,
                 json_pack("{s:s,s:o,s:o,s:o,s:o,s:{s:s,s:b,s:o,s:o},s:{s:o,s:o,s:o},s:{s:o,s:o},s:o,s:o}", "version",
@@ -105,8 +109,8 @@ void serve_status_get(const struct request *request, struct answer *answer) {
                           view_count(uptime > 0 ? (uint64_t)uptime : 0), "gateway", gateway_view(request->service, &s),
                           "backend", backend_view(&s, request->interface_name), "store", "kind", s.store_kind, "ok",
                           s.store_ok ? 1 : 0, "revision", view_count(s.revision), "trouble",
-                          s.store_ok || !s.store_trouble[0] ? json_null() : view_text(s.store_trouble), "counts",
-                          "tenants", view_count(s.tenants), "routers", view_count(s.routers), "connected_routers",
+                          s.store_ok || !s.store_trouble[0] ? json_null() : view_text(trouble), "counts", "tenants",
+                          view_count(s.tenants), "routers", view_count(s.routers), "connected_routers",
                           view_count(s.connected_routers), "pool", "addresses_total", view_count(s.pool_total),
                           "addresses_free", view_count(s.pool_free), "reconcile", reconcile_view(&s), "memory_bytes",
                           view_count(s.memory_bytes)));
@@ -138,6 +142,25 @@ static void answer_events(struct answer *answer, const struct event *events, siz
                                         view_count(span->oldest), "newest", view_count(span->newest)));
 }
 
+/* Waits for a change that the database was not asked about yet, whoever made it. False: time is up. */
+static bool await_change(const struct request *request, uint64_t after, uint64_t until, uint64_t *heard) {
+    const struct timespec pause = {.tv_nsec = WAIT_PAUSE_MS * NSEC_PER_MSEC};
+    uint64_t seen = *heard > after ? *heard : after;
+    for (;;) {
+        uint64_t now = clock_mono_ns();
+        uint64_t left_ms = until > now ? (until - now) / NSEC_PER_MSEC : 0;
+        if (!left_ms || request->stopping(request->stopping_context)) {
+            return false;
+        }
+        *heard =
+            service_event_await(request->service, seen, left_ms < WAIT_SLICE_MS ? (unsigned)left_ms : WAIT_SLICE_MS);
+        if (*heard > seen) {
+            nanosleep(&pause, NULL); /* what others do meanwhile is asked for at once */
+            return true;
+        }
+    }
+}
+
 void serve_status_events(const struct request *request, struct answer *answer) {
     struct event_query query;
     struct event_span span = {0};
@@ -154,16 +177,11 @@ void serve_status_events(const struct request *request, struct answer *answer) {
         return;
     }
     uint64_t until = clock_mono_ns() + query.wait * NSEC_PER_SEC;
-    for (;;) {
-        uint64_t now = clock_mono_ns();
-        uint64_t left_ms = until > now ? (until - now) / NSEC_PER_MSEC : 0;
-        unsigned slice = (unsigned)(left_ms < WAIT_SLICE_MS ? left_ms : WAIT_SLICE_MS);
-        error = service_event_list(request->service, &request->caller, query.after, limit, slice, events, &count, &span,
+    uint64_t heard = service_event_await(request->service, 0, 0);
+    do {
+        error = service_event_list(request->service, &request->caller, query.after, limit, 0, events, &count, &span,
                                    &problem);
-        if (error < 0 || count > 0 || left_ms <= WAIT_SLICE_MS || request->stopping(request->stopping_context)) {
-            break;
-        }
-    }
+    } while (error == 0 && count == 0 && await_change(request, query.after, until, &heard));
     if (error < 0) {
         answer_problem(answer, &problem);
     } else {

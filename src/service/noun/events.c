@@ -22,12 +22,31 @@ static int list(struct service *s, uint64_t after, const struct uuid *tenant_id,
     return r;
 }
 
+static struct timespec after_ms(unsigned wait_ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return until;
+}
+
+uint64_t service_event_await(struct service *s, uint64_t seen, unsigned wait_ms) {
+    const struct timespec until = after_ms(wait_ms);
+    uint64_t revision = ledger_revision(s->ledger);
+    if (revision <= seen && wait_ms) {
+        (void)ledger_wait(s->ledger, seen, &until, &revision);
+    }
+    return revision;
+}
+
 int service_event_list(struct service *s, const struct caller *c, uint64_t after, size_t limit, unsigned wait_ms,
                        struct event *ret_events, size_t *ret_count, struct event_span *ret_span,
                        struct problem *ret_problem) {
     static const struct uuid all;
     const struct uuid *tenant_id = c->scope == SCOPE_ADMIN ? &all : &c->tenant_id;
-    struct timespec until;
+    const struct timespec until = after_ms(wait_ms);
     struct event_span span = {0};
     size_t count = 0;
     uint64_t revision;
@@ -38,11 +57,6 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     if (!rows) {
         return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     revision = ledger_revision(s->ledger);
     /* The revision was read before the list: whatever is committed in between ends the wait at once. */
     int r = list(s, after, tenant_id, limit, rows, &count, &span, ret_problem);

@@ -353,6 +353,15 @@ static int note_stale(struct write *w, const struct prefix *lans, size_t count) 
     return r;
 }
 
+/* Whether a patch leaves everything as it is: then it is no change, and nobody needs to hear of it. */
+static bool changes_nothing(const struct router *router, const struct router_patch *patch) {
+    bool same = !patch->has_lans || patch->lan_count == router->lan_count;
+    for (size_t i = 0; same && patch->has_lans && i < patch->lan_count; i++) {
+        same = prefix_equal(&patch->lans[i], &router->lans[i]);
+    }
+    return same && (!patch->name || strcmp(patch->name, router->name) == 0);
+}
+
 int service_router_patch(struct service *s, const struct caller *c, const struct uuid *id,
                          const struct router_patch *patch, struct router *ret_router, struct problem *ret_problem) {
     struct router_row row;
@@ -367,6 +376,13 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
         return r;
     }
     struct router *router = &row.router;
+    if (changes_nothing(router, patch)) {
+        write_abort(&w);
+        complete(s, &row);
+        *ret_router = *router;
+        sodium_memzero(&row, sizeof row);
+        return 0;
+    }
     const struct router before = *router;
     bool routed = has_routes(&tenant) && in_plane(&tenant, router);
     if (patch->name) {

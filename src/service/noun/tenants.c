@@ -162,6 +162,14 @@ static int get_for_write(struct write *w, const struct uuid *id, struct tenant_r
     return r == -ENOENT ? access_not_found("tenant", ret_problem) : r < 0 ? store_problem(w->conn, r, ret_problem) : 0;
 }
 
+/* Whether a patch left everything as it was: then it is no change, and nobody needs to hear of it. */
+static bool is_as_before(const struct tenant *now, const struct tenant *before) {
+    return strcmp(now->name, before->name) == 0 && now->egress == before->egress &&
+           now->limits.bits_per_second == before->limits.bits_per_second &&
+           now->limits.packets_per_second == before->limits.packets_per_second &&
+           now->limits.routers == before->limits.routers;
+}
+
 int service_tenant_patch(struct service *s, const struct caller *c, const struct uuid *id,
                          const struct tenant_patch *patch, struct tenant *ret_tenant, struct problem *ret_problem) {
     struct tenant_row row;
@@ -179,6 +187,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
         goto fail;
     }
     struct tenant *t = &row.tenant;
+    const struct tenant before = *t;
     if (patch->name) {
         snprintf(t->name, sizeof t->name, "%s", patch->name);
     }
@@ -187,6 +196,12 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
     t->limits.packets_per_second =
         patch->has_packets_per_second ? patch->limits.packets_per_second : t->limits.packets_per_second;
     t->limits.routers = patch->has_routers ? patch->limits.routers : t->limits.routers;
+    if (is_as_before(t, &before)) {
+        write_abort(&w);
+        (void)usage_fill_tenants(s->usage, usage_mark(s->usage), &row, 1);
+        *ret_tenant = *t;
+        return 0;
+    }
     t->updated_at = w.now;
     r = tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "tenant.updated", id, NULL, NULL);

@@ -301,7 +301,7 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
         return -EACCES;
     }
     token_from(&row, &token);
-    *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id};
+    *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id, .token_id = token.id};
     snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%.57s", token.name);
     if (store_is_shared(s->store)) {
         know(s->tokens, hash, &token, ret_caller, now);

@@ -557,6 +557,22 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
     return 0;
 }
 
+uint64_t service_event_await(struct service *s, uint64_t seen, unsigned wait_ms) {
+    (void)s;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&mutex);
+    while (event_count <= seen && wait_ms && pthread_cond_timedwait(&changed, &mutex, &until) == 0) {
+    }
+    uint64_t revision = event_count;
+    pthread_mutex_unlock(&mutex);
+    return revision;
+}
+
 /* --- status --- */
 
 void service_status(struct service *s, struct service_status *ret) {
