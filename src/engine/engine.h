@@ -201,7 +201,7 @@ int engine_walk_peers(struct engine *engine, struct engine_walk *walk, uint64_t 
 /* Why a packet went no further. One list: the enum, the UAPI's names and the metrics come from it. */
 #define ENGINE_DROPS(X)                                                                                                \
     X(MALFORMED, "malformed")                   /* not a WireGuard message */                                          \
-    X(LOOPED, "looped")                         /* came out of our own tunnel */                                       \
+    X(LOOPED, "looped")                         /* of our own, into or out of our own tunnel */                        \
     X(BAD_MAC, "bad_mac")                       /* mac1 wrong */                                                       \
     X(UNDER_LOAD, "under_load")                 /* answered by a cookie, or over the source's rate */                  \
     X(UNKNOWN_PEER, "unknown_peer")             /* initiation of a key we do not have */                               \
@@ -248,6 +248,7 @@ enum engine_drop {
     X(handed_over_packets)    /* from the host, on another worker's queue */                                           \
     X(handed_over_datagrams)  /* that name a receiver index, on another worker's socket */                             \
     X(handed_over_handshakes) /* initiations: nothing in them names a worker */                                        \
+    X(roams_refused)          /* a peer spoke from where the way leads into the tunnel: it is not followed */          \
     X(handshakes)             /* completed, either role */                                                             \
     X(cookies_sent)                                                                                                    \
     X(rounds) /* of the worker's loop */

@@ -201,6 +201,18 @@ char *endpoint_format(const union endpoint *endpoint, char text[ENDPOINT_TEXT_SI
     return text;
 }
 
+struct ip_addr endpoint_addr(const union endpoint *endpoint) {
+    struct ip_addr addr = {0};
+    if (endpoint->sa.sa_family == AF_INET) {
+        addr.family = AF_INET;
+        memcpy(addr.bytes, &endpoint->in.sin_addr, sizeof endpoint->in.sin_addr);
+    } else if (endpoint->sa.sa_family == AF_INET6) {
+        addr.family = AF_INET6;
+        memcpy(addr.bytes, &endpoint->in6.sin6_addr, sizeof endpoint->in6.sin6_addr);
+    }
+    return addr;
+}
+
 bool endpoint_equal(const union endpoint *a, const union endpoint *b) {
     if (a->sa.sa_family != b->sa.sa_family) {
         return false;

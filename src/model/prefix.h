@@ -55,5 +55,7 @@ int prefix_compare(const struct prefix *a, const struct prefix *b);
 int endpoint_parse(const char *text, union endpoint *ret_endpoint);
 /* "" while there is none (family 0). */
 char *endpoint_format(const union endpoint *endpoint, char text[ENDPOINT_TEXT_SIZE]);
+/* Its address, without the port; family 0 if it has none. */
+struct ip_addr endpoint_addr(const union endpoint *endpoint);
 bool endpoint_equal(const union endpoint *a, const union endpoint *b);
 socklen_t endpoint_size(const union endpoint *endpoint);

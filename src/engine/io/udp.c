@@ -166,6 +166,21 @@ int udp_set_fwmark(const struct udp_sockets *sockets, uint32_t fwmark) {
     return error;
 }
 
+uint32_t udp_fwmark(const struct udp_sockets *sockets) {
+    uint32_t mark = 0;
+    socklen_t size = sizeof mark;
+    if (getsockopt(sockets->v4 >= 0 ? sockets->v4 : sockets->v6, SOL_SOCKET, SO_MARK, &mark, &size) < 0) {
+        return 0;
+    }
+    return mark;
+}
+
+uint16_t udp_port(const struct udp_sockets *sockets) {
+    uint16_t port = 0;
+    bound_port(sockets->v4 >= 0 ? sockets->v4 : sockets->v6, &port);
+    return port;
+}
+
 int udp_set_gro(const struct udp_sockets *sockets, bool on) {
     int error = sockets->v4 >= 0 ? set_int(sockets->v4, IPPROTO_UDP, UDP_GRO, on) : 0;
     if (!error && sockets->v6 >= 0) {

@@ -38,6 +38,9 @@ int udp_open(size_t count, uint16_t port, uint32_t fwmark, struct udp_sockets *r
 /* Closes what is open. */
 void udp_close(struct udp_sockets *sockets, size_t count);
 int udp_set_fwmark(const struct udp_sockets *sockets, uint32_t fwmark);
+/* What they have; 0: they are not open. */
+uint32_t udp_fwmark(const struct udp_sockets *sockets);
+uint16_t udp_port(const struct udp_sockets *sockets);
 /* UDP_GRO on one worker's sockets. 0, or -errno if the kernel has none. */
 int udp_set_gro(const struct udp_sockets *sockets, bool on);
 /* Whether the kernel knows UDP_SEGMENT. */

@@ -3,11 +3,13 @@
 #include <linux/virtio_net.h>
 #include <string.h>
 
+#include "engine/io/route.h"
 #include "engine/packet/coalesce.h"
 #include "engine/packet/icmp.h"
 #include "engine/packet/packet.h"
 #include "engine/packet/segment.h"
 #include "engine/packet/translate.h"
+#include "engine/packet/transport.h"
 #include "engine/path/host.h"
 #include "engine/path/parcel.h"
 #include "engine/path/peer.h"
@@ -286,6 +288,38 @@ static void forward_to_tenant(struct worker *worker, struct peer *peer, uint8_t 
     send_to_peer(worker, peer, packet, size, header);
 }
 
+/* Whether it comes from the port of our sockets, so that it may be a datagram of ours. */
+static bool is_from_own_port(const struct worker *worker, const uint8_t *packet, size_t size) {
+    bool v6 = packet_is_v6(packet);
+    size_t upper = v6 ? PACKET_IPV6_SIZE : (size_t)(packet[0] & 15) * 4;
+    bool is_udp = v6 ? packet[6] == IPPROTO_UDP : packet[9] == IPPROTO_UDP && (be16_get(packet + 6) & 0x1fff) == 0;
+    return is_udp && upper + UDP_SIZE <= size && be16_get(packet + upper + UDP_SOURCE) == worker->io.port &&
+           worker->io.port != 0;
+}
+
+static bool is_for_endpoint(const struct peer *peer, const struct ip_addr *destination) {
+    struct ip_addr endpoint = endpoint_addr(&peer->endpoint);
+    return ip_equal(&endpoint, destination);
+}
+
+/* Whether the host has routed a datagram of ours into our own tunnel, sealed as it is. It would come back to be sealed
+ * and sent once more, larger each time. `peer`: who it would go to, NULL if that is not known here. */
+static bool is_looped(struct worker *worker, const struct peer *peer, const uint8_t *packet) {
+    struct ip_addr source = packet_addr(packet, packet_source(packet));
+    struct ip_addr destination = packet_addr(packet, packet_destination(packet));
+    unsigned interface;
+    switch (route_ask(worker->io.route, &source, 0, worker->mono_ns, &interface)) {
+    case ROUTE_LOCAL:
+        return true;
+    case ROUTE_UNKNOWN:
+        return peer && is_for_endpoint(peer, &destination);
+    case ROUTE_AWAY:
+    case ROUTE_NONE:
+        return false;
+    }
+    return false;
+}
+
 void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const struct virtio_net_hdr *header,
                        bool handed_over) {
     size_t inner_size = packet_size(bytes, size);
@@ -295,11 +329,15 @@ void forward_from_host(struct worker *worker, uint8_t *bytes, size_t size, const
     }
     uint32_t id = route_of(worker, bytes, packet_destination(bytes));
     unsigned owner = directory_id_worker(id);
+    struct peer *peer = id != 0 && owner == worker->number ? peer_at(worker, directory_id_slot(id)) : NULL;
+    if (is_from_own_port(worker, bytes, inner_size) && is_looped(worker, peer, bytes)) {
+        drop(worker, peer ? peer->space : NULL, ENGINE_DROP_LOOPED);
+        return;
+    }
     if (id != 0 && owner != worker->number && !handed_over) {
         parcel_send_packet(worker, owner, bytes, inner_size, header);
         return;
     }
-    struct peer *peer = id != 0 && owner == worker->number ? peer_at(worker, directory_id_slot(id)) : NULL;
     if (!peer) {
         worker_drop(worker, ENGINE_DROP_NO_ROUTE, 1);
         answer_host(worker, ICMP_ERROR_UNREACHABLE, bytes, inner_size);

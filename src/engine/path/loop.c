@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "engine/io/route.h"
 #include "engine/io/tun.h"
 #include "engine/io/xdp.h"
 #include "engine/path/handshake.h"
@@ -57,6 +58,7 @@ void loop_set_sockets(struct worker *worker, const struct udp_sockets *sockets) 
         epoll_ctl(worker->loop.epoll_fd, EPOLL_CTL_DEL, worker->io.sockets.v6, NULL);
     }
     worker->io.sockets = *sockets;
+    worker->io.port = udp_port(sockets);
     if (sockets->v4 >= 0) {
         watch(worker, sockets->v4, SOURCE_V4);
     }
@@ -212,6 +214,7 @@ static int create_parts(struct worker *worker) {
     int error = worker->setup.aead->create(&worker->aead);
     error = error ? error : trie_pool_create(false, &worker->tables.tries);
     error = error ? error : udp_reader_create(&worker->io.reader);
+    error = error ? error : route_open(&worker->io.route);
     error = error ? error : transmit_create(false, &worker->transmit);
     error = error ? error : host_create(worker->setup.tun, &worker->host);
     error = error ? error : shield_create(&worker->shield);
@@ -297,6 +300,7 @@ void loop_free(struct worker *worker) {
     shield_free(worker->shield);
     host_free(worker->host);
     transmit_free(worker->transmit);
+    route_close(worker->io.route);
     udp_reader_free(worker->io.reader);
     trie_pool_free(worker->tables.tries);
     if (worker->aead) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "engine/io/route.h"
 #include "engine/path/worker.h"
 #include "engine/table/directory.h"
 #include "engine/table/table.h"
@@ -311,9 +312,29 @@ static uint32_t route_inside(const struct directory *directory, const union endp
     return id == otherwise ? 0 : id;
 }
 
+static bool is_link_local(const union endpoint *at) {
+    return at->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&at->in6.sin6_addr);
+}
+
+/* Whether the host would send what is for this address into the interface. */
+static bool is_routed_inside(struct worker *worker, const union endpoint *to) {
+    unsigned interface = 0;
+    if (worker->device.interface == 0) {
+        return false;
+    }
+    if (is_link_local(to)) {
+        return to->in6.sin6_scope_id == worker->device.interface;
+    }
+    struct ip_addr address = endpoint_addr(to);
+    uint32_t mark = udp_fwmark(&worker->io.sockets);
+    return route_ask(worker->io.route, &address, mark, worker->mono_ns, &interface) == ROUTE_AWAY &&
+           interface == worker->device.interface;
+}
+
 void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to) {
     if (!endpoint_equal(&peer->endpoint, from)) {
-        if (peer->space && route_inside(worker->setup.directory, from)) {
+        if ((peer->space && route_inside(worker->setup.directory, from)) || is_routed_inside(worker, from)) {
+            worker->counters.roams_refused++;
             return;
         }
         peer->endpoint = *from;

@@ -116,9 +116,9 @@ void peer_retry_session(struct worker *worker, struct peer *peer);
 /* The first of the list, taken from it; NULL: it is empty. */
 struct peer *peer_next_wanting(struct worker *worker);
 
-/* Remembers where an authenticated message came from. A tenant's router is never where the hub reaches routers through
- * the tunnel: what is sent there would come back to be sent again, larger each time, for ever; and to forge a source
- * address is easy. */
+/* Remembers where an authenticated message came from, unless what is sent there would go into the tunnel: to forge a
+ * source address is easy. That is so where the host routes it to our interface, and for a tenant's router also where
+ * the hub reaches routers, whatever the host's routes are just now. Refused ones are counted. */
 void peer_roam(struct worker *worker, struct peer *peer, const union endpoint *from, const struct udp_local *to);
 
 /* Keeps a packet until there is a session, dropping the peer's oldest when it has too many, and the oldest of all when

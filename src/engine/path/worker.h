@@ -44,6 +44,7 @@ struct host;
 struct peer;
 struct peer_state;
 struct ring;
+struct route;
 struct shield;
 struct space;
 struct transmit;
@@ -104,6 +105,8 @@ struct worker_waiting {
 struct worker_io {
     int tun_fd;
     struct udp_sockets sockets;
+    uint16_t port; /* of those; 0: none are open */
+    struct route *route;
     struct udp_reader *reader;
     struct xdp_queue *queues; /* the first of its own; NULL: all comes by the sockets */
 };

@@ -347,6 +347,29 @@ static void packets_for_another_worker_are_handed_over_once(void **state) {
     rig_close(&rig);
 }
 
+/* Packets of rig_packet() come from port 7. */
+static void a_datagram_of_our_own_does_not_go_into_the_tunnel(void **state) {
+    struct scene *s = *state;
+    const struct virtio_net_hdr header = {0};
+    size_t size = rig_packet("127.0.0.1", "10.150.0.9", 100, false, s->packet);
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_waits(&s->rig, 0, s->p1, s->heard, ROOM), size); /* from another port than ours */
+    s->worker->io.port = 7;
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_waits(&s->rig, 0, s->p1, s->heard, ROOM), 0);
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_LOOPED), 1);
+    /* As a later fragment it has no ports; and what another host sent from that port is not ours. */
+    put16(s->packet + 6, 100);
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_waits(&s->rig, 0, s->p1, s->heard, ROOM), size);
+    size = rig_packet("192.0.2.77", "10.150.0.9", 100, false, s->packet);
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_waits(&s->rig, 0, s->p1, s->heard, ROOM), size);
+    size = rig_packet("::1", "fd00:c::2", 100, false, s->packet);
+    forward_from_host(s->worker, s->packet, size, &header, false);
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_LOOPED), 2);
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
@@ -358,6 +381,7 @@ int main(void) {
         SCENE(routers_of_a_tenant_meet_without_the_host),
         SCENE(a_packet_does_not_go_back_where_it_came_from),
         SCENE(tenants_do_not_meet),
+        SCENE(a_datagram_of_our_own_does_not_go_into_the_tunnel),
         SCENE(the_world_is_for_those_with_egress),
         SCENE(groups_are_not_forwarded_nor_answered),
         SCENE(the_host_reaches_a_router_by_its_hub_address),

@@ -45,6 +45,7 @@ static void a_tenants_router_is_never_inside_the_tunnel(void **state) {
         assert_true(roams(&rig, of_tenants[i], "[2001:db8::4]:4"));
         assert_true(roams(&rig, of_tenants[i], "10.100.0.2:4")); /* means nothing to the hub */
     }
+    assert_int_equal(rig.workers[0]->counters.roams_refused, 2 * 6);
     assert_true(roams(&rig, plain, "10.150.0.9:4")); /* as in the kernel */
     rig_close(&rig);
 }
