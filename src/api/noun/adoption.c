@@ -22,7 +22,7 @@ struct adoption_body {
     const json_t *names;
     struct key server_public_key;
     const char *server_address;
-    bool any_key, dry_run, skip_conflicts, take_over;
+    bool any_key, dry_run, skip_conflicts, drop_default_routes, take_over;
 };
 
 #define AT(member) .offset = offsetof(struct adoption_body, member)
@@ -37,6 +37,7 @@ static const struct field body_fields[] = {
     {"any_key", FIELD_BOOL, AT(any_key)},
     {"dry_run", FIELD_BOOL, AT(dry_run)},
     {"skip_conflicts", FIELD_BOOL, AT(skip_conflicts)},
+    {"drop_default_routes", FIELD_BOOL, AT(drop_default_routes)},
     {"take_over", FIELD_BOOL, AT(take_over)},
 };
 #undef AT
@@ -261,11 +262,8 @@ static json_t *problem_view(struct answer *answer, const struct problem *p) {
 static json_t *peer_view(struct answer *answer, const struct adoption_peer *peer) {
     char key[KEY_BASE64_SIZE], address[IP_TEXT_SIZE], text[PREFIX_TEXT_SIZE];
     json_t *lans = json_array();
-    for (size_t i = 0; i < peer->allowed_ip_count; i++) {
-        const struct prefix *lan = &peer->allowed_ips[i];
-        if (!peer->address.family || lan->length < 32 || !ip_equal(&lan->addr, &peer->address)) {
-            json_array_append_new(lans, json_string(prefix_format(lan, text)));
-        }
+    for (size_t i = 0; i < peer->lan_count; i++) {
+        json_array_append_new(lans, json_string(prefix_format(&peer->lans[i], text)));
     }
     bool addressed = peer->address.family != 0;
     return json_pack("{s:o,s:s,s:s,s:o,s:o,s:o,s:o}", "name",
@@ -314,6 +312,7 @@ void serve_adoption(const struct request *request, struct answer *answer) {
     a.adoption.any_key = a.body.any_key;
     a.adoption.dry_run = a.body.dry_run;
     a.adoption.skip_conflicts = a.body.skip_conflicts;
+    a.adoption.drop_default_routes = a.body.drop_default_routes;
     int error = check_body(&a.body, &problem);
     if (error == 0) {
         error = a.body.interface ? read_interface(&a, &problem) : read_sent(&a, &problem);

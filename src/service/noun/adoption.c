@@ -19,7 +19,9 @@
 void adoption_free(struct adoption *adoption) {
     for (size_t i = 0; i < adoption->count; i++) {
         free(adoption->peers[i].problem);
+        free(adoption->peers[i].lans);
         adoption->peers[i].problem = NULL;
+        adoption->peers[i].lans = NULL;
         sodium_memzero(&adoption->peers[i].preshared_key, sizeof adoption->peers[i].preshared_key);
     }
 }
@@ -166,14 +168,44 @@ static int find_tenant(struct service *s, struct write *w, struct adoption *a, s
 
 /* --- one peer --- */
 
-/* What a peer becomes, before the store is asked. The LANs are owned by the caller. */
-static int spec_of(struct service *s, const struct tenant *tenant, struct adoption_peer *peer, char name[IP_TEXT_SIZE],
-                   struct prefix lans[ROUTER_LANS_MAX + 1], struct router_spec *ret_spec, struct problem *p) {
+static int by_order(const void *a, const void *b) {
+    return prefix_compare(a, b);
+}
+
+/* WireGuard takes a prefix twice, or one within another: the LANs are what is left once. Sorted, whatever covers a
+ * prefix stands before it, and what it covers follows at once. */
+static int merge_lans(const struct adoption *a, struct adoption_peer *peer) {
+    const struct prefix own = prefix_make(&peer->address, 32);
+    size_t count = 0, kept = 0;
+    struct prefix *lans = calloc(peer->allowed_ip_count + 1, sizeof *lans);
+    if (!lans) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < peer->allowed_ip_count; i++) {
+        const struct prefix *allowed = &peer->allowed_ips[i];
+        if (!prefix_equal(allowed, &own) && (allowed->length > 0 || !a->drop_default_routes)) {
+            lans[count++] = *allowed;
+        }
+    }
+    qsort(lans, count, sizeof *lans, by_order);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || !prefix_covers(&lans[kept - 1], &lans[i])) {
+            lans[kept++] = lans[i];
+        }
+    }
+    free(peer->lans);
+    peer->lans = lans;
+    peer->lan_count = kept;
+    return 0;
+}
+
+/* What a peer becomes, before the store is asked. The LANs stay the peer's. */
+static int spec_of(struct service *s, const struct tenant *tenant, const struct adoption *a, struct adoption_peer *peer,
+                   char name[IP_TEXT_SIZE], struct router_spec *ret_spec, struct problem *p) {
     bool unique = tenant->addressing == ADDRESSING_UNIQUE;
     const struct prefix *numbers = unique ? &s->identity.gateway.pool : &tenant->subnet;
     const struct prefix *own = own_address(peer, numbers);
     char text[PREFIX_TEXT_SIZE], hub[IP_TEXT_SIZE];
-    size_t count = 0;
     if (!own) {
         return problem_set(p, PROBLEM_INVALID, "no-address", "allowed_ips",
                            "It has no address of its own: none of its AllowedIPs is an IPv4 /32. Add one, as "
@@ -181,6 +213,9 @@ static int spec_of(struct service *s, const struct tenant *tenant, struct adopti
     }
     peer->address = own->addr;
     ip_format(&own->addr, name);
+    if (merge_lans(a, peer) < 0) {
+        return problem_set(p, PROBLEM_UNAVAILABLE, "out-of-memory", NULL, "Out of memory; try again.");
+    }
     if (unique && !prefix_contains(&s->identity.gateway.pool, &own->addr)) {
         return problem_set(p, PROBLEM_CONFLICT, "address-outside-pool", "allowed_ips",
                            "Its address %s is not in the gateway's pool %s. Widen the pool, or adopt it under a tenant "
@@ -193,20 +228,14 @@ static int spec_of(struct service *s, const struct tenant *tenant, struct adopti
             "Its address %s is the hub's own; give the gateway another hub_address in its configuration.",
             ip_format(&own->addr, hub));
     }
-    for (size_t i = 0; i < peer->allowed_ip_count; i++) {
-        if (&peer->allowed_ips[i] != own) {
-            lans[count < ROUTER_LANS_MAX ? count : ROUTER_LANS_MAX] = peer->allowed_ips[i];
-            count++;
-        }
-    }
     *ret_spec = (struct router_spec){
         .tenant_id = tenant->id,
         .name = peer->name[0] ? peer->name : name,
         .public_key = peer->public_key,
         .preshared_key = peer->preshared_key,
         .address = own->addr,
-        .lans = lans,
-        .lan_count = count,
+        .lans = peer->lans,
+        .lan_count = peer->lan_count,
     };
     return 0;
 }
@@ -242,12 +271,12 @@ static int is_there(struct write *w, const struct tenant_row *tenant, struct ado
 }
 
 static int make_router(struct service *s, struct write *w, const struct caller *c, struct tenant_row *tenant,
-                       struct adoption_peer *peer, struct router_made *made, struct problem *p) {
+                       const struct adoption *a, struct adoption_peer *peer, struct router_made *made,
+                       struct problem *p) {
     char name[IP_TEXT_SIZE];
-    struct prefix lans[ROUTER_LANS_MAX + 1];
     struct router_spec spec;
     char text[IP_TEXT_SIZE];
-    int r = spec_of(s, &tenant->tenant, peer, name, lans, &spec, p);
+    int r = spec_of(s, &tenant->tenant, a, peer, name, &spec, p);
     if (r < 0) {
         return r;
     }
@@ -282,13 +311,14 @@ static int adopt_one(struct service *s, struct write *w, const struct caller *c,
                      struct adoption *a, struct adoption_peer *peer, struct router_made *made,
                      struct problem *ret_problem) {
     struct problem problem = {0};
+    const struct tenant_row before = *tenant;
     size_t changes = w->change_count;
     int64_t routers = w->more_routers;
     int r = store_step_begin(w->conn);
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
-    int error = make_router(s, w, c, tenant, peer, made, &problem);
+    int error = make_router(s, w, c, tenant, a, peer, made, &problem);
     if (error >= 0) {
         peer->result = error == 0 ? ADOPTION_MADE : ADOPTION_THERE;
         a->made += error == 0;
@@ -305,6 +335,7 @@ static int adopt_one(struct service *s, struct write *w, const struct caller *c,
     peer->problem = malloc(sizeof problem);
     peer->router_id = (struct uuid){0};
     a->conflicts++;
+    *tenant = before;
     w->change_count = changes;
     w->more_routers = routers;
     pool_forget(&w->pool);
@@ -339,11 +370,8 @@ static void apply_routes(struct service *s, const struct tenant_row *tenant, con
     }
     for (size_t i = 0; i < a->count; i++) {
         const struct adoption_peer *peer = &a->peers[i];
-        for (size_t j = 0; peer->result == ADOPTION_MADE && j < peer->allowed_ip_count; j++) {
-            const struct prefix *lan = &peer->allowed_ips[j];
-            if (!is_host4(lan) || !ip_equal(&lan->addr, &peer->address)) {
-                lans[count++] = *lan;
-            }
+        for (size_t j = 0; peer->result == ADOPTION_MADE && j < peer->lan_count; j++) {
+            lans[count++] = peer->lans[j];
             if (count == sizeof lans / sizeof *lans) {
                 (void)plane_routes(s->plane, lans, count, NULL, 0);
                 count = 0;
@@ -380,6 +408,11 @@ int service_adopt(struct service *s, const struct caller *c, struct adoption *a,
     want_pool(s, a, empty);
     r = open_reserve(s, &w);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : find_tenant(s, &w, a, &tenant, ret_problem);
+    if (r == 0) {
+        /* what the tenant was given must be rows before the first step: who undoes a step forgets what is held */
+        r = pool_flush(&w.pool);
+        r = r < 0 ? store_problem(w.conn, r, ret_problem) : 0;
+    }
     for (size_t i = 0; r == 0 && i < a->count; i++) {
         r = adopt_one(s, &w, c, &tenant, a, &a->peers[i], &made, ret_problem);
     }

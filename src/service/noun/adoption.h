@@ -23,8 +23,10 @@ struct adoption_peer {
     size_t allowed_ip_count;
     /* out */
     enum adoption_result result;
-    struct uuid router_id;   /* zero for a conflict */
-    struct ip_addr address;  /* the one of the allowed IPs that is its own; family 0: none is. The others are LANs */
+    struct uuid router_id;  /* zero for a conflict */
+    struct ip_addr address; /* the one of the allowed IPs that is its own; family 0: none is */
+    struct prefix *lans;    /* owned, sorted: the others, without what others cover or repeat */
+    size_t lan_count;
     struct problem *problem; /* owned; of a conflict */
 };
 
@@ -37,7 +39,8 @@ struct adoption {
     struct adoption_peer *peers;
     size_t count;
     bool dry_run;
-    bool skip_conflicts; /* else a single one stops all */
+    bool skip_conflicts;      /* else a single one stops all */
+    bool drop_default_routes; /* leave 0.0.0.0/0 and ::/0 out of the peers that have them */
     /* out */
     bool committed;
     struct tenant made_tenant;
@@ -48,7 +51,7 @@ struct adoption {
 
 /* 0 also with conflicts: they are in the peers. */
 int service_adopt(struct service *s, const struct caller *c, struct adoption *adoption, struct problem *ret_problem);
-void adoption_free(struct adoption *adoption); /* the peers' problems, and wipes their keys */
+void adoption_free(struct adoption *adoption); /* the peers' problems and LANs, and wipes their keys */
 
 /* --- a live interface of this host --- */
 

@@ -131,6 +131,53 @@ static void one_conflict_stops_all_unless_conflicts_are_skipped(void **state) {
     server_free(server);
 }
 
+/* The tenant's own block is claimed by its making: undoing the first peer must not undo that. */
+static void a_conflict_makes_no_healthy_peer_one(void **state) {
+    struct gateway *g = *state;
+    struct server *server = server_make();
+    add(server, "10.0.0.2");
+    server->allowed[0][1] = prefix_of("0.0.0.0/0");
+    server->peers[0].allowed_ip_count = 2;
+    const struct adoption_peer *healthy = add(server, "10.0.0.9");
+    server->adoption.skip_conflicts = true;
+    adopt(g, server);
+    assert_string_equal(server->peers[0].problem->type, "default-route");
+    assert_int_equal(healthy->result, ADOPTION_MADE);
+    assert_int_equal(server->adoption.made, 1);
+    assert_in_force(g);
+    server->adoption.tenant_id = server->adoption.made_tenant.id;
+    server->adoption.drop_default_routes = true;
+    adopt(g, server);
+    assert_int_equal(server->adoption.made, 1);
+    assert_int_equal(server->adoption.there, 1);
+    assert_int_equal(server->peers[0].lan_count, 0);
+    assert_in_force(g);
+    server_free(server);
+}
+
+static void prefixes_that_repeat_or_cover_each_other_are_one_lan(void **state) {
+    struct gateway *g = *state;
+    const struct prefix allowed[] = {
+        prefix_of("192.168.1.0/24"), prefix_of("10.0.0.2/32"), prefix_of("192.168.1.128/25"),
+        prefix_of("192.168.0.0/16"), prefix_of("10.0.0.2/32"), prefix_of("172.16.0.0/24"),
+        prefix_of("172.16.0.0/24"),  prefix_of("fd77::/64"),   prefix_of("fd77::7/128")};
+    static const char *const left[] = {"172.16.0.0/24", "192.168.0.0/16", "fd77::/64"};
+    struct server *server = server_make();
+    struct adoption_peer *peer = add(server, "10.0.0.2");
+    peer->allowed_ips = allowed;
+    peer->allowed_ip_count = sizeof allowed / sizeof *allowed;
+    adopt(g, server);
+    assert_int_equal(peer->result, ADOPTION_MADE);
+    assert_int_equal(peer->lan_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const struct prefix prefix = prefix_of(left[i]);
+        assert_true(prefix_equal(&peer->lans[i], &prefix));
+    }
+    assert_int_equal(gateway_number(g, "SELECT count(*) FROM vpn_lans"), 3);
+    assert_in_force(g);
+    server_free(server);
+}
+
 static void another_tenants_addresses_are_left_to_it(void **state) {
     struct gateway *g = *state;
     struct server *server = server_make();
@@ -278,6 +325,8 @@ int main(void) {
         T(peers_keep_the_addresses_they_have_even_beside_the_hub),
         T(a_dry_run_leaves_no_trace),
         T(one_conflict_stops_all_unless_conflicts_are_skipped),
+        T(a_conflict_makes_no_healthy_peer_one),
+        T(prefixes_that_repeat_or_cover_each_other_are_one_lan),
         T(another_tenants_addresses_are_left_to_it),
         T(what_is_there_already_is_recognized),
         T(where_a_peer_was_is_where_the_data_plane_calls),
