@@ -6,8 +6,11 @@ import subprocess
 
 import pytest
 
+from conftest import BUILD, Cli
 from harness.client import key_pair
+from harness.gateway import Gateway
 from harness.load import public_key
+from harness.netns import Network
 
 PANELS = sorted(pathlib.Path(__file__).parent.glob("panels/*.conf"))
 # what the third peer is called, which no comment names: its address
@@ -308,3 +311,51 @@ def test_a_full_disk_loses_no_key(cli, file, tmp_path):
                         for key in private}
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+# --- what becomes of AllowedIPs ---
+
+@pytest.mark.parametrize("allowed, lans", [
+    ("10.0.0.2/32, 10.0.0.2", []), ("10.0.0.2/32, 10.0.0.2/32", []),
+    ("10.0.0.2/32, 192.168.0.0/16, 192.168.1.0/24", ["192.168.0.0/16"]),
+    ("10.0.0.2/32, 192.168.1.1/24, 192.168.1.0/24", ["192.168.1.0/24"]),
+    ("10.0.0.2/32\nAllowedIPs = 10.0.0.2/32, 172.16.9.0/24", ["172.16.9.0/24"]),
+])
+def test_what_repeats_or_is_covered_is_merged(cli, file, allowed, lans):
+    done = cli("import", file(server(peer(allowed), peer("10.0.0.9/32"))), "--tenant", "Acme")
+    assert done.status == 0 and done.out.startswith("2 imported"), done
+    made = {r["address"]: r["lans"] for r in cli("router", "list", "--json").json["items"]}
+    assert made == {"10.0.0.2": lans, "10.0.0.9": []}
+
+
+def test_a_conflict_makes_no_healthy_peer_one(cli, file):
+    path = file(server(peer("10.0.0.2/32, 127.0.0.0/8"), peer("10.0.0.9/32"), interface="Address = 10.0.0.1/24"))
+    done = cli("import", path, "--tenant", "Acme")
+    assert done.status == 1 and done.out.startswith("1 imported, 0 there already, 1 left out"), done
+    assert f"{path}:4: " in done.err and "another tenant" not in done.err, done
+    assert [r["address"] for r in cli("router", "list", "--json").json["items"]] == ["10.0.0.9"]
+
+
+def test_peers_with_default_routes_keep_all_else(cli, file):
+    path = file(server(*(peer(f"10.0.0.{n}/32, 0.0.0.0/0, ::/0") for n in range(2, 12)), interface="Address = 10.0.0.1/24"))
+    plan = cli("import", path, "--tenant", "Acme", "--dry-run")
+    assert plan.status == 1 and "10 with a default route: add --drop-default-routes" in plan.err, plan
+    assert cli("import", path, "--tenant", "Acme").status == 1 and cli("tenant", "list", "--names").out == ""
+    done = cli("import", path, "--tenant", "Acme", "--drop-default-routes")
+    assert done.status == 0 and done.out.startswith("10 imported"), done
+    assert all(r["lans"] == [] for r in cli("router", "list", "--json").json["items"])
+
+
+def test_a_pool_that_can_grow_later_stops_one_peer_and_one_that_cannot_stops_all(tmp_path, file):
+    with Network("spg") as network:
+        settings = {"gateway": {"endpoint": "vpn.example.com", "pool": "10.8.0.0/24", "hub_address": "10.8.0.1"}}
+        with Gateway(BUILD, tmp_path / "gateway", network.host("gateway"), settings) as gateway:
+            gateway.start()
+            cli = Cli(gateway.socket, tmp_path)
+            peers = (peer("10.8.0.2/32"), peer("10.9.0.5/32"))
+            moved = cli("import", file(server(*peers, interface="Address = 10.9.0.1/16")), "--tenant", "Acme")
+            assert moved.status == 1 and "nothing was imported" in moved.err and "hub_address = 10.9.0.1" in moved.err, moved
+            assert cli("tenant", "list", "--names").out == ""
+            grown = cli("import", file(server(*peers)), "--tenant", "Acme")
+            assert grown.status == 1 and grown.out.startswith("1 imported, 0 there already, 1 left out"), grown
+            assert "pool = 10.8.0.0/15" in grown.err, grown

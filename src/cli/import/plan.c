@@ -61,10 +61,9 @@ static unsigned line_of(const struct plan *plan, size_t at) {
     return plan->conf && at < plan->conf->peer_count ? plan->conf->peers[at].line : 0;
 }
 
-bool plan_is_worth_it(const struct plan *plan) {
+bool plan_leaves_some(const struct plan *plan) {
     return field_number(plan->answer, "conflicts") > 0 &&
-           field_number(plan->answer, "imported") + field_number(plan->answer, "already_there") > 0 &&
-           !json_is_object(json_object_get(plan->answer, "wanted_gateway"));
+           field_number(plan->answer, "imported") + field_number(plan->answer, "already_there") > 0;
 }
 
 void plan_print_conflicts(const struct plan *plan) {

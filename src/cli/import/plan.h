@@ -12,8 +12,8 @@ struct plan {
     const char *file_name;
 };
 
-/* Whether the conflicts leave anything to import, and the gateway is made for its addresses. */
-bool plan_is_worth_it(const struct plan *plan);
+/* Whether there are conflicts, and they leave some peers to import. */
+bool plan_leaves_some(const struct plan *plan);
 /* One line per peer, and the counts. To stdout. */
 void plan_print(const struct plan *plan);
 /* The conflicts alone. To stderr. */

@@ -185,6 +185,16 @@ static void compare_gateway(const struct importing *im, struct buf *said) {
         buf_printf(said, "%s: MTU = %u is not taken over; the gateway's is %lld: see [gateway] mtu (1280 at least)\n",
                    im->file_name, conf->mtu, (long long)mtu);
     }
+    for (size_t i = 0; gateway && i < conf->address_count; i++) {
+        char text[IP_TEXT_SIZE];
+        ip_format(&conf->addresses[i].addr, text);
+        if (strcmp(text, field_text(gateway, "hub_address")) != 0) {
+            buf_printf(said,
+                       "%s: the gateway does not answer at the server's address %s, but at %s: routers that talk to "
+                       "it there need the new one\n",
+                       im->file_name, text, field_text(gateway, "hub_address"));
+        }
+    }
     if (conf->fwmark.mark) {
         buf_printf(said, "%s: FwMark = 0x%x is the gateway's to set: [gateway] fwmark = 0x%x\n", im->file_name,
                    conf->fwmark.mark, conf->fwmark.mark);
@@ -314,11 +324,24 @@ static int request_send(const struct importing *im, struct client_answer *ret_an
     return error;
 }
 
+/* Whether the gateway's pool can become the wanted one although it has tenants: it grows, but it does not move. */
+static bool can_grow(const struct importing *im, const json_t *wanted) {
+    struct prefix pool, wider;
+    json_t *status = client_json(im->cli, "GET", "/v1/status", NULL);
+    bool grows = prefix_parse(field_text(status, "gateway.pool"), &pool, NULL) == 0 &&
+                 prefix_parse(field_text(wanted, "pool"), &wider, NULL) == 0 && prefix_covers(&wider, &pool) &&
+                 strcmp(field_text(wanted, "hub_address"), field_text(status, "gateway.hub_address")) == 0;
+    json_decref(status);
+    return grows;
+}
+
 /* A peer in conflict is left out by itself, unless that would cut it off (--adopt) or the gateway has to be made ready
  * first, which it cannot be once it has tenants. */
 static bool leaves_out(const struct importing *im, const struct plan *plan) {
+    const json_t *wanted = json_object_get(plan->answer, "wanted_gateway");
     return !cli_flag(im->cli, "adopt") && !field_flag(plan->answer, "dry_run") &&
-           !field_flag(plan->answer, "committed") && plan_is_worth_it(plan);
+           !field_flag(plan->answer, "committed") && plan_leaves_some(plan) &&
+           (!json_is_object(wanted) || can_grow(im, wanted));
 }
 
 static enum cli_exit adopt(struct importing *im) {
