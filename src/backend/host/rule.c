@@ -148,7 +148,7 @@ void rule_source_in(struct rule *rule, const struct prefix *network) {
     uint8_t bits[16] = {0}, value[16] = {0};
     for (size_t i = 0; i < size; i++) {
         size_t left = network->length > i * 8 ? network->length - i * 8 : 0;
-        bits[i] = left >= 8 ? 0xff : (uint8_t)(0xff00u >> left);
+        bits[i] = (uint8_t)(left >= 8 ? 0xffu : 0xff00u >> left);
         value[i] = (uint8_t)(network->addr.bytes[i] & bits[i]);
     }
     rule_meta(rule, NFT_META_NFPROTO);
