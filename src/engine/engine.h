@@ -4,7 +4,8 @@
  * the worker that owns them, between two batches of packets; engine_flush() returns when all of them are in force.
  * Nothing here blocks a worker for longer than one bounded step, however many peers there are.
  *
- * Errors: 0 or -errno. A change that is refused leaves everything as it was. */
+ * Errors: 0 or -errno. A change that is refused leaves everything as it was. What is gathered is applied together with
+ * what others asked for, so each who asks has a struct engine_caller, and hears of its own changes only. */
 #pragma once
 
 #include <stdbool.h>
@@ -48,6 +49,11 @@ void engine_free(struct engine *engine);
 int engine_fd(const struct engine *engine);
 /* -ENODEV: the interface was deleted; time to exit. */
 int engine_attend(struct engine *engine);
+
+/* Zero-initialize. Must live until engine_flush() was called with it after the last change. */
+struct engine_caller {
+    int error; /* the first of its changes that were applied since it last flushed */
+};
 
 /* --- the device --- */
 
@@ -118,7 +124,7 @@ struct engine_usage {
     uint64_t dropped;
 };
 
-int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant);
+int engine_tenant_set(struct engine *engine, struct engine_caller *caller, const struct engine_tenant *tenant);
 /* Removes its peers too. -ENOENT. */
 int engine_tenant_remove(struct engine *engine, const struct uuid *id);
 /* Where a walk over all tenants or all peers stands. Zero at its beginning; a plain value, nothing to free. */
@@ -167,12 +173,13 @@ struct engine_peer_change {
 
 /* Gathers one change; may apply earlier ones. A peer with our own public key is skipped, as Linux does. -EINVAL,
  * -ENOENT (tenant), -ENOMEM, -ENOSPC. Call engine_flush() before reporting success. */
-int engine_peer_change(struct engine *engine, const struct engine_peer_change *change);
+int engine_peer_change(struct engine *engine, struct engine_caller *caller, const struct engine_peer_change *change);
 /* All peers (replace_peers=true). */
 int engine_remove_peers(struct engine *engine);
-/* The first error of what was gathered since the last call. -EAGAIN: two keys collided in a table that has now been
- * made anew; the same change succeeds when it is tried again. */
-int engine_flush(struct engine *engine);
+/* Brings into force what was gathered, of all callers. The first error of what this one asked for since it last called.
+ * -EAGAIN: two keys collided in a table that has now been made anew; the same change succeeds when it is tried again.
+ */
+int engine_flush(struct engine *engine, struct engine_caller *caller);
 
 struct engine_peer {
     struct key public_key;

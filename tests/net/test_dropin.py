@@ -255,6 +255,28 @@ def test_several_clients_of_the_socket_at_once(device):
         s.close()
 
 
+@pytest.mark.ours
+def test_what_one_client_did_wrong_is_not_told_to_another(device):
+    """A long `set` is under way when `wg` makes a peer: its answer is its own, and so is the other's."""
+    bad, good = Key(), Key()
+    with device.connect() as first:
+        # a hub address without a tenant: the worker refuses it, once it is applied
+        first.sendall(f"set=1\nsallyport=1\npublic_key={bad.hex}\nhub_address=10.0.0.9\npublic_key={Key().hex}\n".encode())
+        for _ in range(5):  # the engine may not have read all of it yet
+            device.wg("set", device.name, "peer", base64(good.public))
+            device.set("fwmark=0")
+            time.sleep(0.05)
+        assert good.hex in device.get()["peers"]
+        first.sendall(b"\n")
+        answer = b""
+        while not answer.endswith(b"\n\n"):
+            answer += first.recv(65536)
+        assert b"Invalid argument" in answer and answer.endswith(b"errno=-22\n\n"), answer
+        first.sendall(b"set=1\nfwmark=0\n\n")
+        assert first.recv(65536) == b"errno=0\n\n"
+    assert bad.hex not in device.get()["peers"]
+
+
 # --- the process ---
 
 

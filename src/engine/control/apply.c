@@ -42,22 +42,41 @@ void control_give_slot(struct control_slots *slots, uint32_t slot) {
 
 /* --- applying --- */
 
-void control_note_error(struct engine *engine, int error) {
-    if (error && !engine->error) {
-        engine->error = error;
+void control_note_error(struct engine *engine, struct engine_caller *caller, int error) {
+    engine->collided |= error == -EAGAIN;
+    if (error && caller && !caller->error) {
+        caller->error = error;
     }
 }
 
-static void apply_batches(struct engine *engine) {
+/* A piece of each worker's batch, at the same time. Whether there is more. */
+static bool apply_pieces(struct engine *engine) {
+    bool posted[ENGINE_WORKERS_MAX] = {0};
+    bool more = false;
     for (unsigned i = 0; i < engine->count; i++) {
-        if (engine->controls[i].batch.count > 0) {
-            worker_post(engine->workers[i], change_apply, &engine->controls[i].batch);
+        struct change_batch *batch = &engine->controls[i].batch;
+        posted[i] = !change_batch_done(batch);
+        if (posted[i]) {
+            worker_post(engine->workers[i], change_apply, batch);
         }
     }
     for (unsigned i = 0; i < engine->count; i++) {
-        if (engine->controls[i].batch.count > 0) {
+        if (posted[i]) {
             worker_wait(engine->workers[i]);
-            control_note_error(engine, engine->controls[i].batch.error);
+            more |= !change_batch_done(&engine->controls[i].batch);
+        }
+    }
+    return more;
+}
+
+static void apply_batches(struct engine *engine) {
+    while (apply_pieces(engine)) {
+        /* packets in between */
+    }
+    for (unsigned i = 0; i < engine->count; i++) {
+        const struct change_batch *batch = &engine->controls[i].batch;
+        for (size_t j = 0; j < batch->count; j++) {
+            control_note_error(engine, batch->changes[j].caller, batch->changes[j].error);
         }
     }
 }
@@ -93,7 +112,7 @@ static void carry_out(struct engine *engine, const struct change_edit *edit, str
     if (!error && previous != 0 && previous != edit->id) {
         error = note_loss(losses, &edit->prefix, previous);
     }
-    control_note_error(engine, error);
+    control_note_error(engine, edit->caller, error);
 }
 
 /* Each worker's edits are in order already: merge them. */
@@ -148,7 +167,7 @@ static void forget_lost_prefixes(struct engine *engine, const struct losses *los
             apply_batches(engine);
             clear_batches(engine);
         }
-        control_note_error(engine, change_batch_add(batch, &change, NULL, 0));
+        (void)change_batch_add(batch, &change, NULL, 0); /* without memory it keeps the prefix on its list, unused */
     }
     apply_batches(engine);
     clear_batches(engine);
@@ -206,18 +225,19 @@ static void pass_by(struct worker *worker, void *argument) {
     (void)argument;
 }
 
-int engine_flush(struct engine *engine) {
+int engine_flush(struct engine *engine, struct engine_caller *caller) {
     control_apply(engine);
-    if (engine->error == -EAGAIN) {
+    if (engine->collided) {
         rekey(engine);
+        engine->collided = false;
     }
     if (directory_seal(engine->directory)) {
         /* Between two rounds no worker holds anything of the directory. */
         control_call_all(engine, pass_by, NULL);
         directory_reclaim(engine->directory);
     }
-    int error = engine->error;
-    engine->error = 0;
+    int error = caller->error;
+    caller->error = 0;
     return error;
 }
 

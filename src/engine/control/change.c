@@ -23,7 +23,7 @@ void change_batch_clear(struct change_batch *batch) {
     batch->edit_count = 0;
     batch->freed_count = 0;
     batch->unmade_count = 0;
-    batch->error = 0;
+    batch->next = 0;
 }
 
 void change_batch_free(struct change_batch *batch) {
@@ -91,6 +91,7 @@ static void edit(struct worker *worker, struct change_batch *batch, const struct
                  const struct peer *peer, const struct prefix *prefix, bool remove) {
     batch->edits[batch->edit_count++] = (struct change_edit){
         .sequence = change->sequence,
+        .caller = change->caller,
         .prefix = *prefix,
         .id = directory_id(worker->number, peer->slot),
         .remove = remove,
@@ -111,7 +112,7 @@ static bool has_hub_routes(const struct peer *peer) {
 
 static int add_allowed(struct worker *worker, struct change_batch *batch, const struct change *change,
                        struct peer *peer, const struct prefix *prefix) {
-    int error = peer_allowed_add(peer, prefix);
+    int error = prefixes_add(&peer->allowed, prefix);
     bool had = error == -EEXIST;
     if (error && !had) {
         return error;
@@ -121,12 +122,12 @@ static int add_allowed(struct worker *worker, struct change_batch *batch, const 
         error = trie_insert(worker->tables.tries, &peer->space->trie, prefix, peer->slot, &previous);
         if (error) {
             if (!had) {
-                peer_allowed_remove(peer, prefix);
+                prefixes_remove(&peer->allowed, prefix);
             }
             return error;
         }
         if (previous != 0 && previous != peer->slot) {
-            peer_allowed_remove(peer_at(worker, previous), prefix);
+            prefixes_remove(&peer_at(worker, previous)->allowed, prefix);
         }
     }
     if (shares_hub(peer)) {
@@ -146,13 +147,15 @@ static void withdraw(struct worker *worker, struct change_batch *batch, const st
     }
 }
 
-static void clear_allowed(struct worker *worker, struct change_batch *batch, const struct change *change,
-                          struct peer *peer) {
-    const struct prefix *list = peer_allowed(peer);
-    for (uint32_t i = 0; i < peer->allowed_count; i++) {
-        withdraw(worker, batch, change, peer, &list[i]);
+/* A bounded piece. -EINPROGRESS: there are more, and the change goes on in the next call. */
+static int clear_allowed(struct worker *worker, struct change_batch *batch, const struct change *change,
+                         struct peer *peer) {
+    struct prefix prefix;
+    while (batch->budget > 0 && prefixes_pop(&peer->allowed, &prefix)) {
+        withdraw(worker, batch, change, peer, &prefix);
+        batch->budget--;
     }
-    peer_allowed_clear(peer);
+    return peer->allowed.count > 0 ? -EINPROGRESS : 0;
 }
 
 static int change_allowed(struct worker *worker, struct change_batch *batch, const struct change *change,
@@ -164,7 +167,7 @@ static int change_allowed(struct worker *worker, struct change_batch *batch, con
             if (error) {
                 return error;
             }
-        } else if (peer_allowed_remove(peer, &allowed[i].prefix)) {
+        } else if (prefixes_remove(&peer->allowed, &allowed[i].prefix)) {
             withdraw(worker, batch, change, peer, &allowed[i].prefix);
         }
     }
@@ -206,29 +209,41 @@ static int change_hub_addresses(struct worker *worker, struct change_batch *batc
 
 /* --- peers --- */
 
-static void empty_peer(struct worker *worker, struct change_batch *batch, const struct change *change,
-                       struct peer *peer) {
-    clear_allowed(worker, batch, change, peer);
+/* -EINPROGRESS: not all of it is gone. */
+static int empty_peer(struct worker *worker, struct change_batch *batch, const struct change *change,
+                      struct peer *peer) {
     edit_hub_routes(worker, batch, change, peer, true);
     peer_set_hub_addresses(peer, NULL, 0);
+    return clear_allowed(worker, batch, change, peer);
 }
 
-static void remove_peer(struct worker *worker, struct change_batch *batch, const struct change *change,
-                        struct peer *peer) {
-    empty_peer(worker, batch, change, peer);
+/* While its prefixes go, a piece per call, it neither hears nor is sent anything. */
+static int remove_peer(struct worker *worker, struct change_batch *batch, const struct change *change,
+                       struct peer *peer) {
+    peer_reset(worker, peer);
+    peer->endpoint.sa.sa_family = AF_UNSPEC;
+    int error = empty_peer(worker, batch, change, peer);
+    if (error) {
+        return error;
+    }
     batch->freed[batch->freed_count++] = peer->slot;
     space_leave(peer);
     peer_free(worker, peer);
+    return 0;
 }
 
-static void move_peer(struct worker *worker, struct change_batch *batch, const struct change *change, struct peer *peer,
-                      struct space *space) {
-    empty_peer(worker, batch, change, peer);
+static int move_peer(struct worker *worker, struct change_batch *batch, const struct change *change, struct peer *peer,
+                     struct space *space) {
+    int error = empty_peer(worker, batch, change, peer);
+    if (error) {
+        return error;
+    }
     peer_reset(worker, peer);
     space_leave(peer);
     if (space) {
         space_join(space, peer);
     }
+    return 0;
 }
 
 /* Opens the path at once, as Linux does, when keepalives were switched on or can now be sent. */
@@ -276,10 +291,13 @@ static int update_peer(struct worker *worker, struct change_batch *batch, const 
         return error;
     }
     if (space != peer->space) {
-        move_peer(worker, batch, change, peer, space);
+        error = move_peer(worker, batch, change, peer, space);
     }
-    if (wanted->replace_allowed_ips) {
-        clear_allowed(worker, batch, change, peer);
+    if (!error && wanted->replace_allowed_ips) {
+        error = clear_allowed(worker, batch, change, peer);
+    }
+    if (error) {
+        return error;
     }
     error = change_allowed(worker, batch, change, peer);
     if (!error && wanted->has_hub_addresses) {
@@ -297,7 +315,8 @@ static int make_peer(struct worker *worker, struct change_batch *batch, const st
     } else {
         error = update_peer(worker, batch, change, peer);
         if (error) {
-            remove_peer(worker, batch, change, peer);
+            batch->budget = SIZE_MAX; /* at once: it has no more than this change gave it */
+            (void)remove_peer(worker, batch, change, peer);
         }
     }
     if (error) {
@@ -309,16 +328,14 @@ static int make_peer(struct worker *worker, struct change_batch *batch, const st
 static int apply_peer(struct worker *worker, struct change_batch *batch, const struct change *change) {
     const struct engine_peer_change *wanted = &change->peer;
     struct peer *peer = peer_find(worker, &wanted->public_key);
-    size_t edits = 2 * wanted->allowed_ip_count + 8 + (peer ? peer->allowed_count : 0);
+    size_t fewer = peer && peer->allowed.count < batch->budget ? peer->allowed.count : batch->budget;
+    size_t edits = 2 * wanted->allowed_ip_count + 8 + fewer;
     int error = reserve_results(batch, edits);
     if (error) {
         return error;
     }
     if (wanted->remove) {
-        if (peer) {
-            remove_peer(worker, batch, change, peer);
-        }
-        return 0;
+        return peer ? remove_peer(worker, batch, change, peer) : 0;
     }
     if (peer) {
         return update_peer(worker, batch, change, peer);
@@ -342,7 +359,7 @@ static int apply_tenant(struct worker *worker, const struct change *change) {
  * owner. */
 static void forget_prefix(struct worker *worker, const struct change *change) {
     struct peer *peer = peer_at(worker, change->slot);
-    if (peer && shares_hub(peer) && peer_allowed_remove(peer, &change->prefix) && peer->space) {
+    if (peer && shares_hub(peer) && prefixes_remove(&peer->allowed, &change->prefix) && peer->space) {
         trie_remove(worker->tables.tries, &peer->space->trie, &change->prefix, peer->slot);
     }
 }
@@ -365,10 +382,13 @@ static int apply_one(struct worker *worker, struct change_batch *batch, const st
 
 void change_apply(struct worker *worker, void *argument) {
     struct change_batch *batch = argument;
-    for (size_t i = 0; i < batch->count; i++) {
-        int error = apply_one(worker, batch, &batch->changes[i]);
-        if (error && !batch->error) {
-            batch->error = error;
+    batch->budget = CHANGE_ALLOWED_MAX;
+    for (; !change_batch_done(batch); batch->next++) {
+        struct change *change = &batch->changes[batch->next];
+        int error = apply_one(worker, batch, change);
+        if (error == -EINPROGRESS) {
+            return;
         }
+        change->error = error;
     }
 }

@@ -1,8 +1,8 @@
 /* Changes to one worker's peers and tenants: gathered by the control thread, applied by the worker in one call, and
  * then what follows from them for the directory, whose one writer is the control thread.
  *
- *     control thread: change_batch_add_*() ... worker_post(change_apply)
- *     worker:         change_apply()
+ *     control thread: change_batch_add() ... worker_post(change_apply), again until change_batch_done()
+ *     worker:         change_apply(), a bounded piece each time
  *     control thread: carries out `edits` in the order of `sequence`, then change_batch_clear()
  */
 #pragma once
@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 
 #define CHANGE_BATCH_MAX 512    /* changes per call: a bounded step */
-#define CHANGE_ALLOWED_MAX 2048 /* allowed IPs per call */
+#define CHANGE_ALLOWED_MAX 2048 /* allowed IPs that are set, and that are taken away, per call */
 
 struct worker;
 
@@ -30,7 +30,9 @@ struct change {
     uint32_t slot;        /* of a peer: to be made at, 0 if it exists; of a tenant; of who forgets */
     uint32_t tenant_slot; /* CHANGE_PEER with has_tenant; 0: none */
     uint64_t sequence;
-    size_t first_allowed; /* in the batch's list */
+    struct engine_caller *caller; /* who hears of its error; NULL: nobody */
+    int error;                    /* what became of it: set by change_apply() */
+    size_t first_allowed;         /* in the batch's list */
     union {
         struct engine_peer_change peer; /* allowed_ips is not used */
         struct engine_tenant tenant;
@@ -41,6 +43,7 @@ struct change {
 /* For the directory: a route that now leads to `id`, or no longer. */
 struct change_edit {
     uint64_t sequence;
+    struct engine_caller *caller; /* of the change that it follows from */
     struct prefix prefix;
     uint32_t id;
     bool remove;
@@ -59,7 +62,8 @@ struct change_batch {
     size_t freed_count, freed_room;
     struct key *unmade; /* peers that could not be made */
     size_t unmade_count, unmade_room;
-    int error; /* the first one */
+    size_t next;   /* change to be applied */
+    size_t budget; /* prefixes that may still be taken away in this call */
 };
 
 void change_batch_free(struct change_batch *batch);
@@ -71,5 +75,10 @@ static inline bool change_batch_full(const struct change_batch *batch) {
 int change_batch_add(struct change_batch *batch, const struct change *change, const struct engine_allowed_ip *allowed,
                      size_t allowed_count);
 
-/* A worker_fn. The argument is a struct change_batch. */
+/* Whether all of it is applied. */
+static inline bool change_batch_done(const struct change_batch *batch) {
+    return batch->next == batch->count;
+}
+
+/* A worker_fn: a bounded piece of the batch. The argument is a struct change_batch. */
 void change_apply(struct worker *worker, void *batch);

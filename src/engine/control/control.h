@@ -86,7 +86,7 @@ struct engine {
     /* apply.c: what is gathered for the workers. */
     struct control_worker controls[ENGINE_WORKERS_MAX];
     uint64_t sequence; /* of changes */
-    int error;         /* of gathered changes, told by engine_flush() */
+    bool collided;     /* a change was refused because of two keys with one fingerprint */
 };
 
 /* --- apply.c --- */
@@ -98,8 +98,8 @@ int control_gather(struct engine *engine, unsigned worker, struct change *change
                    const struct engine_allowed_ip *allowed, size_t allowed_count);
 /* Applies what was gathered, on all workers, and brings the directory up to date. */
 void control_apply(struct engine *engine);
-/* Keeps the first error for engine_flush(). */
-void control_note_error(struct engine *engine, int error);
+/* Keeps a caller's first error for its engine_flush(). NULL: nobody's. */
+void control_note_error(struct engine *engine, struct engine_caller *caller, int error);
 /* 0: none left. */
 uint32_t control_take_slot(struct control_slots *slots);
 /* A slot that cannot be noted for lack of memory is never used again. */

@@ -187,8 +187,10 @@ int engine_set_private_key(struct engine *engine, const struct key *private_key)
         return 0;
     }
     const struct engine_peer_change removal = {.public_key = fresh->public_key, .remove = true};
-    int error = key_is_zero(&fresh->private_key) ? 0 : engine_peer_change(engine, &removal);
+    struct engine_caller own = {0};
+    int error = key_is_zero(&fresh->private_key) ? 0 : engine_peer_change(engine, &own, &removal);
     control_apply(engine);
+    error = error ? error : own.error;
     if (!error) {
         *engine->identity = *fresh;
         control_call_all(engine, adopt_identity, &fresh->private_key);

@@ -48,12 +48,12 @@ static int make_tenant_room(struct engine *engine, uint32_t place) {
     return 0;
 }
 
-static int make_tenant(struct engine *engine, const struct engine_tenant *tenant) {
+static int make_tenant(struct engine *engine, struct engine_caller *caller, const struct engine_tenant *tenant) {
     unsigned worker = least_loaded(engine);
     struct control_worker *control = &engine->controls[worker];
     uint32_t place = control_take_slot(&engine->tenant_places);
     uint32_t slot = control_take_slot(&control->spaces);
-    struct change change = {.kind = CHANGE_TENANT, .slot = slot, .tenant = *tenant};
+    struct change change = {.kind = CHANGE_TENANT, .slot = slot, .caller = caller, .tenant = *tenant};
     int error = place && slot ? make_tenant_room(engine, place) : -ENOSPC;
     error = error ? error : table_insert(&engine->tenant_table, hash_of(engine, &tenant->id), place);
     if (!error) {
@@ -78,22 +78,24 @@ static int make_tenant(struct engine *engine, const struct engine_tenant *tenant
     return 0;
 }
 
-int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant) {
+int engine_tenant_set(struct engine *engine, struct engine_caller *caller, const struct engine_tenant *tenant) {
     if (uuid_is_zero(&tenant->id)) {
         return -EINVAL;
     }
     struct control_tenant *known = control_find_tenant(engine, &tenant->id);
     if (!known) {
-        return make_tenant(engine, tenant);
+        return make_tenant(engine, caller, tenant);
     }
-    struct change change = {.kind = CHANGE_TENANT, .slot = known->slot, .tenant = *tenant};
+    struct change change = {.kind = CHANGE_TENANT, .slot = known->slot, .caller = caller, .tenant = *tenant};
     if (known->addressing == tenant->addressing) {
         return control_gather(engine, known->worker, &change, NULL, 0);
     }
     /* Whether it has peers is known to its worker only. */
-    int error = engine_flush(engine);
-    error = error ? error : control_gather(engine, known->worker, &change, NULL, 0);
-    error = error ? error : engine_flush(engine);
+    struct engine_caller own = {0};
+    change.caller = &own;
+    int error = control_gather(engine, known->worker, &change, NULL, 0);
+    control_apply(engine);
+    error = error ? error : own.error;
     if (!error) {
         known->addressing = tenant->addressing;
     }
@@ -102,17 +104,19 @@ int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant)
 
 /* --- peers --- */
 
-static void gather_removal(struct engine *engine, const struct key *key, unsigned worker) {
-    struct change change = {.kind = CHANGE_PEER, .peer = {.public_key = *key, .remove = true}};
+static void gather_removal(struct engine *engine, struct engine_caller *caller, const struct key *key,
+                           unsigned worker) {
+    struct change change = {.kind = CHANGE_PEER, .caller = caller, .peer = {.public_key = *key, .remove = true}};
     int error = control_gather(engine, worker, &change, NULL, 0);
     if (!error) {
         directory_remove_key(engine->directory, key);
     }
-    control_note_error(engine, error);
+    control_note_error(engine, caller, error);
 }
 
 /* Peers that `take` finds on a worker, a bounded piece at a time: those of a tenant, or all. */
 static int remove_taken(struct engine *engine, unsigned worker, worker_fn *take, uint32_t tenant_slot) {
+    struct engine_caller own = {0};
     struct snapshot *snapshot;
     int error = snapshot_create(&snapshot);
     if (error) {
@@ -123,13 +127,12 @@ static int remove_taken(struct engine *engine, unsigned worker, worker_fn *take,
     do {
         worker_call(engine->workers[worker], take, snapshot);
         for (size_t i = 0; i < snapshot->count; i++) {
-            gather_removal(engine, &snapshot->peers[i].public_key, worker);
+            gather_removal(engine, &own, &snapshot->peers[i].public_key, worker);
         }
         control_apply(engine);
-        error = engine->error; /* what stayed would be taken again and again */
-    } while (!snapshot->done && !error);
+    } while (!snapshot->done && !own.error); /* what stayed would be taken again and again */
     snapshot_free(snapshot);
-    return error;
+    return own.error;
 }
 
 int engine_tenant_remove(struct engine *engine, const struct uuid *id) {
@@ -225,15 +228,14 @@ static void extract_peer(struct worker *worker, void *argument) {
 }
 
 /* The tenant lives on another worker than the peer: it is taken away here, to be made there. */
-static int leave_worker(struct engine *engine, unsigned worker, struct engine_peer_change *change) {
-    struct extract extract = {.key = &change->public_key, .change = change};
+static void leave_worker(struct engine *engine, unsigned worker, struct change *change) {
+    struct extract extract = {.key = &change->peer.public_key, .change = &change->peer};
     control_apply(engine);
     worker_call(engine->workers[worker], extract_peer, &extract);
     if (extract.found) {
-        gather_removal(engine, &change->public_key, worker);
+        gather_removal(engine, change->caller, &change->peer.public_key, worker);
         control_apply(engine);
     }
-    return 0;
 }
 
 /* More allowed IPs than one call takes follow as further changes. */
@@ -294,7 +296,7 @@ static int change_peer(struct engine *engine, const struct engine_peer_change *w
     }
     int known = directory_worker_of_key(engine->directory, &wanted->public_key);
     if (known >= 0 && tenant && (unsigned)known != tenant->worker) {
-        leave_worker(engine, (unsigned)known, &change->peer);
+        leave_worker(engine, (unsigned)known, change);
         known = -ENOENT;
     } else if (known < 0 && wanted->update_only) {
         return 0;
@@ -307,7 +309,7 @@ static int change_peer(struct engine *engine, const struct engine_peer_change *w
     return make_peer(engine, worker, change, wanted->allowed_ips, wanted->allowed_ip_count);
 }
 
-int engine_peer_change(struct engine *engine, const struct engine_peer_change *wanted) {
+int engine_peer_change(struct engine *engine, struct engine_caller *caller, const struct engine_peer_change *wanted) {
     int error = check_change(wanted);
     if (error || key_equal(&wanted->public_key, &engine->identity->public_key)) {
         return error;
@@ -315,11 +317,11 @@ int engine_peer_change(struct engine *engine, const struct engine_peer_change *w
     if (wanted->remove) {
         int known = directory_worker_of_key(engine->directory, &wanted->public_key);
         if (known >= 0) {
-            gather_removal(engine, &wanted->public_key, (unsigned)known);
+            gather_removal(engine, caller, &wanted->public_key, (unsigned)known);
         }
         return 0;
     }
-    struct change change = {.kind = CHANGE_PEER, .peer = *wanted};
+    struct change change = {.kind = CHANGE_PEER, .caller = caller, .peer = *wanted};
     error = change_peer(engine, wanted, &change);
     sodium_memzero(&change, sizeof change);
     return error;

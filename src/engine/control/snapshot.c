@@ -36,16 +36,13 @@ static bool wanted(const struct snapshot *snapshot, const struct peer *peer) {
 }
 
 static int copy_prefixes(struct snapshot *snapshot, const struct peer *peer) {
-    size_t count = snapshot->prefix_count + peer->allowed_count;
+    size_t count = snapshot->prefix_count + peer->allowed.count;
     struct prefix *prefixes = array_grow(snapshot->prefixes, &snapshot->prefix_room, count, sizeof *prefixes);
     if (!prefixes) {
         return -ENOMEM;
     }
     snapshot->prefixes = prefixes;
-    if (peer->allowed_count > 0) {
-        memcpy(snapshot->prefixes + snapshot->prefix_count, peer_allowed(peer),
-               peer->allowed_count * sizeof(struct prefix));
-    }
+    prefixes_copy(&peer->allowed, snapshot->prefixes + snapshot->prefix_count);
     snapshot->prefix_count = count;
     return 0;
 }
@@ -64,7 +61,7 @@ static int copy_peer(struct snapshot *snapshot, const struct peer *peer) {
         copy->last_handshake_wall_ns = peer->last_handshake_wall_ns;
         copy->bytes_received = peer->bytes_received;
         copy->bytes_sent = peer->bytes_sent;
-        copy->allowed_ip_count = peer->allowed_count;
+        copy->allowed_ip_count = peer->allowed.count;
         copy->hub_address_count = peer->hub_address_count;
         memcpy(copy->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE);
         for (size_t i = 0; i < peer->hub_address_count; i++) {

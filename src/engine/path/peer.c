@@ -69,89 +69,13 @@ void peer_free(struct worker *worker, struct peer *peer) {
     peer_reset(worker, peer);
     table_remove(&worker->tables.keys, hash_of(worker, &peer->remote.public_key), peer->slot);
     worker->tables.peers[peer->slot] = NULL;
-    peer_allowed_clear(peer);
+    prefixes_clear(&peer->allowed);
     free(peer->hub_addresses);
     sodium_memzero(peer, sizeof *peer);
     free(peer);
 }
 
-/* --- allowed IPs and hub addresses --- */
-
-/* Where the prefix is in the sorted list, or belongs. */
-static uint32_t find_allowed(const struct peer *peer, const struct prefix *prefix, bool *ret_found) {
-    const struct prefix *list = peer_allowed(peer);
-    uint32_t low = 0;
-    uint32_t high = peer->allowed_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int order = prefix_compare(&list[middle], prefix);
-        if (order == 0) {
-            *ret_found = true;
-            return middle;
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    *ret_found = false;
-    return low;
-}
-
-static int grow_allowed(struct peer *peer) {
-    uint32_t room = peer->allowed_room ? peer->allowed_room : 1;
-    if (peer->allowed_count < room) {
-        return 0;
-    }
-    struct prefix *old = peer->allowed_room ? peer->allowed.many : NULL;
-    struct prefix *many = reallocarray(old, (size_t)room * 2, sizeof *many);
-    if (!many) {
-        return -ENOMEM;
-    }
-    if (!old) {
-        many[0] = peer->allowed.one;
-    }
-    peer->allowed.many = many;
-    peer->allowed_room = room * 2;
-    return 0;
-}
-
-int peer_allowed_add(struct peer *peer, const struct prefix *prefix) {
-    bool found;
-    uint32_t at = find_allowed(peer, prefix, &found);
-    if (found) {
-        return -EEXIST;
-    }
-    int error = grow_allowed(peer);
-    if (error) {
-        return error;
-    }
-    struct prefix *list = peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
-    memmove(list + at + 1, list + at, (peer->allowed_count - at) * sizeof *list);
-    list[at] = *prefix;
-    peer->allowed_count++;
-    return 0;
-}
-
-bool peer_allowed_remove(struct peer *peer, const struct prefix *prefix) {
-    bool found;
-    uint32_t at = find_allowed(peer, prefix, &found);
-    if (found) {
-        struct prefix *list = peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
-        peer->allowed_count--;
-        memmove(list + at, list + at + 1, (peer->allowed_count - at) * sizeof *list);
-    }
-    return found;
-}
-
-void peer_allowed_clear(struct peer *peer) {
-    if (peer->allowed_room) {
-        free(peer->allowed.many);
-    }
-    peer->allowed_room = 0;
-    peer->allowed_count = 0;
-}
+/* --- hub addresses --- */
 
 const struct engine_hub_address *peer_hub_address(const struct peer *peer, uint8_t family) {
     for (size_t i = 0; i < peer->hub_address_count; i++) {

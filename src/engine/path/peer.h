@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/io/udp.h"
 #include "engine/path/session_index.h"
+#include "engine/table/prefixes.h"
 #include "engine/table/wheel.h"
 #include "wire/cookie.h"
 #include "wire/noise.h"
@@ -58,13 +59,8 @@ struct peer {
     uint64_t bytes_received;
     uint64_t bytes_sent;
     uint64_t last_handshake_wall_ns;
-    uint64_t changed_ns; /* of clock_mono_ns(): counters, handshake or endpoint */
-    union {
-        struct prefix one; /* while there is at most one */
-        struct prefix *many;
-    } allowed;
-    uint32_t allowed_count;
-    uint32_t allowed_room; /* 0: `one` */
+    uint64_t changed_ns;     /* of clock_mono_ns(): counters, handshake or endpoint */
+    struct prefixes allowed; /* only the list; the tries are the caller's */
     union endpoint endpoint;
     struct udp_local local; /* the address of ours that it speaks to */
     uint32_t slot;
@@ -82,15 +78,6 @@ void peer_free(struct worker *worker, struct peer *peer);
 /* NULL if this worker has none. */
 struct peer *peer_find(const struct worker *worker, const struct key *key);
 struct peer *peer_at(const struct worker *worker, uint32_t slot);
-
-static inline const struct prefix *peer_allowed(const struct peer *peer) {
-    return peer->allowed_room ? peer->allowed.many : &peer->allowed.one;
-}
-/* To the list only, which is sorted; the tries are the caller's. 0, -EEXIST, -ENOMEM. */
-int peer_allowed_add(struct peer *peer, const struct prefix *prefix);
-/* Whether it was there. */
-bool peer_allowed_remove(struct peer *peer, const struct prefix *prefix);
-void peer_allowed_clear(struct peer *peer);
 
 /* The hub address of this family, or NULL. */
 const struct engine_hub_address *peer_hub_address(const struct peer *peer, uint8_t family);

@@ -4,8 +4,8 @@
  * sides share without a lock, as their headers say: the directory and a concurrent trie (one writer, any number of
  * readers), and the ring (one producer, one consumer).
  *
- * To read it: table (this file: hash -> number), trie (longest prefix), directory (both of them, for all workers),
- * ring, wheel (deadlines), bucket (rates), limiter (rates per source of handshakes).
+ * To read it: table (this file: hash -> number), trie (longest prefix), prefixes (a sorted set), directory (both of
+ * them, for all workers), ring, wheel (deadlines), bucket (rates), limiter (rates per source of handshakes).
  *
  * --- A hash table of one worker: 32-bit hash -> 32-bit value (public key -> peer slot, receiver index -> entry) ---
  *

@@ -31,6 +31,7 @@ enum section {
 
 struct uapi_request {
     struct engine *engine; /* borrowed */
+    struct engine_caller caller;
 
     /* what is being read */
     char line[UAPI_LINE_MAX + 1];
@@ -432,7 +433,7 @@ static int close_tenant(struct uapi_request *r) {
         rc = engine_tenant_remove(r->engine, &r->tenant.id);
         rc = rc == -ENOENT ? 0 : rc; /* as for peers: gone is gone */
     } else {
-        rc = engine_tenant_set(r->engine, &r->tenant);
+        rc = engine_tenant_set(r->engine, &r->caller, &r->tenant);
     }
     if (rc == -EBUSY) {
         return fail(r, r->section_number, rc, "tenant %s: its addressing is fixed while it has peers",
@@ -444,7 +445,7 @@ static int close_tenant(struct uapi_request *r) {
 static int close_peer(struct uapi_request *r) {
     r->change.allowed_ips = r->allowed_ips;
     r->change.allowed_ip_count = r->allowed_ip_count;
-    int rc = engine_peer_change(r->engine, &r->change);
+    int rc = engine_peer_change(r->engine, &r->caller, &r->change);
     sodium_memzero(&r->change.preshared_key, sizeof r->change.preshared_key);
     if (rc == -ENOENT) {
         return fail(r, r->section_number, rc, "peer_tenant: no such tenant; set it before its peers");
@@ -533,7 +534,7 @@ static enum uapi_event end_request(struct uapi_request *r) {
         close_section(r);
     }
     /* Also after a fault: what stood before it must not be left half in force. */
-    int rc = r->is_get ? 0 : engine_flush(r->engine);
+    int rc = r->is_get ? 0 : engine_flush(r->engine, &r->caller);
     if (rc < 0 && !r->error) {
         fail(r, r->line_number, rc, "the changes could not be applied: %s", strerror(-rc));
     }
@@ -587,7 +588,7 @@ void uapi_request_free(struct uapi_request *request) {
         return;
     }
     if (request->section != SECTION_NONE && request->section != SECTION_GET) {
-        engine_flush(request->engine);
+        engine_flush(request->engine, &request->caller);
     }
     free(request->allowed_ips);
     sodium_memzero(request, sizeof *request);

@@ -82,7 +82,8 @@ void engine_get_device(struct engine *engine, struct engine_device *ret_device) 
     *ret_device = engine->device;
 }
 
-int engine_tenant_set(struct engine *engine, const struct engine_tenant *tenant) {
+int engine_tenant_set(struct engine *engine, struct engine_caller *caller, const struct engine_tenant *tenant) {
+    (void)caller;
     struct fake_tenant *found = find_tenant(engine, &tenant->id);
     if (!found) {
         if (engine->device.tenants == engine->tenant_room) {
@@ -188,7 +189,8 @@ static void change_peer(struct fake_peer *peer, const struct engine_peer_change 
     peer->changed_ns = clock_mono_ns();
 }
 
-int engine_peer_change(struct engine *engine, const struct engine_peer_change *change) {
+int engine_peer_change(struct engine *engine, struct engine_caller *caller, const struct engine_peer_change *change) {
+    (void)caller;
     int rc = take_fault(&engine->fail_change);
     struct fake_peer *peer = fake_engine_peer(engine, &change->public_key);
     engine->changes++;
@@ -216,7 +218,8 @@ int engine_remove_peers(struct engine *engine) {
     return 0;
 }
 
-int engine_flush(struct engine *engine) {
+int engine_flush(struct engine *engine, struct engine_caller *caller) {
+    (void)caller;
     engine->flushes++;
     return take_fault(&engine->fail_flush);
 }

@@ -93,7 +93,9 @@ static inline int rig_apply(struct rig *rig, unsigned worker, struct change *cha
     change->sequence = ++rig->sequence;
     change->peer.allowed_ip_count = change->kind == CHANGE_PEER ? allowed_count : 0;
     assert_int_equal(change_batch_add(&batch, change, allowed, allowed_count), 0);
-    change_apply(rig->workers[worker], &batch);
+    while (!change_batch_done(&batch)) {
+        change_apply(rig->workers[worker], &batch);
+    }
     for (size_t i = 0; i < batch.edit_count; i++) {
         const struct change_edit *edit = &batch.edits[i];
         if (edit->remove) {
@@ -102,7 +104,7 @@ static inline int rig_apply(struct rig *rig, unsigned worker, struct change *cha
             assert_int_equal(directory_insert_route(rig->directory, &edit->prefix, edit->id, NULL), 0);
         }
     }
-    int error = batch.error;
+    int error = batch.changes[0].error;
     change_batch_free(&batch);
     return error;
 }
@@ -115,7 +117,8 @@ static inline void rig_tenant(struct rig *rig, unsigned worker, uint32_t slot, e
     struct change_batch batch = {0};
     assert_int_equal(change_batch_add(&batch, &change, NULL, 0), 0);
     change_apply(rig->workers[worker], &batch);
-    assert_int_equal(batch.error, 0);
+    assert_true(change_batch_done(&batch));
+    assert_int_equal(batch.changes[0].error, 0);
     change_batch_free(&batch);
 }
 

@@ -94,8 +94,8 @@ static void a_prefix_moves_between_peers_of_a_tenant(void **state) {
     struct rig *rig = *state;
     struct peer *first = rig_peer(rig, 0, 1, 2, (const char *[]){"10.101.0.0/24", "10.101.1.0/24", NULL}, NULL);
     struct peer *second = rig_peer(rig, 0, 2, 2, (const char *[]){"10.101.0.0/24", NULL}, NULL);
-    assert_int_equal(first->allowed_count, 1);
-    assert_int_equal(second->allowed_count, 1);
+    assert_int_equal(first->allowed.count, 1);
+    assert_int_equal(second->allowed.count, 1);
     assert_int_equal(hub_route(rig, "10.101.0.1"), directory_id(0, 2));
     assert_int_equal(inside_route(rig, 2, "10.101.0.1"), 2);
     /* Its former owner cannot take it away from the new one. */
@@ -115,7 +115,7 @@ static void tenants_do_not_take_from_each_other(void **state) {
     rig_tenant(rig, 0, 3, ADDRESSING_PRIVATE, false, none);
     struct peer *first = rig_peer(rig, 0, 1, 1, (const char *[]){"10.100.0.0/24", NULL}, NULL);
     rig_peer(rig, 0, 2, 3, (const char *[]){"10.100.0.0/24", NULL}, NULL);
-    assert_int_equal(first->allowed_count, 1);
+    assert_int_equal(first->allowed.count, 1);
     assert_int_equal(inside_route(rig, 1, "10.100.0.1"), 1);
     assert_int_equal(inside_route(rig, 3, "10.100.0.1"), 2);
 }
@@ -131,7 +131,7 @@ static void replacing_forgets_the_old_ones(void **state) {
     assert_int_equal(hub_route(rig, "10.1.0.1"), 0);
     assert_int_equal(hub_route(rig, "10.2.0.1"), directory_id(0, 1));
     assert_int_equal(hub_route(rig, "10.3.0.1"), directory_id(0, 1));
-    assert_int_equal(peer->allowed_count, 2);
+    assert_int_equal(peer->allowed.count, 2);
 }
 
 static void another_tenant_means_another_space(void **state) {
@@ -142,7 +142,7 @@ static void another_tenant_means_another_space(void **state) {
     change.peer.has_tenant = true;
     change.tenant_slot = 2;
     assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
-    assert_int_equal(peer->allowed_count, 0);
+    assert_int_equal(peer->allowed.count, 0);
     assert_int_equal(peer->hub_address_count, 0);
     assert_null(peer->state);
     assert_ptr_equal(peer->space, space_at(rig->workers[0], 2));
@@ -152,7 +152,7 @@ static void another_tenant_means_another_space(void **state) {
     const struct engine_allowed_ip list = {.prefix = rig_prefix("10.101.0.0/24")};
     assert_int_equal(rig_apply(rig, 0, &change, &list, 1), 0);
     assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
-    assert_int_equal(peer->allowed_count, 1);
+    assert_int_equal(peer->allowed.count, 1);
 }
 
 static void only_private_tenants_translate(void **state) {
@@ -240,7 +240,7 @@ static void random_changes_agree_with_a_naive_model(void **state) {
         assert_int_equal(directory_route(rig->directory, &addr), owners[n] ? directory_id(0, owners[n]) : 0);
     }
     for (uint32_t slot = 1; slot < 9; slot++) {
-        assert_int_equal(peers[slot]->allowed_count, counts[slot]);
+        assert_int_equal(peers[slot]->allowed.count, counts[slot]);
     }
 }
 

@@ -7,6 +7,8 @@
 
 #define PEERS 9000 /* more than one call visits */
 
+static struct engine_caller caller;
+
 static struct key key_of(uint32_t number) {
     struct key key = {.bytes = {9}};
     memcpy(key.bytes + 4, &number, sizeof number);
@@ -17,9 +19,9 @@ static int open_with_peers(void **state) {
     struct engine *engine = bare_engine(2);
     for (uint32_t i = 0; i < PEERS; i++) {
         struct engine_peer_change change = {.public_key = key_of(i)};
-        assert_int_equal(engine_peer_change(engine, &change), 0);
+        assert_int_equal(engine_peer_change(engine, &caller, &change), 0);
     }
-    assert_int_equal(engine_flush(engine), 0);
+    assert_int_equal(engine_flush(engine, &caller), 0);
     *state = engine;
     return 0;
 }

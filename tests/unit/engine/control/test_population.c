@@ -52,6 +52,8 @@ struct model {
 
 /* --- names --- */
 
+static struct engine_caller caller;
+
 static struct key key_of(uint32_t i) {
     struct key key;
     struct dice dice = {.state = UINT64_C(0x5a11) << 32 | i};
@@ -197,11 +199,11 @@ static void release_all(struct model *m, uint32_t i) {
 /* --- what happens, to both --- */
 
 static void apply(struct model *m, struct engine_peer_change *change) {
-    assert_int_equal(engine_peer_change(m->engine, change), 0);
+    assert_int_equal(engine_peer_change(m->engine, &caller, change), 0);
 }
 
 static void flush(struct model *m) {
-    assert_int_equal(engine_flush(m->engine), 0);
+    assert_int_equal(engine_flush(m->engine, &caller), 0);
 }
 
 static void make_tenant(struct model *m, uint32_t tenant) {
@@ -209,7 +211,7 @@ static void make_tenant(struct model *m, uint32_t tenant) {
         .id = tenant_id(tenant),
         .addressing = is_private(tenant) ? ADDRESSING_PRIVATE : ADDRESSING_UNIQUE,
     };
-    assert_int_equal(engine_tenant_set(m->engine, &made), 0);
+    assert_int_equal(engine_tenant_set(m->engine, &caller, &made), 0);
     m->tenant_there[tenant] = true;
 }
 
@@ -303,7 +305,7 @@ static void check_member(struct model *m, uint32_t i) {
     const struct peer *peer = peer_find(m->engine->workers[worker], &key);
     assert_non_null(peer);
     assert_ptr_equal(peer_at(m->engine->workers[worker], peer->slot), peer);
-    assert_int_equal(peer->allowed_count, member->owned_count);
+    assert_int_equal(peer->allowed.count, member->owned_count);
     assert_int_equal(peer->space != NULL, member->tenant != 0);
     if (peer->space) {
         const struct uuid id = tenant_id(member->tenant);

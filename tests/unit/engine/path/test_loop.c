@@ -6,6 +6,8 @@
 
 #include "engine/path/peer.h"
 
+static struct engine_caller caller;
+
 static struct key key_of(uint32_t number) {
     struct key key = {.bytes = {7}};
     memcpy(key.bytes + 4, &number, sizeof number);
@@ -47,9 +49,9 @@ static void a_growth_ends_without_further_peers(void **state) {
     bool growing = false;
     for (uint32_t i = 0; i < 100000 && !(growing && i > 20000); i++) {
         struct engine_peer_change change = {.public_key = key_of(i)};
-        assert_int_equal(engine_peer_change(engine, &change), 0);
+        assert_int_equal(engine_peer_change(engine, &caller, &change), 0);
         if (i > 20000) {
-            assert_int_equal(engine_flush(engine), 0);
+            assert_int_equal(engine_flush(engine, &caller), 0);
             worker_call(engine->workers[0], look_at_growth, &growing);
         }
     }

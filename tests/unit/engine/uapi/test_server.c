@@ -31,6 +31,8 @@ struct world {
     struct uapi_server *server;
 };
 
+static struct engine_caller caller;
+
 static int open_world(void **state) {
     struct world *w = calloc(1, sizeof *w);
     snprintf(w->directory, sizeof w->directory, "/tmp/sallyport-test-XXXXXX");
@@ -128,7 +130,7 @@ static void a_silent_client_holds_up_nobody(void **state) {
 static void add_peers(struct world *w, int count) {
     for (int i = 0; i < count; i++) {
         struct engine_peer_change change = {.public_key = {.bytes = {(uint8_t)i, (uint8_t)(i >> 8), 1}}};
-        assert_int_equal(engine_peer_change(w->engine, &change), 0);
+        assert_int_equal(engine_peer_change(w->engine, &caller, &change), 0);
     }
 }
 
@@ -178,7 +180,7 @@ static void an_answer_is_made_no_faster_than_it_is_read(void **state) {
         struct engine_peer_change change = {.public_key = {.bytes = {(uint8_t)i, (uint8_t)(i >> 8), 1}},
                                             .allowed_ips = allowed,
                                             .allowed_ip_count = FAKE_ALLOWED_IPS_MAX};
-        assert_int_equal(engine_peer_change(w->engine, &change), 0);
+        assert_int_equal(engine_peer_change(w->engine, &caller, &change), 0);
     }
     int slow = dial(w);
     int fd = dial(w);
