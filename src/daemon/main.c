@@ -298,6 +298,8 @@ static int service_start(struct gateway *g, struct problem *problem) {
         .pool = c->pool,
         .hub_address = c->hub_address,
         .ula = c->ula,
+        .lan_prefixes = c->lan_prefixes.list,
+        .lan_prefix_count = c->lan_prefixes.count,
         .endpoint = c->endpoint,
         .listen_port = (uint16_t)c->listen_port,
         .mtu = c->mtu,

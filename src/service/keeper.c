@@ -33,6 +33,17 @@ struct watch {
     bool touched; /* by somebody else, and not yet looked at */
 };
 
+static void attend_routes(struct service *s) {
+    struct problem problem = {0};
+    uint64_t mended = 0;
+    if (routes_is_due(s->routes) && reach_is_there(s->reach, NULL) && !plane_is_away(s->plane)) {
+        int r = routes_mend(s->routes, &mended, &problem);
+        if (r < 0 && !reach_is_lacking(&problem)) {
+            plane_trouble(s->plane, r, &problem);
+        }
+    }
+}
+
 /* One look; at most one attempt to mend what is wrong. */
 static void attend(struct service *s, struct watch *watch) {
     struct problem problem = {0};
@@ -69,6 +80,7 @@ static void reconcile_main(struct service *s) {
     while (!bell_is_ending(&s->bell)) {
         bell_answer(&s->bell);
         attend(s, &watch);
+        attend_routes(s);
         /* Trouble calls at once, but not again and again while its back-off runs. */
         bell_wait(&s->bell, 1, watch.failures > 0);
     }

@@ -12,6 +12,7 @@
 #include "service/attach.h"
 #include "service/keeper.h"
 #include "service/noun/gateways.h"
+#include "service/noun/lan_guard.h"
 #include "service/noun/noun.h"
 
 /* "host", "host:port", "[v6]:port" or a bare IPv6 address. */
@@ -134,6 +135,26 @@ static int open_fleet(struct service *s, const struct service_config *config) {
     return fleet_open(&fleet, &s->fleet);
 }
 
+static void note_wanted(void *guard, struct store_conn *conn, const struct prefix *wanted, size_t count) {
+    lan_guard_review(guard, conn, wanted, count);
+}
+
+static int open_lan_guard(struct service *s, const struct service_config *config) {
+    const struct lan_guard_config guard = {
+        .allowed = config->lan_prefixes,
+        .allowed_count = config->lan_prefix_count,
+        .interface_name = s->backend_config.interface_name,
+        .backend = config->backend,
+        .usage = s->usage,
+        .resolvers = config->resolvers,
+    };
+    int r = lan_guard_open(&guard, &s->lan_guard);
+    if (r == 0) {
+        routes_observe(s->routes, note_wanted, s->lan_guard);
+    }
+    return r;
+}
+
 static void note_unknown(void *plane) {
     plane_behind(plane);
 }
@@ -151,12 +172,15 @@ static int open_layers(struct service *s, const struct service_config *config) {
     r = usage_open(&usage, &s->usage);
     r = r < 0 ? r : open_fleet(s, config);
     s->desired = (struct desired){s->store, &s->secrets, s->usage, s->plane};
+    r = r < 0 ? r : routes_open(s->store, s->plane, &s->bell, &s->routes);
+    r = r < 0 ? r : open_lan_guard(s, config);
     const struct follow_config follow = {
         .desired = &s->desired,
         .identity = &s->identity,
         .reach = s->reach,
         .ledger = s->ledger,
         .bell = &s->bell,
+        .routes = s->routes,
         .grace_s = config->grace_s,
         .shared = store_is_shared(s->store),
     };
@@ -167,6 +191,7 @@ static int open_layers(struct service *s, const struct service_config *config) {
         .identity = &s->identity,
         .ledger = s->ledger,
         .follow = s->follow,
+        .routes = s->routes,
         .listen_port = config->listen_port,
         .fwmark = config->fwmark,
     };
@@ -252,6 +277,8 @@ void service_close(struct service *s) {
     tokens_free(s->tokens);
     reconcile_free(s->reconcile);
     follow_free(s->follow);
+    lan_guard_close(s->lan_guard);
+    routes_free(s->routes);
     fleet_free(s->fleet);
     usage_close(s->usage);
     ledger_free(s->ledger);

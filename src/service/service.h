@@ -25,6 +25,9 @@ struct service_config {
     struct prefix ula;          /* family 0: generated once and kept in the store; a /48 */
     const char *endpoint;       /* host, or host:port, written into routers' configurations */
     uint16_t listen_port;
+    const struct prefix *lan_prefixes; /* where callers of one tenant may place LANs */
+    size_t lan_prefix_count;
+    const char *resolvers; /* resolv.conf(5); NULL: the host's */
     unsigned mtu;
     struct fwmark fwmark;
     struct key private_key; /* the gateway's; copied into locked memory */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "service/noun/lan_guard.h"
 #include "service/noun/noun.h"
 #include "store/noun/settings.h"
 
@@ -59,6 +60,9 @@ void service_status(struct service *s, struct service_status *ret_status) {
     snprintf(status.trouble, sizeof status.trouble, "%s", plane.trouble);
     status.severed = follow_is_severed(s->follow);
     fleet_warning(s->fleet, status.warning);
+    if (!status.warning[0]) {
+        lan_guard_warning(s->lan_guard, status.warning);
+    }
     if (status.severed) {
         snprintf(status.warning, sizeof status.warning, "%s",
                  "the database could not be followed for so long that routers without a session are not let in");

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "service/noun/lan_guard.h"
 #include "service/noun/noun.h"
 #include "store/noun/lans.h"
 
@@ -166,7 +167,11 @@ int check_lans_free(struct service *s, struct store_conn *conn, const struct cal
                                "%s overlaps %s, from which routers get their tunnel addresses; use another prefix.",
                                prefix_format(&lans[i], text), prefix_format(numbers, other));
         }
-        int r = lans_overlap(conn, private_space ? tenant->id : LAN_SPACE_SHARED, &lans[i], &owner);
+        int r = lan_guard_check(s->lan_guard, conn, c, tenant->tenant.addressing, &lans[i], field, ret_problem);
+        if (r < 0) {
+            return r;
+        }
+        r = lans_overlap(conn, private_space ? tenant->id : LAN_SPACE_SHARED, &lans[i], &owner);
         if (r == 0) {
             return taken_lan(c, tenant, &lans[i], &owner, field, ret_problem);
         }

@@ -9,16 +9,21 @@
 #include "base/array.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "service/usage/usage.h"
 #include "store/store.h"
 
-#define FRESH_NS (10 * NSEC_PER_SEC)
+#define FRESH_NS NSEC_PER_SEC
 #define RESOLVERS_MAX 8 /* more than any resolver asks */
+
+/* Reading takes long where very many routers dial in: then what was read stands for so many times as long. */
+#define FRESH_TIMES 100
 
 enum need {
     NEED_ADDRESS,
     NEED_NEXT_HOP,
     NEED_RESOLVER,
     NEED_DATABASE,
+    NEED_ENDPOINT,
 };
 
 static const char *const need_text[] = {
@@ -26,6 +31,7 @@ static const char *const need_text[] = {
     [NEED_NEXT_HOP] = "a next hop of the host's routes",
     [NEED_RESOLVER] = "a name server of the host's",
     [NEED_DATABASE] = "the address of the database",
+    [NEED_ENDPOINT] = "the address from which a router dials in",
 };
 
 struct needed {
@@ -40,11 +46,13 @@ struct lan_guard {
     char interface_name[16];
     char *resolvers; /* owned */
     int (*each_host_fact)(const char *interface_name, backend_host_fn *fn, void *context);
+    struct usage *usage;
 
     pthread_mutex_t mutex; /* all that follows */
-    struct needed *needed; /* owned */
+    struct needed *needed; /* owned; sorted by address */
     size_t needed_count, needed_room;
-    uint64_t read_ns; /* monotonic; 0: never */
+    uint64_t stale_ns; /* monotonic: when it is to be read again */
+    char warning[256];
 };
 
 int lan_guard_open(const struct lan_guard_config *config, struct lan_guard **ret_guard) {
@@ -63,6 +71,7 @@ int lan_guard_open(const struct lan_guard_config *config, struct lan_guard **ret
     g->allowed_count = config->allowed_count;
     snprintf(g->interface_name, sizeof g->interface_name, "%s", config->interface_name ? config->interface_name : "");
     g->each_host_fact = config->backend->each_host_fact;
+    g->usage = config->usage;
     *ret_guard = g;
     return 0;
 }
@@ -94,6 +103,10 @@ static int add_fact(void *context, enum backend_host_fact fact, const struct ip_
     return add(context, fact == BACKEND_HOST_ADDRESS ? NEED_ADDRESS : NEED_NEXT_HOP, address);
 }
 
+static int add_endpoint(void *context, const struct ip_addr *address) {
+    return add(context, NEED_ENDPOINT, address);
+}
+
 /* resolv.conf(5): lines of "nameserver ADDRESS"; a scope behind % does not concern us. */
 static int add_resolvers(struct lan_guard *g) {
     char line[256], text[IP_TEXT_SIZE];
@@ -112,10 +125,20 @@ static int add_resolvers(struct lan_guard *g) {
     return r;
 }
 
-/* Under the mutex. What cannot be read is not held against anybody; without memory the former list stands. */
+static int compare_addresses(const struct ip_addr *a, const struct ip_addr *b) {
+    int order = (a->family > b->family) - (a->family < b->family);
+    return order ? order : memcmp(a->bytes, b->bytes, sizeof a->bytes);
+}
+
+static int compare_needed(const void *a, const void *b) {
+    const struct needed *left = a, *right = b;
+    return compare_addresses(&left->address, &right->address);
+}
+
+/* Under the mutex. What cannot be read is not held against anybody. */
 static void refresh(struct lan_guard *g) {
-    uint64_t now = clock_mono_ns();
-    if (g->read_ns && now - g->read_ns < FRESH_NS) {
+    uint64_t start = clock_mono_ns();
+    if (start < g->stale_ns) {
         return;
     }
     g->needed_count = 0;
@@ -123,18 +146,32 @@ static void refresh(struct lan_guard *g) {
         (void)g->each_host_fact(g->interface_name, add_fact, g);
     }
     (void)add_resolvers(g);
-    g->read_ns = now;
+    if (g->usage) {
+        (void)usage_each_endpoint(g->usage, add_endpoint, g);
+    }
+    if (g->needed_count) {
+        qsort(g->needed, g->needed_count, sizeof *g->needed, compare_needed);
+    }
+    uint64_t end = clock_mono_ns(), times = FRESH_TIMES * (end - start);
+    g->stale_ns = end + (times > FRESH_NS ? times : FRESH_NS);
 }
 
-/* Whether `lan` holds one of them; loopback and link-local ones are nobody's LAN anyhow. Under the mutex. */
+/* Whether `lan` holds one of them. Under the mutex. */
 static bool finds_need(struct lan_guard *g, const struct store_conn *conn, const struct prefix *lan,
                        struct needed *ret_needed) {
     struct ip_addr database;
-    for (size_t i = 0; i < g->needed_count; i++) {
-        if (prefix_contains(lan, &g->needed[i].address)) {
-            *ret_needed = g->needed[i];
-            return true;
+    size_t low = 0, high = g->needed_count; /* the first that is not below the LAN's first address */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_addresses(&g->needed[middle].address, &lan->addr) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
+    }
+    if (low < g->needed_count && prefix_contains(lan, &g->needed[low].address)) {
+        *ret_needed = g->needed[low];
+        return true;
     }
     if (conn && store_server(conn, &database) == 0 && prefix_contains(lan, &database)) {
         *ret_needed = (struct needed){database, NEED_DATABASE};
@@ -194,22 +231,25 @@ int lan_guard_check(struct lan_guard *guard, const struct store_conn *conn, cons
                        c->scope == SCOPE_ADMIN ? ", or a tenant with private addressing" : "");
 }
 
-void lan_guard_warning(struct lan_guard *guard, const struct store_conn *conn, const struct prefix *wanted,
-                       size_t count, char *ret_text, size_t room) {
+void lan_guard_review(struct lan_guard *guard, const struct store_conn *conn, const struct prefix *wanted,
+                      size_t count) {
     char text[PREFIX_TEXT_SIZE], address[IP_TEXT_SIZE];
-    snprintf(ret_text, room, "%s", "");
     pthread_mutex_lock(&guard->mutex);
     refresh(guard);
-    for (size_t i = 0; i < count; i++) {
+    guard->warning[0] = '\0';
+    for (size_t i = 0; i < count && !guard->warning[0]; i++) {
         struct needed needed;
         if (finds_need(guard, conn, &wanted[i], &needed)) {
-            snprintf(ret_text, room,
-                     "The LAN %s holds %s, %s: traffic to it may go into the tunnel. Take the LAN from its router "
-                     "(router list --address %s finds it), or move the address.",
-                     prefix_format(&wanted[i], text), ip_format(&needed.address, address), need_text[needed.need],
-                     address);
-            break;
+            snprintf(guard->warning, sizeof guard->warning,
+                     "the LAN %s holds %s, %s: what is sent there may go into the tunnel. Take the LAN from its router",
+                     prefix_format(&wanted[i], text), ip_format(&needed.address, address), need_text[needed.need]);
         }
     }
+    pthread_mutex_unlock(&guard->mutex);
+}
+
+void lan_guard_warning(struct lan_guard *guard, char ret_text[256]) {
+    pthread_mutex_lock(&guard->mutex);
+    memcpy(ret_text, guard->warning, sizeof guard->warning);
     pthread_mutex_unlock(&guard->mutex);
 }

@@ -4,7 +4,7 @@
  * an address of its own, a next hop of its routes, its resolvers, the database. And whoever speaks for one tenant only
  * may not name networks of the Internet: the operator says where his customers' LANs lie ([gateway] lan_prefixes).
  *
- * Any thread: what the host has is read anew when it is ten seconds old, under a lock of the guard's own. */
+ * Any thread: what the host has is read anew when it is a second old, under a lock of the guard's own. */
 #pragma once
 
 #include <stddef.h>
@@ -16,12 +16,14 @@
 
 struct lan_guard;
 struct store_conn;
+struct usage;
 
 struct lan_guard_config {
     const struct prefix *allowed; /* for callers of one tenant; copied */
     size_t allowed_count;
     const char *interface_name; /* the data plane's, which does not count as the host's; copied */
     const struct backend_ops *backend;
+    struct usage *usage;   /* knows the endpoints; NULL: none */
     const char *resolvers; /* a file in the form of resolv.conf(5); copied; NULL: /etc/resolv.conf */
 };
 
@@ -34,7 +36,8 @@ int lan_guard_check(struct lan_guard *guard, const struct store_conn *conn, cons
                     enum addressing addressing, const struct prefix *lan, const char *field,
                     struct problem *ret_problem);
 
-/* What is wrong by now with LANs that were taken when it was not: `wanted` are all routed ones, sorted by address. One
- * sentence that names the first, or "". */
-void lan_guard_warning(struct lan_guard *guard, const struct store_conn *conn, const struct prefix *wanted,
-                       size_t count, char *ret_text, size_t room);
+/* Looks for LANs that were taken before they held any of that: `wanted` are all routed ones. What it finds is told by
+ * lan_guard_warning(): a sentence that names the first, or "". */
+void lan_guard_review(struct lan_guard *guard, const struct store_conn *conn, const struct prefix *wanted,
+                      size_t count);
+void lan_guard_warning(struct lan_guard *guard, char ret_text[256]);

@@ -8,7 +8,7 @@
  *
  * - open.c, keeper.c (threads), attach.c (settling the database), status.c
  * - noun/: this, behind the door service.h
- * - sync/: what is written comes into force; reconcile > force > follow > desired
+ * - sync/: what is written comes into force; reconcile > force > follow > routes, desired
  * - fleet/: the gateways; usage/: counters and sessions
  * - plane/: the data plane
  * - record/: ledger > reach; identity, secrets; turn, bell
@@ -30,12 +30,14 @@
 #include "service/sync/follow.h"
 #include "service/sync/force.h"
 #include "service/sync/reconcile.h"
+#include "service/sync/routes.h"
 #include "service/usage/usage.h"
 #include "store/noun/routers.h"
 #include "store/noun/tenants.h"
 #include "store/store.h"
 
 struct keeper;
+struct lan_guard;
 struct token_memory;
 
 /* Immutable once open; each layer guards its own. */
@@ -50,6 +52,8 @@ struct service {
     struct usage *usage;
     struct fleet *fleet;
     struct desired desired;
+    struct routes *routes;
+    struct lan_guard *lan_guard;
     struct follow *follow;
     struct force force;
     struct reconcile *reconcile;

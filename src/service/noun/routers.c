@@ -345,14 +345,6 @@ static void session_over(struct router *router) {
     router->gateway[0] = '\0';
 }
 
-static int note_stale(struct write *w, const struct prefix *lans, size_t count) {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        r = lans_stale_add(w->conn, &lans[i], w->now);
-    }
-    return r;
-}
-
 /* Whether a patch leaves everything as it is: then it is no change, and nobody needs to hear of it. */
 static bool changes_nothing(const struct router *router, const struct router_patch *patch) {
     bool same = !patch->has_lans || patch->lan_count == router->lan_count;
@@ -390,7 +382,6 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     }
     if (patch->has_lans) {
         r = lans_delete(w.conn, row.id);
-        r = r < 0 || !routed ? r : note_stale(&w, before.lans, before.lan_count);
         if (r < 0) {
             r = store_problem(w.conn, r, ret_problem);
             goto fail;
@@ -456,7 +447,6 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     router->updated_at = w.now;
     r = routers_update(w.conn, &row);
     r = r < 0 || !disabled ? r : leave_sessions(&w, row.id);
-    r = r < 0 || !disabled || !routed ? r : note_stale(&w, router->lans, router->lan_count);
     r = r < 0 ? r
               : write_note(&w, disabled ? "router.disabled" : "router.enabled", &router->tenant_id, id,
                            disabled ? &router->public_key : NULL);
@@ -574,7 +564,6 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
     if (r == 0 && tenant.tenant.addressing == ADDRESSING_PRIVATE) {
         r = pool_address_free(&w.pool, &tenant, RANGE_OWN, ip_to_v4(&router->address));
     }
-    r = r < 0 || !routed ? r : note_stale(&w, router->lans, router->lan_count);
     r = r < 0 ? r : sessions_end(w.conn, row.id, 0);
     r = r < 0 ? r : routers_delete(w.conn, row.id);
     r = r < 0 ? r : tenants_add_routers(w.conn, tenant.id, -1);

@@ -223,33 +223,26 @@ fail:
     return r;
 }
 
-/* The host's routes to the LANs of one tenant, gathered. */
-struct routes {
+/* LANs of one tenant, gathered. */
+struct lan_list {
     struct prefix *list; /* owned */
     size_t count, room;
 };
 
-static int routes_add(void *context, const struct prefix *prefix) {
-    struct routes *routes = context;
-    struct prefix *list = array_grow(routes->list, &routes->room, routes->count + 1, sizeof *list);
+static int lan_add(void *context, const struct prefix *prefix) {
+    struct lan_list *lans = context;
+    struct prefix *list = array_grow(lans->list, &lans->room, lans->count + 1, sizeof *list);
     if (!list) {
         return -ENOMEM;
     }
-    routes->list = list;
-    routes->list[routes->count++] = *prefix;
+    lans->list = list;
+    lans->list[lans->count++] = *prefix;
     return 0;
 }
 
-/* LANs that the host has routes to: of unique tenants only. */
-static int routes_of(struct write *w, const struct tenant_row *row, bool leaving, struct routes *routes) {
-    if (row->tenant.addressing != ADDRESSING_UNIQUE) {
-        return 0;
-    }
-    int r = lans_each_of_tenant(w->conn, row->id, routes_add, routes);
-    for (size_t i = 0; leaving && r == 0 && i < routes->count; i++) {
-        r = lans_stale_add(w->conn, &routes->list[i], w->now);
-    }
-    return r;
+/* Those that the host has routes to: of unique tenants only. */
+static int routes_of(struct write *w, const struct tenant_row *row, struct lan_list *ret_lans) {
+    return row->tenant.addressing == ADDRESSING_UNIQUE ? lans_each_of_tenant(w->conn, row->id, lan_add, ret_lans) : 0;
 }
 
 int service_tenant_set_status(struct service *s, const struct caller *c, const struct uuid *id,
@@ -257,7 +250,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     struct tenant_row row;
     struct write w;
     struct receipt receipt;
-    struct routes routes = {0};
+    struct lan_list routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
     r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
@@ -277,7 +270,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     }
     row.tenant.status = status;
     row.tenant.updated_at = w.now;
-    r = routes_of(&w, &row, disable, &routes);
+    r = routes_of(&w, &row, &routes);
     r = r < 0 || !disable ? r : sessions_end(w.conn, 0, row.id);
     r = r < 0 || !disable ? r : sessions_restart_counting(w.conn, 0, row.id);
     r = r < 0 ? r : tenants_update(w.conn, &row);
@@ -316,7 +309,7 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     struct tenant_row row;
     struct write w;
     struct receipt receipt;
-    struct routes routes = {0};
+    struct lan_list routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
     r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
@@ -327,7 +320,7 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     if (r < 0) {
         goto fail;
     }
-    r = routes_of(&w, &row, true, &routes);
+    r = routes_of(&w, &row, &routes);
     r = r < 0 ? r : pool_tenant_free(&w.pool, row.id);
     r = r < 0 ? r : tenants_delete(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "tenant.deleted", id, NULL, NULL);

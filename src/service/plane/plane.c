@@ -316,6 +316,13 @@ void plane_shut_out(struct plane *plane, backend_peer_fn *idle, void *context) {
     free(taken.keys);
 }
 
+int plane_each_route(struct plane *plane, backend_route_fn *fn, void *context, struct problem *ret_problem) {
+    pthread_mutex_lock(&plane->watch_mutex);
+    int r = plane->watch ? plane->ops->each_route(plane->watch, fn, context, ret_problem) : -ENOTCONN;
+    pthread_mutex_unlock(&plane->watch_mutex);
+    return r;
+}
+
 int plane_counters(struct plane *plane, backend_counter_fn *fn, void *context) {
     pthread_mutex_lock(&plane->watch_mutex);
     int r = plane->watch ? plane->ops->each_counter(plane->watch, fn, context) : -ENOTCONN;

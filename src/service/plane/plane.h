@@ -58,6 +58,8 @@ int plane_read(struct plane *plane, uint64_t generation, uint64_t since, backend
                backend_peer_fn *peer, void *context, struct backend_state *ret_state, uint64_t *ret_mark);
 /* Takes out every peer that `idle` says 1 of, past the turn: whoever has that may be waiting for the database. */
 void plane_shut_out(struct plane *plane, backend_peer_fn *idle, void *context);
+/* The host's routes over its interface. */
+int plane_each_route(struct plane *plane, backend_route_fn *fn, void *context, struct problem *ret_problem);
 int plane_counters(struct plane *plane, backend_counter_fn *fn, void *context);
 /* Whether somebody else touched it. */
 bool plane_heed(struct plane *plane);

@@ -29,6 +29,7 @@
 #include "service/record/identity.h"
 #include "service/record/ledger.h"
 #include "service/record/reach.h"
+#include "service/sync/routes.h"
 #include "service/usage/usage.h"
 #include "store/noun/lans.h"
 #include "store/noun/routers.h"
@@ -67,8 +68,9 @@ struct walk {
     size_t router_count;
     struct desired_change *desired; /* owned */
     size_t desired_count;
-    struct prefix *routes, *stale; /* owned */
-    size_t route_count, route_room, stale_count, stale_room;
+    struct prefix *routes; /* owned */
+    size_t route_count, route_room;
+    bool routes_lost; /* LANs may be gone, and nobody says which */
 };
 
 int follow_open(const struct follow_config *config, struct follow **ret_follow) {
@@ -140,27 +142,17 @@ static void walk_free(struct walk *w) {
     free(w->routers);
     free(w->desired);
     free(w->routes);
-    free(w->stale);
-}
-
-static int prefix_add(struct prefix **list, size_t *count, size_t *room, const struct prefix *prefix) {
-    struct prefix *more = array_grow(*list, room, *count + 1, sizeof *more);
-    if (!more) {
-        return -ENOMEM;
-    }
-    *list = more;
-    more[(*count)++] = *prefix;
-    return 0;
 }
 
 static int route_add(void *context, const struct prefix *prefix) {
     struct walk *w = context;
-    return prefix_add(&w->routes, &w->route_count, &w->route_room, prefix);
-}
-
-static int stale_add(void *context, const struct prefix *prefix) {
-    struct walk *w = context;
-    return prefix_add(&w->stale, &w->stale_count, &w->stale_room, prefix);
+    struct prefix *grown = array_grow(w->routes, &w->route_room, w->route_count + 1, sizeof *grown);
+    if (!grown) {
+        return -ENOMEM;
+    }
+    w->routes = grown;
+    w->routes[w->route_count++] = *prefix;
+    return 0;
 }
 
 /* The changes of this batch that may be applied now: up to a change of our own whose writer is still to come. -ESTALE:
@@ -250,7 +242,6 @@ static bool may_lose_routes(const struct change_row *change) {
 
 /* From one snapshot of the store: the changes, and what the data plane should hold because of them. */
 static int read_batch(struct walk *w, struct store_conn *conn) {
-    bool stale = false;
     int r = store_begin(conn, false);
     r = r < 0 ? r : read_changes(w, conn);
     if (r < 0 || !w->ready) {
@@ -266,7 +257,7 @@ static int read_batch(struct walk *w, struct store_conn *conn) {
         if (!is_news(w, change) || is_kind(change, "token.") || is_kind(change, "router.disconnected")) {
             continue;
         }
-        stale = stale || may_lose_routes(change);
+        w->routes_lost |= may_lose_routes(change);
         if (is_kind(change, "tenant.")) {
             r = follow_tenant(w, conn, change);
             continue;
@@ -274,7 +265,7 @@ static int read_batch(struct walk *w, struct store_conn *conn) {
         r = key_is_zero(&change->gone) ? 0 : follow_gone(w, conn, &change->gone);
         r = r < 0 ? r : follow_router(w, change);
     }
-    return r < 0 || !stale ? r : lans_each_stale(conn, stale_add, w);
+    return r;
 }
 
 /* Routers of tenants that came back. After the tenants themselves. */
@@ -389,7 +380,8 @@ static int follow_batch(struct walk *w) {
     struct follow *follow = w->follow;
     struct store_conn *conn;
     struct problem problem;
-    w->ready = w->router_count = w->desired_count = w->route_count = w->stale_count = 0;
+    w->ready = w->router_count = w->desired_count = w->route_count = 0;
+    w->routes_lost = false;
     int r = store_reader_take(follow->store, &conn, &problem);
     if (r < 0) {
         return r;
@@ -405,7 +397,10 @@ static int follow_batch(struct walk *w) {
         sent = plane_apply(follow->plane, w->desired + at, count);
     }
     r = bring_back(w);
-    (void)plane_routes(follow->plane, w->routes, w->route_count, w->stale, w->stale_count);
+    (void)plane_routes(follow->plane, w->routes, w->route_count, NULL, 0);
+    if (w->routes_lost) {
+        routes_doubt(follow->with.routes);
+    }
     if (r == 0) {
         keep_up(w);
     }

@@ -16,6 +16,7 @@ struct follow;
 struct identity;
 struct ledger;
 struct reach;
+struct routes;
 
 struct follow_config {
     const struct desired *desired; /* with it the store, usage and the data plane */
@@ -23,6 +24,7 @@ struct follow_config {
     struct reach *reach;
     struct ledger *ledger;
     struct bell *bell;
+    struct routes *routes;
     unsigned grace_s; /* cut off from the database for so long: nobody new is let in; 0: never */
     bool shared;      /* other gateways may use the database too */
 };

@@ -27,8 +27,8 @@
 #include "service/record/reach.h"
 #include "service/record/secrets.h"
 #include "service/sync/follow.h"
+#include "service/sync/routes.h"
 #include "store/noun/changes.h"
-#include "store/noun/lans.h"
 #include "store/noun/routers.h"
 #include "store/noun/tenants.h"
 #include "store/store.h"
@@ -114,7 +114,7 @@ struct comparison {
     struct todo set_peers, remove_peers, set_tenants, remove_tenants;
     struct mended *mended; /* owned */
     size_t mended_count, mended_room;
-    unsigned touched; /* of the device */
+    uint64_t touched; /* of the device and the routes */
     uint64_t since;   /* every change up to this revision was in force when we began to look */
     bool trusted;     /* nothing was known to be wrong with the data plane before we looked */
     struct problem *problem;
@@ -524,51 +524,10 @@ static int device(struct comparison *c) {
     return r;
 }
 
-static int gather_route(void *context, const struct prefix *prefix) {
-    return todo_add(context, sizeof *prefix, prefix);
-}
-
-#define STALE_KEPT_US (INT64_C(24) * 3600 * USEC_PER_SEC)
-
-/* Stale routes have been removed here. Other gateways have theirs still to remove. */
-static void forget_stale(struct reconcile *reconcile, int64_t read_at) {
-    struct problem problem = {0};
-    struct write w;
-    if (write_begin(reconcile->with.ledger, "", &w, &problem) < 0) {
-        return; /* they are removed once more next time */
-    }
-    int r = lans_stale_forget(w.conn, store_is_shared(reconcile->store) ? read_at - STALE_KEPT_US : read_at);
-    if (r < 0 || write_commit_silent(&w, &problem) < 0) {
-        write_abort(&w);
-    }
-}
-
-/* The host's routes. Those whose LAN is gone were written down with the change; unless the LAN is there again, they go.
- */
 static int routes(struct comparison *c) {
-    struct reconcile *reconcile = c->reconcile;
-    struct todo wanted = {0}, stale = {0};
-    struct store_conn *conn = NULL;
-    int64_t read_at = clock_wall_us();
-    plane_turn_begin(reconcile->plane);
-    int r = store_reader_take(reconcile->store, &conn, c->problem);
-    if (r == 0) {
-        r = store_begin(conn, false);
-        r = r < 0 ? r : lans_each_route(conn, gather_route, &wanted);
-        r = r < 0 ? r : lans_each_stale(conn, gather_route, &stale);
-        r = r < 0 ? store_problem(conn, r, c->problem) : 0;
-        store_reader_put(reconcile->store, conn);
-    }
-    bool done = r == 0 && plane_routes(reconcile->plane, (struct prefix *)(void *)wanted.list, wanted.count,
-                                       (struct prefix *)(void *)stale.list, stale.count);
-    plane_turn_end(reconcile->plane);
-    if (done && stale.count) {
-        forget_stale(reconcile, read_at);
-    } else if (r == 0 && !done) {
-        r = problem_set(c->problem, PROBLEM_UNAVAILABLE, "routes", NULL, "The host's routes could not be set.");
-    }
-    free(wanted.list);
-    free(stale.list);
+    uint64_t mended = 0;
+    int r = routes_mend(c->reconcile->with.routes, &mended, c->problem);
+    c->touched += mended;
     return r;
 }
 

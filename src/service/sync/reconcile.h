@@ -12,12 +12,14 @@ struct follow;
 struct identity;
 struct ledger;
 struct reconcile;
+struct routes;
 
 struct reconcile_config {
     const struct desired *desired; /* with it the store, the secrets and the data plane */
     const struct identity *identity;
     struct ledger *ledger;
     struct follow *follow;
+    struct routes *routes;
     uint16_t listen_port;
     struct fwmark fwmark;
 };

@@ -432,6 +432,18 @@ bool usage_fill_tenants(struct usage *usage, uint64_t mark, struct tenant_row *r
     return !stale;
 }
 
+int usage_each_endpoint(struct usage *usage, usage_endpoint_fn *fn, void *context) {
+    size_t at = 0;
+    int r = 0;
+    pthread_mutex_lock(&usage->mutex);
+    for (const struct live *live; r == 0 && (live = hash_each(&usage->lives.peers, &at));) {
+        struct ip_addr address = endpoint_addr(&live->endpoint);
+        r = !live->tombstone && live->started_at && address.family ? fn(context, &address) : 0;
+    }
+    pthread_mutex_unlock(&usage->mutex);
+    return r;
+}
+
 uint64_t usage_connected(struct usage *usage) {
     pthread_mutex_lock(&usage->mutex);
     uint64_t connected = usage->loaded ? usage->lives.connected : usage->held;

@@ -97,4 +97,7 @@ void usage_timestamp(struct usage *usage, const struct key *public_key, uint8_t 
 uint64_t usage_mark(struct usage *usage);
 bool usage_fill_routers(struct usage *usage, uint64_t mark, struct router_row *rows, size_t count);
 bool usage_fill_tenants(struct usage *usage, uint64_t mark, struct tenant_row *rows, size_t count);
+/* Where routers with a session here dial in from, as far as seen here. Stops at the first non-zero return. */
+typedef int usage_endpoint_fn(void *context, const struct ip_addr *address);
+int usage_each_endpoint(struct usage *usage, usage_endpoint_fn *fn, void *context);
 uint64_t usage_connected(struct usage *usage); /* sessions here */

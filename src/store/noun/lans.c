@@ -189,25 +189,3 @@ int lans_each_of_tenant(struct store_conn *conn, int64_t tunnel_id, lans_fn *fn,
                 "WHERE r.tenant_vpn_tunnel_id = $1 AND r.status <> 'disabled'",
                 &value, 1, fn, context);
 }
-
-int lans_stale_add(struct store_conn *conn, const struct prefix *prefix, int64_t now) {
-    const struct value values[] = {value_prefix(prefix), value_time(now)};
-    return query_run(conn,
-                     "INSERT INTO vpn_stale_routes (prefix, at) VALUES ($1, $2) "
-                     "ON CONFLICT (prefix) DO UPDATE SET at = excluded.at",
-                     values, VALUE_COUNT(values), NULL);
-}
-
-int lans_stale_forget(struct store_conn *conn, int64_t until) {
-    const struct value value = value_time(until);
-    return query_run(conn, "DELETE FROM vpn_stale_routes WHERE at IS NULL OR at <= $1", &value, 1, NULL);
-}
-
-int lans_each_stale(struct store_conn *conn, lans_fn *fn, void *context) {
-    return each(conn,
-                "SELECT prefix FROM vpn_stale_routes WHERE prefix NOT IN (SELECT l.prefix FROM vpn_lans l "
-                "JOIN vpn_configurations r ON r.id = l.router_id "
-                "JOIN tenant_vpn_tunnels t ON t.id = r.tenant_vpn_tunnel_id "
-                "WHERE l.space = 0 AND r.status <> 'disabled' AND t.status = 'active')",
-                NULL, 0, fn, context);
-}

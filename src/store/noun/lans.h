@@ -33,10 +33,3 @@ typedef int lans_fn(void *context, const struct prefix *prefix);
 int lans_each_route(struct store_conn *conn, lans_fn *fn, void *context);
 /* All LANs of one tenant's routers that are not disabled themselves. */
 int lans_each_of_tenant(struct store_conn *conn, int64_t tunnel_id, lans_fn *fn, void *context);
-
-/* Routes that hosts may still have although their LAN is gone: written with the change, forgotten once every gateway
- * has had the time to remove them. Not listed while another router has that LAN. */
-int lans_stale_add(struct store_conn *conn, const struct prefix *prefix, int64_t now);
-/* Those written up to then. */
-int lans_stale_forget(struct store_conn *conn, int64_t until);
-int lans_each_stale(struct store_conn *conn, lans_fn *fn, void *context);

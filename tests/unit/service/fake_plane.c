@@ -391,6 +391,18 @@ size_t fake_plane_tenants(void) {
     return count;
 }
 
+void fake_plane_route_by_hand(const struct prefix *prefix, bool add) {
+    pthread_mutex_lock(&plane.mutex);
+    size_t at = route_of(prefix);
+    if (add && at == plane.route_count) {
+        plane.routes = reallocarray(plane.routes, plane.route_count + 1, sizeof *plane.routes);
+        plane.routes[plane.route_count++] = *prefix;
+    } else if (!add && at < plane.route_count) {
+        plane.routes[at] = plane.routes[--plane.route_count];
+    }
+    pthread_mutex_unlock(&plane.mutex);
+}
+
 size_t fake_plane_routes(void) {
     pthread_mutex_lock(&plane.mutex);
     size_t count = plane.route_count;

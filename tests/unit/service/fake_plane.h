@@ -45,6 +45,8 @@ uint64_t fake_plane_calls(enum fake_call call);
 uint64_t fake_plane_changes(void); /* applied */
 size_t fake_plane_peers(void);
 size_t fake_plane_tenants(void);
+/* As somebody with ip(8) would. */
+void fake_plane_route_by_hand(const struct prefix *prefix, bool add);
 size_t fake_plane_routes(void);
 bool fake_plane_has_route(const struct prefix *prefix);
 /* A copy. False: no such peer. */

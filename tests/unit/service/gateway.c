@@ -36,11 +36,19 @@ int gateway_setup(void **state) {
     if (!schema_url(g->url, sizeof g->url)) {
         snprintf(g->url, sizeof g->url, "sqlite:%s/store.db", g->folder);
     }
+    static struct prefix lan_prefixes[4];
+    lan_prefixes[0] = prefix_of("10.0.0.0/8");
+    lan_prefixes[1] = prefix_of("172.16.0.0/12");
+    lan_prefixes[2] = prefix_of("192.168.0.0/16");
+    lan_prefixes[3] = prefix_of("fc00::/7");
     fake_plane_reset();
     g->config = (struct service_config){
         .store_url = g->url,
         .pool = prefix_of("10.0.0.0/8"),
         .hub_address = ip_of("10.0.0.1"),
+        .lan_prefixes = lan_prefixes,
+        .lan_prefix_count = sizeof lan_prefixes / sizeof *lan_prefixes,
+        .resolvers = "/dev/null", /* this machine's are no matter of a test */
         .endpoint = "vpn.example.com",
         .listen_port = 51820,
         .mtu = 1420,

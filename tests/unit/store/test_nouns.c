@@ -479,19 +479,14 @@ static void routes_are_of_enabled_routers_in_the_shared_space(void **state) {
     assert_int_equal(count, 1);
     assert_int_equal(lans_each_of_tenant(d->conn, two.id, count_prefix, &count), 0);
     assert_int_equal(count, 2);
-    count = 0;
-    assert_int_equal(lans_stale_add(d->conn, &la, 1700000000000000), 0);
-    assert_int_equal(lans_stale_add(d->conn, &lb, 1700000000000000), 0);
-    assert_int_equal(lans_stale_add(d->conn, &lb, 1700000000000001), 0);
-    assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
-    assert_int_equal(count, 1); /* the other is wanted */
-    assert_int_equal(lans_stale_forget(d->conn, 1700000000000000), 0);
-    count = 0;
-    assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
-    assert_int_equal(count, 1); /* gone again since */
-    assert_int_equal(lans_stale_forget(d->conn, 1700000000000001), 0);
-    assert_int_equal(lans_each_stale(d->conn, count_prefix, &count), 0);
-    assert_int_equal(count, 1);
+    bool routed = false;
+    assert_int_equal(lans_is_routed(d->conn, &la, &routed), 0);
+    assert_true(routed);
+    assert_int_equal(lans_is_routed(d->conn, &lb, &routed), 0);
+    assert_false(routed); /* its router is disabled; the other is in a space of its own */
+    struct prefix within = {.addr = la.addr, .length = (uint8_t)(la.length + 1)};
+    assert_int_equal(lans_is_routed(d->conn, &within, &routed), 0);
+    assert_false(routed);
 }
 
 static void lans_are_filled_over_dense_and_sparse_pages(void **state) {

@@ -10,6 +10,7 @@
 #include "service/record/secrets.h"
 #include "service/sync/follow.h"
 #include "service/sync/force.h"
+#include "service/sync/routes.h"
 #include "service/usage/usage.h"
 #include "store/noun/sessions.h"
 
@@ -23,6 +24,7 @@ struct world {
     struct plane *plane;
     struct usage *usage;
     struct desired desired;
+    struct routes *routes;
     struct follow *follow;
     struct force force;
 };
@@ -45,7 +47,9 @@ static int setup(void **state) {
     const struct usage_config usage = {s->store, &s->identity, s->ledger, w->plane, 1};
     assert_int_equal(usage_open(&usage, &w->usage), 0);
     w->desired = (struct desired){s->store, &w->secrets, w->usage, w->plane};
-    const struct follow_config follow = {&w->desired, &s->identity, s->reach, s->ledger, &s->bell, 0, true};
+    assert_int_equal(routes_open(s->store, w->plane, &s->bell, &w->routes), 0);
+    const struct follow_config follow = {&w->desired, &s->identity, s->reach,      s->ledger,
+                                         &s->bell,    w->routes,    .shared = true};
     assert_int_equal(follow_open(&follow, &w->follow), 0);
     follow_start(w->follow, 0, &none);
     w->force = (struct force){w->plane, s->ledger, w->follow};
@@ -59,6 +63,7 @@ static int teardown(void **state) {
     void *scratch = w->scratch;
     assert_int_equal(ledger_writers(w->scratch->ledger), 0);
     follow_free(w->follow);
+    routes_free(w->routes);
     usage_close(w->usage);
     plane_free(w->plane);
     secrets_close(&w->secrets);
@@ -95,6 +100,7 @@ static void what_others_made_and_took_comes_into_force_in_order(void **state) {
     assert_int_equal(follow_once(w->follow), 0);
     assert_false(has(&one));
     assert_true(has(&two));
+    assert_true(routes_is_due(w->routes)); /* nobody says which LANs it had */
     assert_int_equal(ledger_counts(w->scratch->ledger).routers, 1);
     uint64_t changes = fake_plane_changes();
     assert_int_equal(follow_once(w->follow), 0);

@@ -34,6 +34,7 @@ static void share_with_grace(struct gateway *g, unsigned grace_s) {
         .reach = s->reach,
         .ledger = s->ledger,
         .bell = &s->bell,
+        .routes = s->routes,
         .grace_s = grace_s,
         .shared = true,
     };
