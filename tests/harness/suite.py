@@ -27,3 +27,14 @@ def skip_all(items, reason):
     if reason:
         for item in items:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def sanitizers_words(*logs):
+    """What AddressSanitizer, LeakSanitizer, UBSan and ThreadSanitizer wrote into these files, each from its first line on."""
+    found = []
+    for log in logs:
+        text = log.read_text(errors="replace") if log.exists() else ""
+        at = min((text.find(word) for word in ("Sanitizer", "runtime error:") if word in text), default=-1)
+        if at >= 0:
+            found.append(f"{log}:\n{text[max(at - 200, 0):][:20000]}")
+    return found

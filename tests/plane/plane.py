@@ -25,6 +25,7 @@ import subprocess
 import tempfile
 import time
 
+from harness import suite
 from harness.client import Client
 from harness.gateway import Gateway
 from harness.netns import Network
@@ -316,15 +317,18 @@ class Plane:
         return sent, arrived, took
 
     def close(self):
+        said = []
         for router in self.routers.values():
             router.client.close()
         if self.gateway:
             self.gateway.close()
+            said = suite.sanitizers_words(*self.folder.glob("*.log"))
         if self.names:
             self.names.close()
         if self.network:
             self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        assert not said, "\n".join(said)
 
     def __enter__(self):
         return self
