@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hooks.h"
+
 static uint64_t read_ns(clockid_t id) {
     struct timespec t;
     clock_gettime(id, &t);
@@ -23,8 +25,7 @@ static int64_t offset_ns;
 static pthread_once_t offset_once = PTHREAD_ONCE_INIT;
 
 static void read_offset(void) {
-    const char *text = getenv("SALLYPORT_TEST_CLOCK_OFFSET");
-    offset_ns = text ? strtol(text, NULL, 10) * (int64_t)NSEC_PER_SEC : 0;
+    offset_ns = hooks_clock_offset_s() * (int64_t)NSEC_PER_SEC;
 }
 
 uint64_t clock_wall_ns(void) {

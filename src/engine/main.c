@@ -16,6 +16,7 @@
 
 #include <sodium.h>
 
+#include "base/hooks.h"
 #include "base/log.h"
 #include "engine/detach.h"
 #include "engine/engine.h"
@@ -28,8 +29,6 @@
 #define EXIT_USAGE 2
 #define MTU_MIN 576
 #define MTU_MAX 65535
-#define CLOCK_RATE_VARIABLE "SALLYPORT_TEST_CLOCK_RATE"
-#define CLOCK_RATE_MAX 100000
 
 static const char usage[] =
     "Usage: sallyport-wg [OPTION]... INTERFACE\n"
@@ -49,8 +48,7 @@ static const char usage[] =
     "      --help         print this\n"
     "\n"
     "Environment: WG_PROCESS_FOREGROUND=1 does as -f. SALLYPORT_WG_DIR is the directory of the socket, instead of\n"
-    "/var/run/wireguard (where wg looks for it). SALLYPORT_TEST_CLOCK_RATE lets WireGuard's timers run N times as\n"
-    "fast; for tests only.\n";
+    "/var/run/wireguard (where wg looks for it).\n";
 
 struct arguments {
     struct engine_options options;
@@ -152,13 +150,12 @@ static int read_option(int code, const char *value, struct arguments *a) {
     return rc;
 }
 
-static int parse_environment(struct arguments *a) {
+static void read_environment(struct arguments *a) {
     const char *foreground = getenv("WG_PROCESS_FOREGROUND");
-    const char *rate = getenv(CLOCK_RATE_VARIABLE);
     if (foreground && strcmp(foreground, "1") == 0) {
         a->foreground = true;
     }
-    return rate ? number(CLOCK_RATE_VARIABLE, rate, 1, CLOCK_RATE_MAX, &a->options.clock_rate) : 0;
+    a->options.clock_rate = hooks_clock_rate();
 }
 
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
@@ -189,7 +186,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 UAPI_DIRECTORY_VARIABLE, uapi_directory());
         return rc;
     }
-    return parse_environment(a);
+    read_environment(a);
+    return 0;
 }
 
 /* Keys are in this process's memory: no core file, no ptrace. And room for a socket and a queue per worker, and for

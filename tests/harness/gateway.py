@@ -14,11 +14,14 @@ from .netns import die_with_parent, short_name
 
 PROGRAMS = {"sallyportd": "src/daemon/sallyportd", "sallyport-wg": "src/engine/sallyport-wg",
             "sallyport": "src/cli/sallyport"}
+HOOKS = ("SALLYPORT_TEST_CLOCK_", "SALLYPORT_TEST_USAGE_")  # tests/hooks.c
 
 
-def program(build, name):
-    """The path of a built program; FileNotFoundError says what to do."""
-    path = pathlib.Path(build).resolve() / PROGRAMS[name]
+def program(build, name, environment=None):
+    """The path of a built program; FileNotFoundError says what to do. What is shipped knows no hooks: an environment that turns
+    one gets the program that is built for tests."""
+    hooked = any(variable.startswith(HOOKS) for variable in environment or ())
+    path = pathlib.Path(build).resolve() / (PROGRAMS[name] + ("-test" if hooked else ""))
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; build it first: ninja -C {build}")
     return str(path)
@@ -56,7 +59,7 @@ class Gateway:
         self.settings = {
             "gateway": {"interface": self.interface, "listen_port": 51820,
                         "endpoint": getattr(namespace, "address", "127.0.0.1")},
-            "backend": {"kind": "engine", "engine_path": program(build, "sallyport-wg")},
+            "backend": {"kind": "engine", "engine_path": program(build, "sallyport-wg", self.environment)},
             "store": {"url": f"sqlite:{self.folder}/sallyport.db"},
             "api": {"socket": str(self.socket)},
             "daemon": {"state_dir": str(self.folder), "log_level": "info"},
@@ -73,7 +76,7 @@ class Gateway:
     def start(self, wait=True, timeout=20):
         """Starts sallyportd; returns once it answers and its data plane is in sync. RuntimeError with its log if not."""
         self.write_config()
-        command = [program(self.build, "sallyportd"), "--config", str(self.config)]
+        command = [program(self.build, "sallyportd", self.environment), "--config", str(self.config)]
         with open(self.log, "ab") as log:
             if self.namespace:
                 self.process = self.namespace.popen(*command, stdout=log, stderr=log, env=self.environment)

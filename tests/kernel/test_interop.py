@@ -13,10 +13,11 @@ import time
 
 import pytest
 
+from harness.gateway import program
 from harness.netns import Namespace, run, short_name
 from harness.probe import Pings, ping
 
-ENGINE = pathlib.Path(os.environ["SALLYPORT_BUILD"]) / "src/engine/sallyport-wg"
+BUILD = pathlib.Path(os.environ["SALLYPORT_BUILD"])
 OURS, THEIRS = ("10.9.0.1", "fd00:9::1"), ("10.9.0.2", "fd00:9::2")
 OUTER = {"outer4": ("192.0.2.1", "192.0.2.2"), "outer6": ("[2001:db8::1]", "[2001:db8::2]")}
 VARIANTS = {"offloads": [], "no-gso": ["--no-gso"], "no-tso": ["--no-tso"],
@@ -38,7 +39,7 @@ class End:
         if arguments is None:
             self.space.ip("link", "add", self.interface, "type", "wireguard")
         else:
-            self.process = self.space.popen(str(ENGINE), "-f", "--log-level", "error", *arguments, self.interface,
+            self.process = self.space.popen(program(BUILD, "sallyport-wg", environment), "-f", "--log-level", "error", *arguments, self.interface,
                                             stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
             path, until = pathlib.Path(f"/var/run/wireguard/{self.interface}.sock"), time.monotonic() + 10
             while not path.exists():

@@ -17,6 +17,7 @@ import time
 
 from nacl.bindings import crypto_scalarmult_base
 
+from harness.gateway import program
 from harness.netns import Namespace, die_with_parent, short_name
 
 BUILD = pathlib.Path(os.environ.get("SALLYPORT_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build"))
@@ -259,7 +260,7 @@ class Device:
         self.name = world.interface()
         self.addresses = list(addresses)
         self.log = world.folder / f"{self.name}.log"
-        binary = ENGINE if implementation == "sallyport-wg" else "wireguard-go"
+        binary = program(BUILD, "sallyport-wg", environment) if implementation == "sallyport-wg" else "wireguard-go"
         with open(self.log, "wb") as log:
             self.process = space.start(binary, "-f", *arguments, self.name, stdout=log, stderr=log,
                                        env={**os.environ, "LOG_LEVEL": "error", **(environment or {})})

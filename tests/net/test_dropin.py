@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from lab import ENGINE, OURS, SLOW, SOCKETS, Key, World, base64, wait_until
+from harness.gateway import program
+from lab import BUILD, ENGINE, OURS, SLOW, SOCKETS, Key, World, base64, wait_until
 
 PEERS = 1000
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -279,6 +280,14 @@ def test_what_one_client_did_wrong_is_not_told_to_another(device):
 
 # --- the process ---
 
+
+@pytest.mark.ours
+@pytest.mark.parametrize("name", ["sallyport-wg", "sallyportd"])
+def test_what_is_shipped_knows_no_hooks_of_tests(name):
+    shipped = pathlib.Path(program(BUILD, name)).read_bytes()
+    hooked = pathlib.Path(program(BUILD, name, {"SALLYPORT_TEST_CLOCK_RATE": "1"})).read_bytes()
+    assert b"SALLYPORT_TEST" in hooked, "or this test sees nothing"
+    assert b"SALLYPORT_TEST" not in shipped
 
 @pytest.fixture
 def host():

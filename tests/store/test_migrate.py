@@ -1,6 +1,7 @@
 """A grown single host moves from its file into PostgreSQL, and back: everything arrives, routers notice nothing."""
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -10,8 +11,8 @@ from conftest import BUILD, wait_until
 from harness.gateway import program
 
 
-def migrate(source, target, *options, **environment):
-    return subprocess.run([program(BUILD, "sallyport"), "store", "migrate", "--from", source, "--to", target, *options],
+def migrate(source, target, *options, command=None, **environment):
+    return subprocess.run([command or program(BUILD, "sallyport"), "store", "migrate", "--from", source, "--to", target, *options],
                           capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment})
 
 
@@ -87,7 +88,7 @@ def test_there_and_back_again(database, make_gateway, tmp_path):
     assert content(gateway.api) == before
 
 
-def test_a_store_in_use_is_not_moved(shared_server, database, make_gateway):
+def test_a_store_in_use_is_not_moved(shared_server, database, make_gateway, tmp_path):
     gateway = make_gateway(None)
     gateway.api.post("/tenants", {"name": "t"})
     moved = migrate(gateway.settings["store"]["url"], database)
@@ -98,7 +99,10 @@ def test_a_store_in_use_is_not_moved(shared_server, database, make_gateway):
     moved = migrate(database, f"sqlite:{gateway.folder}/copy.db")
     assert moved.returncode == 1 and "heard of just now" in moved.stderr
     # whatever the time is where it is moved
-    moved = migrate(database, f"sqlite:{gateway.folder}/copy.db", SALLYPORT_TEST_CLOCK_OFFSET="3600")
+    wrong = {"SALLYPORT_TEST_CLOCK_OFFSET": "3600"}
+    shutil.copy(program(BUILD, "sallyport"), tmp_path / "sallyport")
+    shutil.copy(program(BUILD, "sallyportd", wrong), tmp_path / "sallyportd")  # it runs the one beside it
+    moved = migrate(database, f"sqlite:{gateway.folder}/copy.db", command=tmp_path / "sallyport", **wrong)
     assert moved.returncode == 1 and "heard of just now" in moved.stderr
     other.end()
     gateway.end()

@@ -16,30 +16,25 @@
 
 #include "backend/backend.h"
 #include "base/clock.h"
+#include "base/hooks.h"
 
 #define POLL_MS 5
 
 /* All the engine needs of our environment; the rest (a store's password, another daemon's sockets) is none of its
  * matter. */
 static const char *const passed_on[] = {
-    "SALLYPORT_WG_DIR",
-    "SALLYPORT_TEST_CLOCK_RATE",
-    "SALLYPORT_TEST_CLOCK_OFFSET",
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "ASAN_OPTIONS",
-    "UBSAN_OPTIONS",
-    "LSAN_OPTIONS",
-    "TSAN_OPTIONS",
-    "JOURNAL_STREAM", /* last: only where stderr is inherited */
+    "SALLYPORT_WG_DIR", "PATH",         "LD_LIBRARY_PATH", "ASAN_OPTIONS",
+    "UBSAN_OPTIONS",    "LSAN_OPTIONS", "TSAN_OPTIONS",    "JOURNAL_STREAM", /* last: only where stderr is inherited */
 };
 
 #define PASSED_ON (sizeof passed_on / sizeof *passed_on)
+#define HOOKS_MAX 8 /* of tests (base/hooks.h) */
 
 extern char **environ;
 
 /* Borrows the strings of our own environment. */
-static void pick_environment(size_t count, char *ret_environment[PASSED_ON + 1]) {
+static void pick_environment(size_t count, char *ret_environment[PASSED_ON + HOOKS_MAX + 1]) {
+    const char *hooks = hooks_prefix();
     size_t picked = 0;
     for (size_t i = 0; i < count; i++) {
         size_t size = strlen(passed_on[i]);
@@ -48,6 +43,11 @@ static void pick_environment(size_t count, char *ret_environment[PASSED_ON + 1])
                 ret_environment[picked++] = *variable;
                 break;
             }
+        }
+    }
+    for (char **variable = environ; hooks && *variable && picked < PASSED_ON + HOOKS_MAX; variable++) {
+        if (strncmp(*variable, hooks, strlen(hooks)) == 0) {
+            ret_environment[picked++] = *variable;
         }
     }
     ret_environment[picked] = NULL;
@@ -79,7 +79,7 @@ static int start(const char *path, char *const *arguments, int log_fd, pid_t *re
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t actions;
     sigset_t none, all;
-    char *environment[PASSED_ON + 1];
+    char *environment[PASSED_ON + HOOKS_MAX + 1];
     pick_environment(log_fd < 0 ? PASSED_ON : PASSED_ON - 1, environment);
     sigemptyset(&none);
     sigfillset(&all);

@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/hooks.h"
 #include "service/record/identity.h"
 #include "service/record/ledger.h"
 #include "service/usage/usage.h"
@@ -15,7 +16,7 @@
 #define USAGE_BATCH 256
 #define DENSE_MOST (4 * USAGE_BATCH) /* rows in between that are worth reading along */
 #define LOOK_NS (10 * NSEC_PER_SEC)  /* between looks through the whole table, where readings are more frequent */
-#define REST_S 600                   /* a row that has time rests that long; SALLYPORT_TEST_USAGE_REST: seconds */
+#define REST_S 600                   /* a row that has time rests that long */
 #define HEAVY_BYTES (UINT64_C(64) << 20)
 #define HEAVY_REST_S 60
 
@@ -370,8 +371,7 @@ static void gather_urgent(struct lives *lives, struct due *due) {
 
 /* Those with time whose turn has come. Going on where the last look ended, all are served alike. */
 static void gather_resting(struct usage *usage, struct due *due, bool everything, uint32_t now_s) {
-    const char *test = getenv("SALLYPORT_TEST_USAGE_REST");
-    uint32_t rest_s = test ? (uint32_t)strtoul(test, NULL, 10) : REST_S;
+    uint32_t rest_s = hooks_usage_rest_s(REST_S);
     struct lives *lives = &usage->lives;
     size_t begin = usage->cursor < lives->peers.room ? usage->cursor : 0, at = begin;
     bool wrapped = false;
