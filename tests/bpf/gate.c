@@ -7,7 +7,9 @@
  *     forget UUID                                 removes a tenant
  *     peer NAME UUID ADDRESS... [LAN/LENGTH]...   what the peer has now; the first 4 letters of its NAME tell peers apart
  *     unpeer NAME
- *     attach | destroy | fence | unfence | flush
+ *     attach | destroy | unfence | flush
+ *     fence | engine                              the fence as it is around the kernel's WireGuard, or an engine; port 51820
+ *     fenced                                      what it dropped, one line each
  *     owner ADDRESS                               answers with a UUID
  *     check                                       reconciles the maps with the peers told in this process
  *     tenants | counters                          one line each
@@ -30,6 +32,7 @@
 #include "model/problem.h"
 
 #define PEERS_MAX 256
+#define LISTEN_PORT 51820
 #define WORDS_MAX 64
 
 struct gate {
@@ -37,6 +40,8 @@ struct gate {
     struct isolate *isolate;
     struct fence *fence;
     struct hold *hold;
+    struct prefix hub[WORDS_MAX];
+    size_t hub_count;
     struct desired_peer peers[PEERS_MAX];
     size_t peer_count;
     unsigned touched;
@@ -201,12 +206,34 @@ static int print_owner(struct gate *g, const struct words *w) {
 }
 
 static int hub(struct gate *g, const struct words *w) {
-    struct prefix prefixes[WORDS_MAX];
+    struct prefix prefixes[WORDS_MAX] = {0};
     int error = 0;
     for (size_t i = 1; i < w->count && !error; i++) {
         error = read_address(w->word[i], &prefixes[i - 1]);
     }
+    memcpy(g->hub, prefixes, sizeof prefixes);
+    g->hub_count = w->count - 1;
     return error ? error : isolate_set_hub(g->isolate, prefixes, w->count - 1, &g->touched);
+}
+
+static int fence(struct gate *g, uint32_t passed) {
+    const struct fence_rules rules = {
+        .passed = passed,
+        .hub = g->hub,
+        .hub_count = g->hub_count,
+        .listen_port = passed ? LISTEN_PORT : 0,
+        .egress = passed && isolate_has_egress(g->isolate),
+    };
+    return fence_set(g->fence, &rules, &g->touched, &g->problem);
+}
+
+static int print_fenced(struct gate *g) {
+    struct fence_counts counts;
+    int error = fence_count(g->fence, &counts);
+    if (!error) {
+        printf("forged %llu\nlooped %llu\n", (unsigned long long)counts.forged, (unsigned long long)counts.looped);
+    }
+    return error;
 }
 
 /* --- commands --- */
@@ -215,7 +242,11 @@ static int plain(struct gate *g, const char *command) {
     if (strcmp(command, "attach") == 0) {
         return isolate_attach(g->isolate, if_nametoindex(g->interface_name), &g->touched, &g->problem);
     } else if (strcmp(command, "fence") == 0) {
-        return fence_set(g->fence, &(struct fence_rules){.passed = ISOLATE_PASSED}, &g->touched, &g->problem);
+        return fence(g, ISOLATE_PASSED);
+    } else if (strcmp(command, "engine") == 0) {
+        return fence(g, 0);
+    } else if (strcmp(command, "fenced") == 0) {
+        return print_fenced(g);
     } else if (strcmp(command, "unfence") == 0) {
         return fence_remove(g->fence, &g->problem);
     } else if (strcmp(command, "hold") == 0) {

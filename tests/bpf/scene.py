@@ -97,6 +97,9 @@ class Gate:
     def counters(self):
         return {name: int(value) for name, value in (line.split() for line in self.ask("counters")[1])}
 
+    def fenced(self):
+        return {name: int(value) for name, value in (line.split() for line in self.ask("fenced")[1])}
+
     def kill(self):
         self.process.kill()
         self.process.wait()

@@ -14,6 +14,8 @@
 #include "backend/host/nft.h"
 #include "backend/host/rule.h"
 #include "base/buf.h"
+#include "base/bytes.h"
+#include "model/prefix.h"
 #include "model/problem.h"
 
 /* Shown by `nft list ruleset`, and how a table of ours is known again: never to change. */
@@ -33,7 +35,12 @@ struct fence {
     /* What was asked for last, and how the kernel tells it; both in the words of note(). A kernel that says more than
      * it was told is believed once. */
     struct buf wanted, told;
+    bool half_blind;
 };
+
+/* Shown with the rules, and how we find those whose packets we count. */
+#define FORGED "forged: in the name of the tunnel, from elsewhere"
+#define LOOPED "looped: the tunnel's own, inside the tunnel"
 
 _Static_assert(sizeof COMMENT == 0x28, "the size in MARK");
 
@@ -125,18 +132,90 @@ static void add_chain(const struct fence *f, const char *name, const char *type,
     mnl_attr_put_strz(message, NFTA_CHAIN_TYPE, type);
 }
 
-/* Rules behind their chains, chain after chain: as the kernel tells them. */
-static void add_rules(const struct fence *f, const struct fence_rules *rules) {
+static void begin_rule(const struct fence *f, struct rule *r, const char *chain, const char *comment) {
+    rule_begin(f->nft, r, f->table, chain, comment);
+}
+
+static void end_rule(struct rule *r, int32_t verdict) {
+    rule_verdict(r, verdict);
+    rule_end(r);
+}
+
+static void end_counted_drop(struct rule *r) {
+    rule_count(r);
+    end_rule(r, NF_DROP);
+}
+
+static void accept_from(const struct fence *f, const char *interface_name) {
     struct rule r;
-    rule_begin(f->nft, &r, f->table, "prerouting", NULL);
+    begin_rule(f, &r, "prerouting", NULL);
+    rule_meta(&r, NFT_META_IIFNAME);
+    rule_is_name(&r, interface_name);
+    end_rule(&r, NF_ACCEPT);
+}
+
+/* A route decides who is behind the interface, not the pool: the host may have a network of its own within it. */
+static void drop_forged(const struct fence *f, const struct fence_rules *rules) {
+    struct rule r;
+    for (size_t i = 0; i < rules->hub_count; i++) {
+        const struct prefix hub = {.addr = rules->hub[i].addr, .length = ip_bits(&rules->hub[i].addr)};
+        begin_rule(f, &r, "prerouting", FORGED);
+        rule_source_in(&r, &hub);
+        end_counted_drop(&r);
+    }
+    if (!f->half_blind) {
+        begin_rule(f, &r, "prerouting", FORGED);
+        rule_fib_interface_of_source(&r);
+        rule_is_name(&r, f->interface_name);
+        end_counted_drop(&r);
+    }
+}
+
+static void add_prerouting(const struct fence *f, const struct fence_rules *rules) {
+    struct rule r;
+    if (rules->passed) {
+        begin_rule(f, &r, "prerouting", NULL);
+        rule_meta(&r, NFT_META_IIFNAME);
+        rule_is_name(&r, f->interface_name);
+        rule_meta(&r, NFT_META_PRIORITY);
+        rule_is_not(&r, &rules->passed, sizeof rules->passed);
+        end_rule(&r, NF_DROP);
+    }
+    accept_from(f, f->interface_name);
+    accept_from(f, "lo");
+    drop_forged(f, rules);
+    if (rules->egress && rules->listen_port && !f->half_blind) {
+        begin_rule(f, &r, "prerouting", NULL);
+        rule_udp_destination(&r, rules->listen_port);
+        rule_fib_destination_is_local(&r);
+        rule_notrack(&r);
+        rule_end(&r);
+    }
+}
+
+static void add_own_datagrams(const struct fence *f, const struct fence_rules *rules) {
+    struct rule r;
+    begin_rule(f, &r, "input", LOOPED);
     rule_meta(&r, NFT_META_IIFNAME);
     rule_is_name(&r, f->interface_name);
-    rule_meta(&r, NFT_META_PRIORITY);
-    rule_is_not(&r, &rules->passed, sizeof rules->passed);
-    rule_verdict(&r, NF_DROP);
-    rule_end(&r);
+    rule_udp_destination(&r, rules->listen_port);
+    end_counted_drop(&r);
+    begin_rule(f, &r, "output", LOOPED);
+    rule_meta(&r, NFT_META_OIFNAME);
+    rule_is_name(&r, f->interface_name);
+    rule_udp_source(&r, rules->listen_port);
+    end_counted_drop(&r);
+    if (rules->egress && !f->half_blind) {
+        begin_rule(f, &r, "output", NULL);
+        rule_udp_source(&r, rules->listen_port);
+        rule_notrack(&r);
+        rule_end(&r);
+    }
+}
 
-    rule_begin(f->nft, &r, f->table, "postrouting", NULL);
+static void add_masquerade(const struct fence *f) {
+    struct rule r;
+    begin_rule(f, &r, "postrouting", NULL);
     rule_meta(&r, NFT_META_IIFNAME);
     rule_is_name(&r, f->interface_name);
     rule_meta(&r, NFT_META_OIFNAME);
@@ -149,8 +228,21 @@ static void add_table(const struct fence *f, const struct fence_rules *rules) {
     struct nlmsghdr *message = add(f, NFT_MSG_NEWTABLE, NLM_F_CREATE);
     mnl_attr_put(message, NFTA_TABLE_USERDATA, sizeof MARK, MARK);
     add_chain(f, "prerouting", "filter", NF_INET_PRE_ROUTING, PRIORITY_FIRST);
-    add_chain(f, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
-    add_rules(f, rules);
+    if (rules->listen_port) {
+        add_chain(f, "input", "filter", NF_INET_LOCAL_IN, PRIORITY_FIRST);
+        add_chain(f, "output", "filter", NF_INET_LOCAL_OUT, PRIORITY_FIRST);
+    }
+    if (rules->egress) { /* such a chain has the host track all connections */
+        add_chain(f, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
+    }
+    /* chain after chain, as the kernel tells them */
+    add_prerouting(f, rules);
+    if (rules->listen_port) {
+        add_own_datagrams(f, rules);
+    }
+    if (rules->egress) {
+        add_masquerade(f);
+    }
 }
 
 /* --- what a message says, whether it is one of ours or the kernel's answer --- */
@@ -341,7 +433,64 @@ static int compare_and_set(struct fence *f, const struct fence_rules *rules, uns
 int fence_set(struct fence *fence, const struct fence_rules *rules, unsigned *ret_touched,
               struct problem *ret_problem) {
     int rc = connect_nft(fence);
-    return rc < 0 ? report_failure(fence, rc, ret_problem) : compare_and_set(fence, rules, ret_touched, ret_problem);
+    if (rc < 0) {
+        return report_failure(fence, rc, ret_problem);
+    }
+    rc = compare_and_set(fence, rules, ret_touched, ret_problem);
+    if (rc == -ENOENT && !fence->half_blind) { /* the kernel's answer for an expression that it does not know */
+        fence->half_blind = true;
+        rc = compare_and_set(fence, rules, ret_touched, ret_problem);
+        fence->half_blind = rc == 0;
+    }
+    return rc;
+}
+
+bool fence_is_half_blind(const struct fence *fence) {
+    return fence->half_blind;
+}
+
+/* --- what it counted --- */
+
+static int add_count(const struct nlattr *element, void *context) {
+    struct attributes expression = attributes_in(element);
+    if (strcmp(attribute_text(expression.of[NFTA_EXPR_NAME]), "counter") == 0) {
+        struct attributes data = attributes_in(expression.of[NFTA_EXPR_DATA]);
+        const struct nlattr *packets = data.of[NFTA_COUNTER_PACKETS];
+        if (packets && mnl_attr_get_payload_len(packets) == sizeof(uint64_t)) {
+            *(uint64_t *)context += be64_get(mnl_attr_get_payload(packets));
+        }
+    }
+    return MNL_CB_OK;
+}
+
+static bool has_comment(const struct attributes *rule, const char *comment) {
+    const struct nlattr *data = rule->of[NFTA_RULE_USERDATA];
+    size_t size = strlen(comment) + 1;
+    return data && mnl_attr_get_payload_len(data) == 2 + size &&
+           memcmp((const uint8_t *)mnl_attr_get_payload(data) + 2, comment, size) == 0;
+}
+
+static int count_rule(const struct nlmsghdr *message, void *context) {
+    struct fence_counts *counts = context;
+    struct attributes rule = nft_attributes_of(message);
+    uint64_t *to = has_comment(&rule, FORGED) ? &counts->forged : has_comment(&rule, LOOPED) ? &counts->looped : NULL;
+    const struct nlattr *expressions = rule.of[NFTA_RULE_EXPRESSIONS];
+    return to && expressions ? mnl_attr_parse_nested(expressions, add_count, to) : MNL_CB_OK;
+}
+
+int fence_count(struct fence *fence, struct fence_counts *ret_counts) {
+    struct fence_counts counts = {0};
+    int rc = connect_nft(fence);
+    if (rc == 0) {
+        struct nlmsghdr *message = nft_question(fence->nft, NFT_MSG_GETRULE, NFPROTO_INET, true);
+        mnl_attr_put_strz(message, NFTA_RULE_TABLE, fence->table);
+        rc = nft_ask(fence->nft, count_rule, &counts);
+    }
+    if (rc == 0 || rc == -EINTR) { /* what was told is right, and the next one asks again */
+        *ret_counts = counts;
+        rc = 0;
+    }
+    return rc;
 }
 
 int fence_remove(struct fence *fence, struct problem *ret_problem) {

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,12 +81,16 @@ void rule_payload(struct rule *rule, uint32_t base, uint32_t offset, uint32_t si
     close_expression(rule);
 }
 
+static void fib(struct rule *r, uint32_t result, uint32_t flags) {
+    open_expression(r, "fib");
+    put_number(r, NFTA_FIB_DREG, NFT_REG_1);
+    put_number(r, NFTA_FIB_RESULT, result);
+    put_number(r, NFTA_FIB_FLAGS, flags);
+    close_expression(r);
+}
+
 void rule_fib_interface_of_source(struct rule *rule) {
-    open_expression(rule, "fib");
-    put_number(rule, NFTA_FIB_DREG, NFT_REG_1);
-    put_number(rule, NFTA_FIB_RESULT, NFT_FIB_RESULT_OIFNAME);
-    put_number(rule, NFTA_FIB_FLAGS, NFTA_FIB_F_SADDR);
-    close_expression(rule);
+    fib(rule, NFT_FIB_RESULT_OIFNAME, NFTA_FIB_F_SADDR);
 }
 
 /* --- what it must be --- */
@@ -96,6 +101,12 @@ void rule_is(struct rule *rule, const void *value, size_t size) {
 
 void rule_is_not(struct rule *rule, const void *value, size_t size) {
     compare(rule, NFT_CMP_NEQ, value, size);
+}
+
+void rule_fib_destination_is_local(struct rule *rule) {
+    const uint32_t local = RTN_LOCAL;
+    fib(rule, NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR);
+    rule_is(rule, &local, sizeof local);
 }
 
 /* With all zeros behind it, so that no longer name begins with it. */

@@ -40,6 +40,8 @@ void rule_is(struct rule *rule, const void *value, size_t size);
 void rule_is_not(struct rule *rule, const void *value, size_t size);
 void rule_is_name(struct rule *rule, const char *interface_name);
 void rule_is_not_name(struct rule *rule, const char *interface_name);
+/* It is for this host itself. */
+void rule_fib_destination_is_local(struct rule *rule);
 /* UDP from or to a port; later fragments are neither. */
 void rule_udp_source(struct rule *rule, uint16_t port);
 void rule_udp_destination(struct rule *rule, uint16_t port);

@@ -261,6 +261,10 @@ size_t isolate_tenant_count(const struct isolate *isolate) {
     return isolate->slots.tenant_count;
 }
 
+bool isolate_has_egress(const struct isolate *isolate) {
+    return isolate->slots.egress_count > 0;
+}
+
 int isolate_each_tenant(struct isolate *isolate, backend_tenant_fn *fn, void *context) {
     return isolate_slots_each(&isolate->slots, fn, context);
 }

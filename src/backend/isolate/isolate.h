@@ -55,6 +55,8 @@ int isolate_set_tenant(struct isolate *isolate, const struct desired_tenant *ten
 /* From here on none of its addresses is known, whatever is still mapped to it. 0 also if there is none. */
 int isolate_remove_tenant(struct isolate *isolate, const struct uuid *id);
 size_t isolate_tenant_count(const struct isolate *isolate);
+/* Whether any of them has egress. */
+bool isolate_has_egress(const struct isolate *isolate);
 
 /* Addresses (hub_address or address, address6) and LANs of one peer: what it had (NULL: nothing) and what it has now
  * (NULL: nothing). Removals are in force at once, additions after isolate_flush(). -ENOENT: tenant not set; -ENOSPC. */

@@ -48,6 +48,17 @@ static void policy_set(const struct isolate_slots *slots, uint32_t slot, struct 
     }
 }
 
+static bool has_egress(struct isolate_policy policy) {
+    return policy.tenant != ISOLATE_NOBODY && policy.flags & ISOLATE_EGRESS;
+}
+
+/* The same, and counts who has egress. */
+static void policy_change(struct isolate_slots *slots, uint32_t slot, struct isolate_policy policy) {
+    slots->egress_count += has_egress(policy);
+    slots->egress_count -= has_egress(*policy_at(slots, slot));
+    policy_set(slots, slot, policy);
+}
+
 static int place_note(struct isolate_slots *slots, const void *id, uint32_t slot) {
     struct place *place = hash_put(&slots->places, id);
     if (!place) {
@@ -216,6 +227,7 @@ static int chunk_add(struct isolate_slots *slots) {
             return error;
         }
         slots->tenant_count++;
+        slots->egress_count += has_egress(*policy_at(slots, slot));
     }
     return 0;
 }
@@ -311,7 +323,7 @@ static int slot_take(struct isolate_slots *slots, const struct desired_tenant *t
     limits_set(record, &tenant->limits);
     take_free(slots);
     slots->tenant_count++;
-    policy_set(slots, slot, (struct isolate_policy){.tenant = number, .flags = flags_of(tenant)});
+    policy_change(slots, slot, (struct isolate_policy){.tenant = number, .flags = flags_of(tenant)});
     return 0;
 }
 
@@ -322,7 +334,7 @@ int isolate_slots_set(struct isolate_slots *slots, const struct desired_tenant *
     }
     struct isolate_tenant *record = tenant_at(slots, place->slot);
     limits_set(record, &tenant->limits);
-    policy_set(slots, place->slot, (struct isolate_policy){.tenant = record->number, .flags = flags_of(tenant)});
+    policy_change(slots, place->slot, (struct isolate_policy){.tenant = record->number, .flags = flags_of(tenant)});
     return 0;
 }
 
@@ -331,7 +343,7 @@ void isolate_slots_remove(struct isolate_slots *slots, const struct uuid *id) {
     if (!place) {
         return;
     }
-    policy_set(slots, place->slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
+    policy_change(slots, place->slot, (struct isolate_policy){.tenant = ISOLATE_NOBODY});
     give_free(slots, place->slot);
     hash_remove(&slots->places, place);
     slots->tenant_count--;

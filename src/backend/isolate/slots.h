@@ -19,8 +19,8 @@ struct isolate_slots {
     uint32_t chunk_count;
     uint32_t *free; /* a ring of slots: who was free longest is taken first, so numbers come back as late as can be */
     uint32_t free_first, free_count;
-    uint32_t tenant_count;
-    struct hash places; /* by UUID */
+    uint32_t tenant_count, egress_count; /* all; those with egress */
+    struct hash places;                  /* by UUID */
 };
 
 /* `load` must outlive it. */

@@ -395,6 +395,18 @@ static int wireguard_failed(const struct batch *batch, int error) {
     return kernel_refused(batch->k, error, "change the peers of", batch->problem);
 }
 
+/* Who gets egress must find the masquerade there. It goes when nobody has egress any more, at the next comparison. */
+static int prepare_egress(const struct batch *batch) {
+    struct kernel *k = batch->k;
+    unsigned touched = 0;
+    bool egress = false;
+    for (size_t i = 0; i < batch->count; i++) {
+        egress |= batch->changes[i].kind == DESIRED_TENANT_SET && batch->changes[i].tenant.egress;
+    }
+    return egress && !k->masquerades && k->proven ? kernel_set_fence(k, k->listen_port, true, &touched, batch->problem)
+                                                  : 0;
+}
+
 static int run(const struct batch *batch) {
     struct learning learning = {.batch = batch};
     pthread_t thread;
@@ -427,7 +439,8 @@ int kernel_apply(struct backend *b, const struct desired_change *changes, size_t
     pthread_mutex_lock(&k->mutex);
     if (k->up) {
         k->applied++;
-        rc = run(&batch);
+        rc = prepare_egress(&batch);
+        rc = rc < 0 ? rc : run(&batch);
         if (rc < 0) {
             doubt(&batch);
         }

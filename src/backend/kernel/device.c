@@ -7,12 +7,10 @@
 #include <unistd.h>
 
 #include "backend/host/device.h"
-#include "backend/host/fence.h"
 #include "backend/host/sentinel.h"
 #include "backend/isolate/isolate.h"
 #include "backend/kernel/kernel.h"
 #include "backend/wireguard/wireguard.h"
-#include "bpf/isolate.h"
 
 #define ROUNDS 3
 
@@ -83,7 +81,6 @@ static int mend_wireguard(struct backend *b, const struct desired_device *device
  *     MTU, addresses, up   additions before removals (device_mend()) */
 static int mend(struct backend *b, const struct desired_device *device, unsigned *touched, struct problem *problem) {
     struct kernel *k = b->kernel;
-    const struct fence_rules rules = {.passed = ISOLATE_PASSED};
     unsigned on_host = 0;
     int rc = kernel_mend_mark(k, touched);
     if (rc < 0) {
@@ -94,7 +91,7 @@ static int mend(struct backend *b, const struct desired_device *device, unsigned
         return kernel_fault(k, rc, "update the isolation maps of", problem);
     }
     rc = isolate_attach(k->isolate, k->ifindex, touched, problem);
-    rc = rc < 0 ? rc : fence_set(k->fence, &rules, touched, problem);
+    rc = rc < 0 ? rc : kernel_set_fence(k, device->listen_port, false, touched, problem);
     rc = rc < 0 ? rc : mend_wireguard(b, device, touched, problem);
     if (rc < 0) {
         return rc;

@@ -7,6 +7,7 @@
 #include "backend/host/sentinel.h"
 #include "backend/isolate/isolate.h"
 #include "backend/kernel/kernel.h"
+#include "bpf/isolate.h"
 
 int kernel_away(struct kernel *k, struct problem *ret_problem) {
     k->up = false;
@@ -42,6 +43,22 @@ int kernel_mend_mark(struct kernel *k, unsigned *touched) {
     if (rc == 0 && !mark_is_ours(&state)) {
         rc = mark_set(k->interface_name, k->generation);
         ++*touched;
+    }
+    return rc;
+}
+
+int kernel_set_fence(struct kernel *k, uint16_t listen_port, bool egress, unsigned *touched,
+                     struct problem *ret_problem) {
+    const struct fence_rules rules = {
+        .passed = ISOLATE_PASSED,
+        .hub = k->pools,
+        .hub_count = k->pool_count,
+        .listen_port = listen_port,
+        .egress = egress || isolate_has_egress(k->isolate),
+    };
+    int rc = fence_set(k->fence, &rules, touched, ret_problem);
+    if (rc == 0) {
+        k->masquerades = rules.egress;
     }
     return rc;
 }

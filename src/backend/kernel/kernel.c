@@ -274,6 +274,11 @@ static int kernel_each_counter(struct backend *b, backend_counter_fn *fn, void *
     rc = rc ? rc : fn(context, "packets_received", state.packets_received);
     rc = rc ? rc : fn(context, "packets_sent", state.packets_sent);
     rc = rc ? rc : isolate_each_counter(k->isolate, fn, context);
+    struct fence_counts counts = {0};
+    if (rc == 0 && fence_count(k->fence, &counts) == 0) {
+        rc = fn(context, "drop.forged", counts.forged);
+        rc = rc ? rc : fn(context, "drop.looped", counts.looped);
+    }
     pthread_mutex_unlock(&k->mutex);
     return rc;
 }

@@ -54,6 +54,7 @@ struct kernel {
     struct key public_key; /* that belongs to the private key that was set */
     uint16_t listen_port;
     struct fwmark fwmark;
+    bool masquerades;          /* the fence does */
     uint32_t mark;             /* of the last dump */
     uint32_t applied, settled; /* number of the last apply() begun, ended */
     uint32_t swept;            /* how many revoked peers were removed */
@@ -75,6 +76,9 @@ int kernel_fault(struct kernel *k, int error, const char *what, struct problem *
 int kernel_refused(struct kernel *k, int error, const char *what, struct problem *ret_problem);
 /* The mark by which the next run knows the interface. -ENODEV: it is another one, or gone. Under the mutex. */
 int kernel_mend_mark(struct kernel *k, unsigned *touched);
+/* The fence as it must be with this port, and if some tenant has egress or one will (`egress`). Under the mutex. */
+int kernel_set_fence(struct kernel *k, uint16_t listen_port, bool egress, unsigned *touched,
+                     struct problem *ret_problem);
 /* Everything that was set went with the former interface. Under the mutex. */
 void kernel_forget(struct kernel *k);
 /* Deletes the interface that this attempt made. Under the mutex. */

@@ -244,6 +244,7 @@ int isolate_set_tenant(struct isolate *isolate, const struct desired_tenant *ten
     (void)isolate;
     if (tenant_at(&tenant->id) == fake_host.tenant_count) {
         fake_host.tenants[fake_host.tenant_count++] = tenant->id;
+        fake_host.egress_count += tenant->egress;
     }
     return 0;
 }
@@ -255,6 +256,11 @@ int isolate_remove_tenant(struct isolate *isolate, const struct uuid *id) {
         fake_host.tenants[at] = fake_host.tenants[--fake_host.tenant_count];
     }
     return 0;
+}
+
+bool isolate_has_egress(const struct isolate *isolate) {
+    (void)isolate;
+    return fake_host.egress_count > 0;
 }
 
 size_t isolate_tenant_count(const struct isolate *isolate) {
@@ -402,13 +408,20 @@ void fence_close(struct fence *fence) {
 int fence_set(struct fence *fence, const struct fence_rules *rules, unsigned *ret_touched,
               struct problem *ret_problem) {
     int rc = take(&fake_host.fence_error);
-    (void)fence, (void)rules;
+    (void)fence;
+    fake_host.fence_rules = *rules;
     if (rc < 0) {
         problem_set(ret_problem, PROBLEM_CONFLICT, "foreign-table", "", "A table of that name is somebody else's.");
         return rc;
     }
     *ret_touched += !fake_host.fence;
     fake_host.fence = true;
+    return 0;
+}
+
+int fence_count(struct fence *fence, struct fence_counts *ret_counts) {
+    (void)fence;
+    *ret_counts = (struct fence_counts){.forged = 5, .looped = 6};
     return 0;
 }
 

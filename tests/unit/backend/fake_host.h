@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "backend/host/fence.h"
 #include "model/desired.h"
 
 struct fake_address {
@@ -26,8 +27,9 @@ struct fake_host {
 
     /* the programs and the fence */
     bool programs, attached, fence;
+    struct fence_rules fence_rules;
     struct uuid tenants[64];
-    size_t tenant_count;
+    size_t tenant_count, egress_count;
     struct fake_address known[1024]; /* addresses */
     size_t known_count;
     size_t queued; /* of them: not in force */

@@ -972,21 +972,46 @@ static void the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given(
     assert_int_equal(fake_kernel.fwmark, 0);
 }
 
+/* A chain that masquerades has the host track every connection, the routers' own datagrams among them. */
+static void the_fence_masquerades_while_a_tenant_has_egress(void **state) {
+    unsigned touched;
+    struct desired_change change = tenant_set(1);
+    (void)state;
+    assert_false(fake_host.fence_rules.egress);
+    assert_int_equal(fake_host.fence_rules.listen_port, 51820);
+    assert_int_equal(fake_host.fence_rules.hub_count, 2);
+    assert_int_equal(fake_host.fence_rules.passed, 0x5a11c0de);
+    change.tenant.egress = true;
+    assert_int_equal(ops->apply(b, &change, 1, &problem), 0);
+    assert_true(fake_host.fence_rules.egress);
+    fake_host.egress_count = 0;
+    assert_int_equal(set_device(&touched), 0);
+    assert_false(fake_host.fence_rules.egress);
+    fake_host.fence_error = -EIO;
+    fake_host.tenant_count = 0;
+    assert_int_equal(ops->apply(b, &change, 1, &problem), -EIO);
+    assert_int_equal(fake_host.tenant_count, 0); /* nobody leaves unmasqueraded */
+}
+
 static int take_counter(void *context, const char *name, uint64_t value) {
     uint64_t *found = context;
     found[0] += strcmp(name, "packets_received") == 0 ? value : 0;
     found[1] += strcmp(name, "packets_sent") == 0 ? value : 0;
     found[2] += strcmp(name, "drop.prohibited") == 0 ? value : 0;
+    found[3] += strcmp(name, "drop.forged") == 0 ? value : 0;
+    found[4] += strcmp(name, "drop.looped") == 0 ? value : 0;
     return 0;
 }
 
-static void its_counters_are_the_interfaces_and_the_programs(void **state) {
-    uint64_t found[3] = {0};
+static void its_counters_are_the_interfaces_the_programs_and_the_fences(void **state) {
+    uint64_t found[5] = {0};
     (void)state;
     assert_int_equal(ops->each_counter(b, take_counter, found), 0);
     assert_int_equal(found[0], 5);
     assert_int_equal(found[1], 7);
     assert_int_equal(found[2], 3);
+    assert_int_equal(found[3], 5);
+    assert_int_equal(found[4], 6);
     fake_host.exists = false;
     assert_int_equal(ops->each_counter(b, take_counter, found), -ENOTCONN);
 }
@@ -1030,7 +1055,8 @@ int main(void) {
         CASE(a_mark_that_was_wiped_is_put_back),
         CASE(another_port_or_key_is_noticed),
         CASE(the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given),
-        CASE(its_counters_are_the_interfaces_and_the_programs),
+        CASE(its_counters_are_the_interfaces_the_programs_and_the_fences),
+        CASE(the_fence_masquerades_while_a_tenant_has_egress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
