@@ -38,6 +38,8 @@ struct backend_config {
     const char *engine_log;       /* file the engine's stderr is appended to; NULL: inherit */
 };
 
+#define BACKEND_WARNING_SIZE 384
+
 struct backend_state {
     char name[16];       /* "engine", "kernel" */
     bool up;             /* answers */
@@ -49,7 +51,8 @@ struct backend_state {
     char offloads[64];      /* "gso,tso", or "none": what the kernel does for many packets at once */
     char offloads_off[192]; /* "gro:switched_off", or "none": each with why not; empty: not known */
     uint64_t peers, tenants;
-    uint64_t memory_bytes; /* resident */
+    uint64_t memory_bytes;              /* resident */
+    char warning[BACKEND_WARNING_SIZE]; /* what does not work although it is up; "": nothing */
 };
 
 typedef int backend_peer_fn(void *context, const struct actual_peer *peer);

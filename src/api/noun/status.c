@@ -81,13 +81,13 @@ static json_t *reasons_view(const char *text) {
 
 static json_t *backend_view(const struct service_status *s, const char *interface_name) {
     const struct backend_state *b = &s->backend;
-    return json_pack("{s:s,s:o,s:b,s:o,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:i,s:s}", "name", b->name, "why",
+    return json_pack("{s:s,s:o,s:b,s:o,s:i,s:o,s:o,s:o,s:o,s:o,s:o,s:i,s:s,s:o}", "name", b->name, "why",
                      view_text(s->backend_why ? s->backend_why : ""), "up", b->up ? 1 : 0, "pid",
                      b->pid ? json_integer(b->pid) : json_null(), "workers", (int)b->workers, "crypto",
                      view_text(b->crypto), "offloads", view_text(b->offloads), "offloads_off",
                      reasons_view(b->offloads_off), "memory_bytes", view_count(b->memory_bytes), "peers",
                      view_count(b->peers), "tenants", view_count(b->tenants), "listen_port", (int)b->listen_port,
-                     "interface", interface_name);
+                     "interface", interface_name, "warning", b->warning[0] ? view_text(b->warning) : json_null());
 }
 
 static json_t *reconcile_view(const struct service_status *s) {

@@ -15,6 +15,7 @@
 #include "backend/backend.h"
 #include "backend/engine/actual.h"
 #include "backend/engine/change.h"
+#include "backend/engine/guard.h"
 #include "backend/engine/process.h"
 #include "backend/host/client.h"
 #include "backend/host/device.h"
@@ -32,6 +33,7 @@ struct backend {
     unsigned engine_workers;
     unsigned engine_offloads_off;
     uint64_t generation; /* of the process that revive() accepted; 0: none */
+    struct guard *guard; /* counted */
     struct uapi_client client;
 };
 
@@ -196,8 +198,12 @@ static int start_engine(struct backend *b, struct problem *problem) {
 static int engine_revive(struct backend *b, struct problem *ret_problem) {
     struct uapi_client probe;
     uapi_client_close(&b->client);
+    int rc = guard_claim(b->guard, ret_problem);
+    if (rc < 0) {
+        return -ENOTCONN;
+    }
     uapi_client_init(&probe);
-    int rc = uapi_client_connect(&probe, b->interface_name);
+    rc = uapi_client_connect(&probe, b->interface_name);
     uapi_client_close(&probe);
     if (rc == -ENOTCONN && b->engine_path) {
         rc = start_engine(b, ret_problem);
@@ -213,6 +219,7 @@ static void engine_close(struct backend *b) {
         return;
     }
     uapi_client_close(&b->client);
+    guard_put(b->guard);
     free(b->engine_path);
     free(b->engine_log);
     free(b->engine_xdp);
@@ -235,12 +242,13 @@ static int engine_open(const struct backend_config *config, struct backend **ret
     }
     uapi_client_init(&b->client);
     snprintf(b->interface_name, sizeof b->interface_name, "%s", config->interface_name);
+    b->guard = guard_take(config->interface_name);
     b->engine_workers = config->engine_workers;
     b->engine_offloads_off = config->engine_offloads_off;
     b->engine_path = config->engine_path ? strdup(config->engine_path) : NULL;
     b->engine_log = config->engine_log ? strdup(config->engine_log) : NULL;
     b->engine_xdp = config->engine_xdp ? strdup(config->engine_xdp) : NULL;
-    if ((config->engine_path && !b->engine_path) || (config->engine_log && !b->engine_log) ||
+    if (!b->guard || (config->engine_path && !b->engine_path) || (config->engine_log && !b->engine_log) ||
         (config->engine_xdp && !b->engine_xdp)) {
         goto fail;
     }
@@ -337,11 +345,13 @@ static int engine_set_device(struct backend *b, const struct desired_device *dev
                              struct problem *ret_problem) {
     unsigned on_host = 0;
     unsigned in_engine = 0;
-    int rc = device_mend(b->interface_name, device, &on_host, ret_problem);
+    char warning[BACKEND_WARNING_SIZE] = "";
+    int rc = device_mend(b->interface_name, device, &on_host, warning, ret_problem);
     if (rc == -ENODEV) {
         return away(b, ret_problem, -ENOTCONN);
     }
     if (rc == 0) {
+        guard_set(b->guard, device, warning, &on_host);
         rc = set_differences(b, device, &in_engine, ret_problem);
     }
     if (rc == 0) {
@@ -440,7 +450,9 @@ static int counter_line(void *context, const char *key, const char *value) {
 static int engine_each_counter_fn(struct backend *b, backend_counter_fn *fn, void *context) {
     struct counter_reader reader = {.fn = fn, .context = context};
     struct problem problem;
-    return get(b, "get=1\nsallyport=1\nonly=counters\n\n", counter_line, &reader, &problem);
+    struct fence_counts counts;
+    int rc = get(b, "get=1\nsallyport=1\nonly=counters\n\n", counter_line, &reader, &problem);
+    return rc == 0 && guard_count(b->guard, &counts) == 0 ? fn(context, "drop.forged", counts.forged) : rc;
 }
 
 static int engine_state(struct backend *b, struct backend_state *ret_state) {
@@ -461,6 +473,7 @@ static int engine_state(struct backend *b, struct backend_state *ret_state) {
         memcpy(state.offloads, device.offloads, sizeof state.offloads);
         memcpy(state.offloads_off, device.offloads_off, sizeof state.offloads_off);
         state.memory_bytes = process_resident_bytes(b->client.pid);
+        guard_warning(b->guard, state.warning);
     }
     *ret_state = state;
     return 0;

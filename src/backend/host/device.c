@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "backend/host/link.h"
+#include "backend/host/warning.h"
 #include "base/array.h"
 #include "model/desired.h"
 #include "model/problem.h"
@@ -71,8 +72,25 @@ static int report_failure(struct problem *problem, int rc, const char *interface
     return rc;
 }
 
+/* The kernel has none, or it is switched off on the interface and /proc/sys is closed to us, as in a container. */
+static bool is_without_ipv6(const struct prefix *prefix, int rc) {
+    return prefix->addr.family == AF_INET6 &&
+           (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT || rc == -EACCES || rc == -EPERM || rc == -EROFS);
+}
+
+static void warn_of_ipv6(const char *interface_name, int rc, char *warning) {
+    if (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT) {
+        warning_add(warning, "This kernel has no IPv6: the hub and the LANs have IPv4 only.");
+    } else {
+        warning_add(warning,
+                    "IPv6 is off on %s and may not be switched on here: the hub and the LANs have IPv4 only. Allow it "
+                    "(in a container: --sysctl net.ipv6.conf.all.disable_ipv6=0).",
+                    interface_name);
+    }
+}
+
 static int add_missing(struct link *link, const char *interface_name, const struct desired_device *device,
-                       unsigned *touched, struct problem *problem, struct addresses *ret_now) {
+                       unsigned *touched, char *warning, struct problem *problem, struct addresses *ret_now) {
     struct addresses now = {.count = 0};
     char text[PREFIX_TEXT_SIZE + 16];
     char address[PREFIX_TEXT_SIZE];
@@ -86,8 +104,9 @@ static int add_missing(struct link *link, const char *interface_name, const stru
             continue;
         }
         rc = add_address(link, interface_name, wanted);
-        if (wanted->addr.family == AF_INET6 && (rc == -EOPNOTSUPP || rc == -EAFNOSUPPORT)) {
-            continue; /* a kernel without IPv6: routers still meet each other over it, only the hub does not */
+        if (is_without_ipv6(wanted, rc)) {
+            warn_of_ipv6(interface_name, rc, warning); /* routers still meet each other over it */
+            continue;
         }
         if (rc < 0) {
             snprintf(text, sizeof text, "address %s", prefix_format(wanted, address));
@@ -102,10 +121,10 @@ static int add_missing(struct link *link, const char *interface_name, const stru
 /* What is wanted is added before what is not is removed: the hub may keep its address and have another length behind it
  * (10.66.0.1/24 becomes 10.66.0.1/8), and it must not be nobody's in between. */
 static int mend_addresses(struct link *link, const char *interface_name, const struct desired_device *device,
-                          unsigned *touched, struct problem *problem) {
+                          unsigned *touched, char *warning, struct problem *problem) {
     struct addresses were = {.count = 0};
     bool removed = false;
-    int rc = add_missing(link, interface_name, device, touched, problem, &were);
+    int rc = add_missing(link, interface_name, device, touched, warning, problem, &were);
     for (size_t i = 0; i < were.count && rc == 0; i++) {
         if (!has(device->hub_addresses, device->hub_address_count, &were.list[i])) {
             rc = link_remove_address(link, &were.list[i]);
@@ -118,10 +137,10 @@ static int mend_addresses(struct link *link, const char *interface_name, const s
     }
     /* An address of the same network as one that goes may go with it: it came second (promote_secondaries in
      * Linux's Documentation/networking/ip-sysctl.rst). */
-    return rc == 0 && removed ? add_missing(link, interface_name, device, touched, problem, &were) : rc;
+    return rc == 0 && removed ? add_missing(link, interface_name, device, touched, warning, problem, &were) : rc;
 }
 
-int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched,
+int device_mend(const char *interface_name, const struct desired_device *device, unsigned *ret_touched, char *warning,
                 struct problem *ret_problem) {
     struct link *link = NULL;
     struct link_state state = {0};
@@ -140,7 +159,7 @@ int device_mend(const char *interface_name, const struct desired_device *device,
         report_failure(ret_problem, rc, interface_name, what);
         goto end;
     }
-    rc = mend_addresses(link, interface_name, device, &touched, ret_problem);
+    rc = mend_addresses(link, interface_name, device, &touched, warning, ret_problem);
     if (rc == 0 && !state.up) {
         rc = link_set_up(link);
         touched++;
@@ -171,7 +190,8 @@ static int route_problem(struct problem *problem, int rc, const char *interface_
 /* Without the rules nobody asks our table. Flushed ones come back with the next comparison. */
 static int set_rules(struct link *link, bool four, bool six) {
     int rc = four ? link_set_rules(link, AF_INET) : 0;
-    return rc == 0 && six ? link_set_rules(link, AF_INET6) : rc;
+    int rc6 = six ? link_set_rules(link, AF_INET6) : 0;
+    return rc < 0 ? rc : rc6 == -EAFNOSUPPORT || rc6 == -EOPNOTSUPP ? 0 : rc6;
 }
 
 struct found_routes {
@@ -227,14 +247,17 @@ int device_set_routes(const char *interface_name, const struct prefix *add, size
         six |= add[i].addr.family == AF_INET6;
     }
     int rc = link_open(interface_name, &link);
-    rc = rc < 0 ? rc : set_rules(link, four, six);
-    for (size_t i = 0; i < remove_count && rc == 0; i++) {
-        at = &remove[i];
-        rc = link_remove_route(link, at, LINK_ROUTE_TABLE);
+    if (rc < 0) {
+        return route_problem(ret_problem, rc, interface_name, NULL, "set the host's route to");
     }
-    for (size_t i = 0; i < add_count && rc == 0; i++) {
-        at = &add[i];
-        rc = link_add_route(link, at);
+    rc = set_rules(link, four, six);
+    for (size_t i = 0; i < remove_count + add_count; i++) {
+        const struct prefix *prefix = i < remove_count ? &remove[i] : &add[i - remove_count];
+        int one = i < remove_count ? link_remove_route(link, prefix, LINK_ROUTE_TABLE) : link_add_route(link, prefix);
+        if (one < 0 && rc == 0 && !is_without_ipv6(prefix, one)) {
+            rc = one;
+            at = prefix;
+        }
     }
     link_free(link);
     return route_problem(ret_problem, rc, interface_name, at, "set the host's route to");

@@ -50,6 +50,8 @@ int fence_set(struct fence *fence, const struct fence_rules *rules, unsigned *re
 int fence_count(struct fence *fence, struct fence_counts *ret_counts);
 /* Whether this kernel cannot tell by its routes who speaks (CONFIG_NFT_FIB_INET): then only the hub's own addresses are
  * guarded. Known after fence_set(). */
+#define FENCE_HALF_BLIND                                                                                               \
+    "Only the hub's own addresses are guarded against forged sources: this kernel lacks CONFIG_NFT_FIB_INET."
 bool fence_is_half_blind(const struct fence *fence);
 /* 0 also if there is none; a foreign one is left alone. */
 int fence_remove(struct fence *fence, struct problem *ret_problem);

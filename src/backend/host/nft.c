@@ -90,6 +90,7 @@ static struct nlmsghdr *append(struct nft *nft, uint16_t type, uint8_t family, u
 }
 
 static void start(struct nft *nft) {
+    memset(nft->batch, 0, sizeof nft->batch); /* what lies between attributes is sent, and compared, too */
     nft->last = NULL;
     nft->size = 0;
     nft->too_large = false;

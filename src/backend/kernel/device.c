@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "backend/host/device.h"
+#include "backend/host/fence.h"
 #include "backend/host/sentinel.h"
+#include "backend/host/warning.h"
 #include "backend/isolate/isolate.h"
 #include "backend/kernel/kernel.h"
 #include "backend/wireguard/wireguard.h"
@@ -96,7 +98,11 @@ static int mend(struct backend *b, const struct desired_device *device, unsigned
     if (rc < 0) {
         return rc;
     }
-    rc = device_mend(k->interface_name, device, &on_host, problem);
+    k->warning[0] = '\0';
+    if (fence_is_half_blind(k->fence)) {
+        warning_add(k->warning, FENCE_HALF_BLIND);
+    }
+    rc = device_mend(k->interface_name, device, &on_host, k->warning, problem);
     *touched += on_host;
     if (rc == -EADDRINUSE) {
         return port_in_use(device, problem); /* the port is bound when the interface goes up */

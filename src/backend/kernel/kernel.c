@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/host/claim.h"
 #include "backend/host/device.h"
 #include "backend/host/fence.h"
 #include "backend/host/mark.h"
@@ -156,6 +157,15 @@ static bool is_there(const struct kernel *k) {
     return link_look(k->interface_name, &state) != -ENODEV;
 }
 
+/* Under the mutex. */
+static int claim(struct kernel *k, struct problem *problem) {
+    int rc = k->claim >= 0 ? k->claim : claim_take(k->interface_name, problem);
+    if (rc >= 0) {
+        k->claim = rc;
+    }
+    return rc < 0 ? -ENOTCONN : 0;
+}
+
 static int kernel_revive(struct backend *b, struct problem *ret_problem) {
     struct kernel *k = b->kernel;
     int rc = 0;
@@ -166,11 +176,12 @@ static int kernel_revive(struct backend *b, struct problem *ret_problem) {
         }
     }
     pthread_mutex_lock(&k->mutex);
+    rc = claim(k, ret_problem);
     /* The guards before the interface: where they cannot be had, none is made. */
-    rc = examine(b, ret_problem);
+    rc = rc < 0 ? rc : examine(b, ret_problem);
     rc = rc < 0 ? rc : open_guards(k, ret_problem);
     rc = rc < 0 ? rc : come_up(k, ret_problem);
-    if (rc < 0 && (k->fresh || !is_there(k))) {
+    if (rc < 0 && k->claim >= 0 && (k->fresh || !is_there(k))) {
         kernel_undo(k);
     }
     pthread_mutex_unlock(&k->mutex);
@@ -192,6 +203,7 @@ static struct kernel *take(const char *interface_name) {
         snprintf(k->interface_name, sizeof k->interface_name, "%s", interface_name);
         pthread_mutex_init(&k->mutex, NULL);
         kernel_peers_open(&k->peers);
+        k->claim = -1;
         k->next = registry;
         registry = k;
     }
@@ -214,6 +226,9 @@ static void put(struct kernel *k) {
         fence_close(k->fence);
         sentinel_free(k->sentinel);
         kernel_peers_free(&k->peers);
+        if (k->claim >= 0) {
+            close(k->claim);
+        }
         pthread_mutex_destroy(&k->mutex);
         free(k);
     }
@@ -314,6 +329,7 @@ static int kernel_state(struct backend *b, struct backend_state *ret_state) {
         state.workers = cpus > 0 ? (unsigned)cpus : 1;
         state.peers = kernel_peers_count(&k->peers);
         state.tenants = isolate_tenant_count(k->isolate);
+        memcpy(state.warning, k->warning, sizeof state.warning);
         state.memory_bytes = (uint64_t)k->peers.peers.count * KERNEL_PEER_BYTES;
     }
     if (state.up && k->proven && !still_as_set(b)) {

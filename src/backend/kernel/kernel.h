@@ -54,7 +54,9 @@ struct kernel {
     struct key public_key; /* that belongs to the private key that was set */
     uint16_t listen_port;
     struct fwmark fwmark;
-    bool masquerades;          /* the fence does */
+    bool masquerades; /* the fence does */
+    int claim;        /* owned; -1: none */
+    char warning[BACKEND_WARNING_SIZE];
     uint32_t mark;             /* of the last dump */
     uint32_t applied, settled; /* number of the last apply() begun, ended */
     uint32_t swept;            /* how many revoked peers were removed */

@@ -20,6 +20,11 @@ static void check_gateway(struct doctor_report *r, const json_t *status) {
     const char *state = field_text(status, "reconcile.state");
     const char *trouble = field_text(status, "reconcile.trouble");
     bool in_sync = strcmp(state, "in-sync") == 0;
+    if (field_text(status, "backend.warning")[0]) {
+        doctor_find(r, DOCTOR_NOTE, "backend", "all else works",
+                    "see what it says; docs/kernel.md and docs/sallyport-wg.md", "%s",
+                    field_text(status, "backend.warning"));
+    }
     doctor_find(r, up ? DOCTOR_GOOD : DOCTOR_BAD, "backend",
                 "no tunnel works while it is away; sallyportd starts it again by itself if it can",
                 "journalctl -u sallyportd -n 50", "the data plane (%s) is %s", field_text(status, "backend.name"),

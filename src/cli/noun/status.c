@@ -63,6 +63,9 @@ static void status_print(struct cli *cli, const json_t *s) {
              field_text(s, "backend.interface"), process, field_number(s, "backend.workers"),
              field_text(s, "backend.crypto"), field_bytes((uint64_t)field_number(s, "backend.memory_bytes"), a),
              field_text(s, "backend.why"));
+        if (field_text(s, "backend.warning")[0]) {
+            SHOW("WARNING", "%s", field_text(s, "backend.warning"));
+        }
         char offloads[sizeof lines[0].value];
         offloads_format(s, offloads, sizeof offloads);
         if (offloads[0]) {

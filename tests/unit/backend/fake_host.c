@@ -1,10 +1,12 @@
 #include "fake_host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/host/claim.h"
 #include "backend/host/fence.h"
 #include "backend/host/link.h"
 #include "backend/host/sentinel.h"
@@ -389,7 +391,22 @@ int isolate_each_counter(struct isolate *isolate, backend_counter_fn *fn, void *
     return fn(context, "drop.prohibited", 3);
 }
 
+/* --- claim.h --- */
+
+int claim_take(const char *interface_name, struct problem *ret_problem) {
+    (void)interface_name;
+    if (fake_host.claimed) {
+        return problem_set(ret_problem, PROBLEM_CONFLICT, "interface-claimed", "", "Another sallyportd keeps it.");
+    }
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 /* --- fence.h --- */
+
+bool fence_is_half_blind(const struct fence *fence) {
+    (void)fence;
+    return fake_host.half_blind;
+}
 
 struct fence {
     int nothing;

@@ -26,7 +26,8 @@ struct fake_host {
     unsigned made; /* how many were */
 
     /* the programs and the fence */
-    bool programs, attached, fence;
+    bool programs, attached, fence, half_blind;
+    bool claimed; /* by another process */
     struct fence_rules fence_rules;
     struct uuid tenants[64];
     size_t tenant_count, egress_count;

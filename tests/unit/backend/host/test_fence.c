@@ -13,8 +13,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "backend/host/fence.h"
+#include "model/prefix.h"
 #include "model/problem.h"
 
 static const struct fence_rules rules = {.passed = 0x5a11c0de};
@@ -74,13 +76,26 @@ static void what_is_right_is_left_alone_by_whoever_comes(void **state) {
         print_message("needs root and nftables\n");
         skip();
     }
-    for (unsigned i = 0; i < 2; i++) {
-        struct fence *fence;
-        unsigned touched = 0;
-        assert_int_equal(fence_open("wg0", &fence, &problem), 0);
-        assert_int_equal(fence_set(fence, &rules, &touched, &problem), 0);
-        assert_int_equal(touched, i == 0);
-        fence_close(fence);
+    const struct prefix hub[] = {{.addr = ip_from_v4(0x0a000001), .length = 8},
+                                 {.addr = {.family = AF_INET6, .bytes = {0xfd, [15] = 1}}, .length = 48}};
+    const struct fence_rules cases[] = {
+        {.passed = 0x5a11c0de},
+        {.hub = hub, .hub_count = 2},
+        {.passed = 0x5a11c0de, .hub = hub, .hub_count = 2, .listen_port = 51820},
+        {.passed = 0x5a11c0de, .hub = hub, .hub_count = 2, .listen_port = 51820, .egress = true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (unsigned run = 0; run < 2; run++) {
+            struct fence *fence;
+            unsigned touched = 0;
+            assert_int_equal(fence_open("wg0", &fence, &problem), 0);
+            assert_int_equal(fence_set(fence, &cases[i], &touched, &problem), 0);
+            assert_int_equal(touched, run == 0);
+            assert_int_equal(fence_set(fence, &cases[i], &touched, &problem), 0);
+            assert_int_equal(touched, run == 0);
+            assert_false(fence_is_half_blind(fence));
+            fence_close(fence);
+        }
     }
 }
 

@@ -16,9 +16,11 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
+#include "backend/host/claim.h"
 #include "backend/host/device.h"
 #include "backend/host/link.h"
 #include "fake_server.h"
@@ -27,6 +29,7 @@
 #define OTHER "sptest1"
 
 static int tun = -1;
+static char warning[BACKEND_WARNING_SIZE];
 
 static int open_tun(void **state) {
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
@@ -235,9 +238,9 @@ static void the_device_is_mended_once_and_then_left_alone(void **state) {
     need_tun();
     device.hub_addresses[0] = address("10.0.0.1/8");
     device.hub_addresses[1] = address("fd00::1/48");
-    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(device_mend(NAME, &device, &touched, warning, &problem), 0);
     assert_in_range(touched, 3, 4); /* up already if another test was here */
-    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(device_mend(NAME, &device, &touched, warning, &problem), 0);
     assert_int_equal(touched, 0);
     assert_int_equal(link_open(NAME, &link), 0);
     assert_int_equal(link_get(link, &is), 0);
@@ -246,11 +249,11 @@ static void the_device_is_mended_once_and_then_left_alone(void **state) {
     assert_string_equal(addresses(link), "10.0.0.1/8 fd00::1/48 ");
     /* another pool: the old address goes */
     device.hub_addresses[0] = address("10.64.0.1/10");
-    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(device_mend(NAME, &device, &touched, warning, &problem), 0);
     assert_int_equal(touched, 2);
     assert_string_equal(addresses(link), "10.64.0.1/10 fd00::1/48 ");
     link_free(link);
-    assert_int_equal(device_mend("nosuch0", &device, &touched, &problem), -ENODEV);
+    assert_int_equal(device_mend("nosuch0", &device, &touched, warning, &problem), -ENODEV);
 }
 
 static void ipv6_that_is_switched_off_is_switched_on_for_this_interface(void **state) {
@@ -267,7 +270,7 @@ static void ipv6_that_is_switched_off_is_switched_on_for_this_interface(void **s
     assert_int_equal(write(fd, "1\n", 2), 2);
     close(fd);
     device.hub_addresses[0] = address("fd00::1/48");
-    assert_int_equal(device_mend(NAME, &device, &touched, &problem), 0);
+    assert_int_equal(device_mend(NAME, &device, &touched, warning, &problem), 0);
     assert_int_equal(link_open(NAME, &link), 0);
     assert_string_equal(addresses(link), "fd00::1/48 ");
     link_free(link);
@@ -308,6 +311,79 @@ static void a_backend_sets_the_device_and_its_routes(void **state) {
     fake_server_directory_remove(directory);
 }
 
+/* Its second name for the host's network: /proc/sys as a container has it. */
+static bool close_proc_sys(void) {
+    return unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("/proc/sys", "/proc/sys", NULL, MS_BIND, NULL) == 0 &&
+           mount("none", "/proc/sys", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) == 0;
+}
+
+/* Last: it leaves the process with a /proc/sys that it cannot write. */
+static void ipv4_works_where_ipv6_is_off_for_good(void **state) {
+    (void)state;
+    struct link *link;
+    struct problem problem;
+    struct desired_device device = {.mtu = 1380, .hub_address_count = 2};
+    unsigned touched;
+    need_tun();
+    int fd = open("/proc/sys/net/ipv6/conf/" NAME "/disable_ipv6", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        skip(); /* no IPv6 here at all */
+    }
+    assert_int_equal(write(fd, "1\n", 2), 2);
+    close(fd);
+    assert_true(close_proc_sys());
+    device.hub_addresses[0] = address("fd00::1/48");
+    device.hub_addresses[1] = address("10.0.0.1/8");
+    warning[0] = '\0';
+    assert_int_equal(device_mend(NAME, &device, &touched, warning, &problem), 0);
+    assert_non_null(strstr(warning, "net.ipv6.conf.all.disable_ipv6=0"));
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_string_equal(addresses(link), "10.0.0.1/8 ");
+    struct prefix lans[] = {address("fd77::/48"), address("192.168.8.0/24")};
+    assert_int_equal(device_set_routes(NAME, lans, 2, NULL, 0, &problem), 0);
+    assert_string_equal(routes(link), "192.168.8.0/24 ");
+    assert_int_equal(device_set_routes(NAME, NULL, 0, lans, 2, &problem), 0);
+    assert_string_equal(routes(link), "");
+    link_free(link);
+}
+
+/* The kernel's own refusals do not keep the others from their place. */
+static void one_route_that_fails_is_told_and_the_others_are_set(void **state) {
+    (void)state;
+    struct link *link;
+    struct problem problem = {0};
+    need_tun();
+    struct prefix lans[] = {address("224.0.0.0/4"), address("192.168.8.0/24")};
+    lans[0].addr.bytes[3] = 1; /* host bits, which no route may have */
+    assert_true(device_set_routes(NAME, lans, 2, NULL, 0, &problem) < 0);
+    assert_string_equal(problem.type, "route-refused");
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_string_equal(routes(link), "192.168.8.0/24 ");
+    link_free(link);
+    assert_int_equal(device_set_routes(NAME, NULL, 0, lans + 1, 1, &problem), 0);
+}
+
+/* Two processes that keep one interface undo each other's work. */
+static void an_interface_has_one_keeper(void **state) {
+    (void)state;
+    struct problem problem = {0};
+    char owner[32];
+    need_tun();
+    int claim = claim_take(NAME, &problem);
+    assert_true(claim >= 0);
+    assert_int_equal(claim_take(NAME, &problem), -EBUSY);
+    snprintf(owner, sizeof owner, "process %d", (int)getpid());
+    assert_non_null(strstr(problem.detail, owner));
+    int other = claim_take(OTHER, &problem);
+    assert_true(other >= 0);
+    close(other);
+    close(claim);
+    claim = claim_take(NAME, &problem);
+    assert_true(claim >= 0);
+    close(claim);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interface_that_is_not_there_is_said),
@@ -319,6 +395,9 @@ int main(void) {
         cmocka_unit_test(the_device_is_mended_once_and_then_left_alone),
         cmocka_unit_test(ipv6_that_is_switched_off_is_switched_on_for_this_interface),
         cmocka_unit_test(a_backend_sets_the_device_and_its_routes),
+        cmocka_unit_test(one_route_that_fails_is_told_and_the_others_are_set),
+        cmocka_unit_test(an_interface_has_one_keeper),
+        cmocka_unit_test(ipv4_works_where_ipv6_is_off_for_good),
     };
     return cmocka_run_group_tests(tests, open_tun, close_tun);
 }

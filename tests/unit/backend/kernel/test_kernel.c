@@ -232,11 +232,12 @@ static void the_hub_keeps_its_address_while_its_pool_grows(void **state) {
 
 static void an_address_that_goes_with_another_is_given_again(void **state) {
     const struct desired_device device = device_of();
+    char warning[BACKEND_WARNING_SIZE] = "";
     unsigned touched = 0;
     (void)state;
     fake_host.addresses[0] = (struct prefix){.addr = ip_of("10.0.0.9"), .length = 8};
     fake_host.address_count = 1;
-    assert_int_equal(device_mend(FAKE_KERNEL_NAME, &device, &touched, &problem), 0);
+    assert_int_equal(device_mend(FAKE_KERNEL_NAME, &device, &touched, warning, &problem), 0);
     assert_int_equal(fake_host.address_count, 2);
 }
 
@@ -993,6 +994,27 @@ static void the_fence_masquerades_while_a_tenant_has_egress(void **state) {
     assert_int_equal(fake_host.tenant_count, 0); /* nobody leaves unmasqueraded */
 }
 
+static void an_interface_that_another_process_keeps_is_left_to_it(void **state) {
+    struct backend *other = NULL;
+    struct backend_config config = {.interface_name = "wg9"};
+    (void)state;
+    fake_host.claimed = true;
+    assert_int_equal(ops->open(&config, &other, &problem), -ENOTCONN);
+    assert_string_equal(problem.type, "interface-claimed");
+    assert_null(other);
+    assert_true(fake_host.exists && fake_host.fence && fake_host.programs);
+    assert_int_equal(ops->revive(b, &problem), 0); /* ours is ours */
+}
+
+static void what_the_fence_cannot_do_is_a_warning(void **state) {
+    unsigned touched;
+    (void)state;
+    assert_string_equal(look().warning, "");
+    fake_host.half_blind = true;
+    assert_int_equal(set_device(&touched), 0);
+    assert_non_null(strstr(look().warning, "CONFIG_NFT_FIB_INET"));
+}
+
 static int take_counter(void *context, const char *name, uint64_t value) {
     uint64_t *found = context;
     found[0] += strcmp(name, "packets_received") == 0 ? value : 0;
@@ -1056,6 +1078,8 @@ int main(void) {
         CASE(another_port_or_key_is_noticed),
         CASE(the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given),
         CASE(its_counters_are_the_interfaces_the_programs_and_the_fences),
+        CASE(an_interface_that_another_process_keeps_is_left_to_it),
+        CASE(what_the_fence_cannot_do_is_a_warning),
         CASE(the_fence_masquerades_while_a_tenant_has_egress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
