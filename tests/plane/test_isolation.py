@@ -129,6 +129,66 @@ def test_multicast_and_broadcast_stay_where_they_are(plane):
         assert not [raw for raw in packets if b"everybody" in raw], name
 
 
+@pytest.fixture(scope="session")
+def container(plane):
+    """A container on the gateway's host: a bridge, and somebody on it who sends whatever he likes."""
+    space = plane.network.namespace("container")
+    plane.hub.ip_batch(["link add br9 type bridge", f"link add veth9 type veth peer name eth0 netns {space.name}",
+                        "link set veth9 master br9 up", "addr add 172.29.0.1/24 dev br9", "addr add fd29::1/64 dev br9 nodad",
+                        "link set br9 up"])
+    space.ip_batch(["addr add 172.29.0.2/24 dev eth0", "addr add fd29::2/64 dev eth0 nodad", "link set eth0 up"])
+    for key in ("all", "br9", "eth1"):
+        plane.hub.sysctl(f"net.ipv4.conf.{key}.rp_filter", 0)
+    return space
+
+
+def link_sender(space, gateway, version):
+    """Raw IP from somebody's eth0 to the gateway's link address, whatever the source."""
+    assert ping(space, [gateway])
+    words = space.ip("neigh", "show", gateway, "dev", "eth0").split()
+    address = bytes.fromhex(words[words.index("lladdr") + 1].replace(":", ""))
+    s = space.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    return lambda packet: s.sendto(packet, ("eth0", 0x0800 if version == 4 else 0x86DD, 0, 0, address))
+
+
+@pytest.mark.mixed
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("place", ["wire", "container"])
+def test_nobody_elsewhere_speaks_in_the_hubs_or_a_routers_name(plane, container, place, version):
+    """b1 has egress, so what comes from elsewhere under its own name gets through to it, which is sent last."""
+    six = version == 6
+    space = container if place == "container" else plane.world
+    gateway = {"container": ("172.29.0.1", "fd29::1"), "wire": ("203.0.113.1", "2001:db8:113::1")}[place][six]
+    honest = {"container": ("172.29.0.2", "fd29::2"), "wire": (WORLD, WORLD6)}[place][six]
+    send, target = link_sender(space, gateway, version), plane.addresses("b1")[six]
+    sniffer = Sniffer(plane.where("b1"), plane.routers["b1"].client.interface)
+    hub = Sniffer(plane.hub, plane.interface)
+    before = plane.counters()["drop.forged"]
+    sources = [plane.addresses(name)[six] for name in ("hub", "b2", "a1")]
+    for source in sources:
+        for _ in range(3):
+            send(ip_udp(source, 9, target, 9, b"in their name"))
+    send(ip_udp(honest, 9, target, 9, b"honest"))
+    seen = [raw for raw in wait_until(lambda: [r for _, r in sniffer.read(0.3)], 10, "what was honest")]
+    sniffer.socket.close()
+    assert [raw for raw in seen if b"honest" in raw] and not [raw for raw in seen if b"in their name" in raw]
+    assert not [raw for _, raw in hub.read(0.1) if b"in their name" in raw]
+    hub.socket.close()
+    # Linux itself drops the hub's IPv4 address as a martian, but after our rules
+    wait_until(lambda: plane.counters()["drop.forged"] >= before + 9, 5)
+
+
+@pytest.mark.mixed
+def test_a_container_cannot_speak_to_the_hub_in_a_routers_name(plane, container):
+    with plane.hub.socket(socket.AF_INET, socket.SOCK_DGRAM) as hub:
+        hub.bind((plane.hub_address, 0))
+        hub.settimeout(5)
+        send, port = link_sender(container, "172.29.0.1", 4), hub.getsockname()[1]
+        send(ip_udp(plane.routers["a1"].address, 9, plane.hub_address, port, b"in its name"))
+        send(ip_udp("172.29.0.2", 9, plane.hub_address, port, b"honest"))
+        assert hub.recv(100) == b"honest"
+
+
 def test_the_world_cannot_speak_in_a_tenants_name(plane):
     """What the host would forward for it: a source of ours that comes in from the other side."""
     send = raw_sender_to_gateway(plane)
@@ -137,6 +197,27 @@ def test_the_world_cannot_speak_in_a_tenants_name(plane):
             send(ip_udp(plane.routers[router].address, 9, plane.routers["b2"].address, 9, b"in their name"))
         heard = watch.heard("world")["b2"]
     assert not [raw for raw in heard if b"in their name" in raw]
+
+
+@pytest.mark.mixed
+def test_no_router_gets_its_endpoint_into_the_tunnel(plane):
+    """It sends one of its own sealed messages, which nobody has seen yet, to the hub's port through the tunnel."""
+    a1, port = plane.routers["a1"], plane.gateway.status()["gateway"]["listen_port"]
+    plane.hub.run("nft", "-f", "-", input=f"""table inet kept_back {{ chain c {{ type filter hook prerouting priority -350;
+        ip saddr {a1.namespace.address} udp dport {port} drop
+        }}\n}}""")
+    outer = Sniffer(a1.namespace, "eth0")
+    send = raw_sender(a1.namespace, a1.client.interface)
+    send(ip_udp(a1.address, 9, plane.hub_address, 9, b"sealed"))
+    sealed = wait_until(lambda: [raw[28:] for _, raw in outer.read(0.2) if raw[9] == 17 and raw[28:29] == b"\x04"], 10)[-1]
+    outer.socket.close()
+    plane.hub.run("nft", "delete", "table", "inet", "kept_back")
+    before = plane.counters()["drop.looped"]
+    send(ip_udp(a1.address, 4242, plane.hub_address, port, sealed))
+    wait_until(lambda: plane.counters()["drop.looped"] > before, 10, "the drop is counted")
+    told = plane.wg("show", plane.interface, "endpoints")
+    assert f"{a1.public_key}\t{a1.namespace.address}:" in told, told
+    assert plane.reaches_all(plane.hub, a1.addresses)
 
 
 def raw_sender_to_gateway(plane):
