@@ -191,6 +191,10 @@ static enum cli_exit make(struct cli *cli, const char *path, const json_t *body)
         made_put(cli, made, &text);
     }
     int error = print_file_close(file, &text);
+    if (error < 0 && output) {
+        cli_error("here it is instead, this once: its keys are stored nowhere else and cannot be shown again");
+        print_buf(&text);
+    }
     if (cli->json && output) {
         json_object_del(made, "private_key");
         json_object_del(made, "config");

@@ -1,13 +1,12 @@
 #include "cli/show/print.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/show/table.h"
 
 void print_json(const json_t *json) {
@@ -73,35 +72,49 @@ char *print_join(const json_t *array, char *text, size_t size) {
 }
 
 struct print_file {
-    int fd;
     char *path; /* NULL: stdout */
 };
 
+/* What a later file_create() would meet: to know it before anything is made that only the file would tell. */
+static int check_place(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    int size = slash ? snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path)
+                     : snprintf(folder, sizeof folder, ".");
+    if (size < 0 || size >= (int)sizeof folder) {
+        return -ENAMETOOLONG;
+    }
+    if (access(path, F_OK) == 0) {
+        return -EEXIST;
+    }
+    return access(folder, W_OK) < 0 ? -errno : 0;
+}
+
+static void report(const char *path, int error) {
+    cli_error(error == -EEXIST ? "%s exists already and is left as it is; choose another --output"
+                               : "%s cannot be written: %s",
+              path, strerror(-error));
+}
+
 struct print_file *print_file_open(const char *path) {
     struct print_file *file = calloc(1, sizeof *file);
-    if (!file) {
-        cli_error("out of memory");
-        return NULL;
-    }
-    file->fd = STDOUT_FILENO;
-    if (path && strcmp(path, "-") != 0) {
+    int error = file ? 0 : -ENOMEM;
+    if (file && path && strcmp(path, "-") != 0) {
         file->path = strdup(path);
-        file->fd = file->path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-        if (file->fd < 0) {
-            cli_error(errno == EEXIST ? "%s exists already and is left as it is; choose another --output"
-                                      : "%s cannot be written: %s",
-                      path, strerror(errno));
-            free(file->path);
-            free(file);
-            return NULL;
-        }
+        error = file->path ? check_place(path) : -ENOMEM;
+    }
+    if (error < 0) {
+        report(path ? path : "standard output", error);
+        free(file ? file->path : NULL);
+        free(file);
+        return NULL;
     }
     return file;
 }
 
-static int write_all(int fd, const struct buf *text) {
+static int write_out(const struct buf *text) {
     for (size_t at = 0; at < text->size;) {
-        ssize_t n = write(fd, text->data + at, text->size - at);
+        ssize_t n = write(STDOUT_FILENO, text->data + at, text->size - at);
         if (n < 0 && errno != EINTR) {
             return -errno;
         }
@@ -112,23 +125,16 @@ static int write_all(int fd, const struct buf *text) {
 
 int print_file_close(struct print_file *file, const struct buf *text) {
     int error = 0;
-    if (text) {
+    if (text && file->path) {
+        error = file_create(file->path, 0600, text->data ? text->data : "", text->size);
+    } else if (text) {
         fflush(stdout);
-        error = write_all(file->fd, text);
-        if (!error && file->path && fsync(file->fd) < 0) {
-            error = -errno;
-        }
+        error = write_out(text);
     }
-    if (file->path) {
-        close(file->fd);
-        if (!text) {
-            unlink(file->path);
-        }
-    }
-    if (error) {
-        cli_error("%s cannot be written: %s", file->path ? file->path : "standard output", strerror(-error));
+    if (error < 0) {
+        report(file->path ? file->path : "standard output", error);
     }
     free(file->path);
     free(file);
-    return error ? -1 : 0;
+    return error < 0 ? -1 : 0;
 }

@@ -24,9 +24,10 @@ struct print_pair {
 void print_pairs(const struct print_pair *pairs, size_t count);
 /* A prefix list "a, b, c" of a JSON array of strings into `text`, cut with "..." if it does not fit. */
 char *print_join(const json_t *array, char *text, size_t size);
-/* A file of mode 0600 that must not exist yet, or stdout for NULL or "-". NULL after an error was printed. */
+/* A file of mode 0600 that must not exist yet, or stdout for NULL or "-". Nothing is there before it is closed. NULL
+ * after an error was printed. */
 struct print_file;
 struct print_file *print_file_open(const char *path);
-/* Writes `text` and makes it durable. 0, or -1 after an error was printed. Frees the file either way; with NULL text an
- * unused new file is removed again. */
+/* Writes `text` and makes it durable: the file is whole, or not there. 0, or -1 after an error was printed: what cannot
+ * be had again must then go elsewhere. Frees the file either way; with NULL text nothing is written. */
 int print_file_close(struct print_file *file, const struct buf *text);

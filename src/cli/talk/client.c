@@ -2,6 +2,8 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +143,7 @@ static int transport_fault(const struct client *c, CURLcode code, struct buf *fa
 
 static int headers_make(const struct client *c, const struct client_request *request, struct curl_slist **ret_headers) {
     struct curl_slist *headers = NULL, *more;
-    char idempotency[192];
+    char idempotency[192], made[33];
     const char *lines[4] = {0};
     size_t count = 0;
     if (request->body) {
@@ -151,8 +153,12 @@ static int headers_make(const struct client *c, const struct client_request *req
     if (c->bearer) {
         lines[count++] = c->bearer;
     }
-    if (request->idempotency_key) {
-        snprintf(idempotency, sizeof idempotency, "Idempotency-Key: %s", request->idempotency_key);
+    if (strcmp(request->method, "POST") == 0) {
+        unsigned char bytes[16];
+        randombytes_buf(bytes, sizeof bytes);
+        snprintf(idempotency, sizeof idempotency, "Idempotency-Key: %s",
+                 request->idempotency_key ? request->idempotency_key
+                                          : sodium_bin2hex(made, sizeof made, bytes, sizeof bytes));
         lines[count++] = idempotency;
     }
     for (size_t i = 0; i < count; i++) {
@@ -165,6 +171,13 @@ static int headers_make(const struct client *c, const struct client_request *req
     }
     *ret_headers = headers;
     return 0;
+}
+
+/* The connection ended in the middle: the gateway was restarted, or ended an idle one just then. Nobody knows whether
+ * the request was done; asked again under its Idempotency-Key, it is done once. */
+static bool is_cut_off(CURLcode code) {
+    return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+           code == CURLE_PARTIAL_FILE;
 }
 
 int client_call(struct client *c, const struct client_request *request, struct client_answer *ret_answer,
@@ -199,6 +212,10 @@ int client_call(struct client *c, const struct client_request *request, struct c
         curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body);
     }
     code = curl_easy_perform(c->curl);
+    if (is_cut_off(code) && strcmp(request->method, "DELETE") != 0) {
+        buf_clear(&answer.text);
+        code = curl_easy_perform(c->curl);
+    }
     if (code != CURLE_OK) {
         error = transport_fault(c, code, ret_fault);
         goto fail;

@@ -28,7 +28,7 @@ struct client_request {
     const char *method;
     const char *path;            /* "/v1/..." with its query; see client_query() */
     const json_t *body;          /* NULL: none */
-    const char *idempotency_key; /* NULL: none */
+    const char *idempotency_key; /* of a POST; NULL: one of its own, for as long as client_call() tries */
     long timeout_s;              /* 0: 60 */
 };
 
