@@ -96,6 +96,18 @@ const char *name_fault(const char *name) {
     return NULL;
 }
 
+void name_fit(char *to, size_t room, const char *text) {
+    size_t size = strlen(text);
+    if (size >= room) {
+        size = room - 1;
+        while (size && ((unsigned char)text[size] & 0xc0) == 0x80) { /* the letter does not begin here */
+            size--;
+        }
+    }
+    memcpy(to, text, size);
+    to[size] = '\0';
+}
+
 int name_check(const char *name, struct problem *ret_problem) {
     const char *fault = name_fault(name ? name : "");
     return fault ? problem_set(ret_problem, PROBLEM_INVALID, "bad-name", "name", "The name %s.", fault) : 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "model/prefix.h"
@@ -52,5 +53,7 @@ int tenant_status_parse(const char *name, enum tenant_status *ret_status);
 /* 1 to 128 bytes of valid UTF-8, no control characters (C0, DEL, C1, line separators, bidirectional overrides), no
  * leading or trailing white space. NULL if the name is fine, else a sentence that says what is wrong. */
 const char *name_fault(const char *name);
+/* Copies as much of a UTF-8 text as fits, never a part of a letter. */
+void name_fit(char *to, size_t room, const char *text);
 /* The same as a problem of the field "name"; NULL stands for "". */
 int name_check(const char *name, struct problem *ret_problem);

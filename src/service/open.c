@@ -82,11 +82,11 @@ static void name_gateway(struct service *s, const struct service_config *config)
     if (!config->name || !config->name[0]) {
         (void)gethostname(host, sizeof host - 1);
     }
-    snprintf(identity->name, sizeof identity->name, "%s",
+    name_fit(identity->name, sizeof identity->name,
              config->name && config->name[0] ? config->name
              : host[0]                       ? host
                                              : "gateway");
-    snprintf(identity->region, sizeof identity->region, "%s", config->region ? config->region : "");
+    name_fit(identity->region, sizeof identity->region, config->region ? config->region : "");
 }
 
 static int copy_config(struct service *s, const struct service_config *config) {
@@ -127,11 +127,11 @@ static int open_fleet(struct service *s, const struct service_config *config) {
         .now_ns = clock_mono_ns(),
     };
     struct gateway_row *self = &fleet.self;
-    snprintf(self->name, sizeof self->name, "%s", s->identity.name);
-    snprintf(self->region, sizeof self->region, "%s", s->identity.region);
-    snprintf(self->version, sizeof self->version, "%s", config->version ? config->version : "");
-    snprintf(self->endpoint, sizeof self->endpoint, "%s", config->endpoint ? config->endpoint : "");
-    snprintf(self->backend, sizeof self->backend, "%s", config->backend->name);
+    name_fit(self->name, sizeof self->name, s->identity.name);
+    name_fit(self->region, sizeof self->region, s->identity.region);
+    name_fit(self->version, sizeof self->version, config->version ? config->version : "");
+    name_fit(self->endpoint, sizeof self->endpoint, config->endpoint ? config->endpoint : "");
+    name_fit(self->backend, sizeof self->backend, config->backend->name);
     return fleet_open(&fleet, &s->fleet);
 }
 

@@ -15,6 +15,7 @@
 #include "model/router.h"
 #include "model/tenant.h"
 #include "service/record/identity.h"
+#include "store/noun/changes.h"
 
 struct service;
 
@@ -64,11 +65,15 @@ enum scope {
     SCOPE_ADMIN,
 };
 
+#define CALLER_ACTOR_SIZE CHANGE_ACTOR_SIZE
+
 struct caller {
     enum scope scope;
     struct uuid tenant_id; /* for the tenant scopes */
     struct uuid token_id;  /* zero: a user of this host's socket */
-    char actor[64];        /* for events: "uid:0", "token:billing" */
+    /* Who it is, to tell callers apart and for the feed: "uid:0", "token:billing (ID)". Names are not unique, ids are.
+     */
+    char actor[CALLER_ACTOR_SIZE];
 };
 
 /* --- tenants --- */
@@ -243,8 +248,9 @@ struct event {
     int64_t at;
     char kind[32]; /* "router.created" */
     struct uuid tenant_id;
-    struct uuid router_id; /* zero: none */
-    char actor[64];
+    struct uuid router_id;         /* zero: none */
+    char actor[CALLER_ACTOR_SIZE]; /* "uid:0", "token:billing" */
+    struct uuid token_id;          /* zero: by no token, or by one of a version that did not say which */
 };
 /* Revisions at both ends of what is kept, whoever may see it. An `after` below the first but one has missed events; one
  * beyond the last is of another history: the database was put back. Nothing kept: oldest is newest + 1. */

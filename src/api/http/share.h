@@ -20,10 +20,10 @@ struct share {
     TAILQ_ENTRY(share) link;
     /* immutable */
     enum scope scope;
-    struct uuid who;           /* the tenant, or the token */
-    char actor[64];            /* where there is neither */
-    bool limited;              /* a tenant's */
-    struct memory_pool memory; /* bodies and parsed JSON */
+    struct uuid who;               /* the tenant, or the token */
+    char actor[CALLER_ACTOR_SIZE]; /* where there is neither */
+    bool limited;                  /* a tenant's */
+    struct memory_pool memory;     /* bodies and parsed JSON */
     /* guarded by the mutex of the shares */
     unsigned requests, polls, writers;
     double writes;         /* that may be begun now */

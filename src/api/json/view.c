@@ -190,7 +190,8 @@ json_t *view_event(const struct event *e) {
     set(o, "tenant_id", view_uuid(&e->tenant_id));
     set(o, "router_id", view_uuid(&e->router_id));
     set(o, "actor", view_text(e->actor));
-    return whole(o, 6);
+    set(o, "token_id", view_uuid(&e->token_id));
+    return whole(o, 7);
 }
 
 json_t *view_next_cursor(const char *next) {

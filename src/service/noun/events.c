@@ -2,10 +2,26 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "service/noun/noun.h"
+
+/* "token:billing (ID)" as name and id. Of before ids were written there is only the name. */
+static void split_actor(const char *actor, struct event *event) {
+    size_t size = strlen(actor);
+    char id[UUID_TEXT_SIZE] = "";
+    snprintf(event->actor, sizeof event->actor, "%s", actor);
+    if (strncmp(actor, "token:", 6) != 0 || size < UUID_TEXT_SIZE + 2 || actor[size - 1] != ')') {
+        return;
+    }
+    size_t name = size - (UUID_TEXT_SIZE - 1) - 3; /* " (", the id, ")" */
+    memcpy(id, actor + name + 2, UUID_TEXT_SIZE - 1);
+    if (strncmp(actor + name, " (", 2) == 0 && uuid_parse(id, &event->token_id) == 0) {
+        event->actor[name] = '\0';
+    }
+}
 
 /* The ends are read last: what is forgotten meanwhile is rather said to be missing than missed unsaid. */
 static int list(struct service *s, uint64_t after, const struct uuid *tenant_id, size_t limit, struct change_row *rows,
@@ -71,7 +87,7 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
                                 .tenant_id = rows[i].tenant_id,
                                 .router_id = rows[i].router_id};
         snprintf(event->kind, sizeof event->kind, "%s", rows[i].kind);
-        snprintf(event->actor, sizeof event->actor, "%s", rows[i].actor);
+        split_actor(rows[i].actor, event);
     }
     if (r == 0) {
         *ret_count = count;

@@ -14,7 +14,7 @@
 #define NONCE_SIZE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_SIZE crypto_aead_xchacha20poly1305_ietf_ABYTES
 
-/* Two keys with the same text from two callers are two keys. */
+/* Two keys with the same text from two callers are two keys; two tokens of one name are two callers. */
 static void derive(struct service *s, const struct caller *c, const char *key, const char *purpose,
                    uint8_t derived[32]) {
     crypto_generichash_state state;

@@ -60,6 +60,9 @@ void tokens_free(struct token_memory *tokens) {
     }
 }
 
+_Static_assert(sizeof "token: ()" + NAME_SIZE - 1 + UUID_TEXT_SIZE - 1 <= CALLER_ACTOR_SIZE,
+               "a token's whole name fits, and never a part of a letter");
+
 /* The token is random through and through, so a plain hash cannot be guessed back. */
 static void hash_of(const char *text, uint8_t hash[TOKEN_HASH_SIZE]) {
     static const char purpose[] = "sallyport token 1";
@@ -282,6 +285,7 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     struct token token;
     struct problem problem;
     uint8_t hash[TOKEN_HASH_SIZE];
+    char id[UUID_TEXT_SIZE];
     int64_t now = clock_wall_us();
     if (strncmp(text, TOKEN_PREFIX, sizeof TOKEN_PREFIX - 1) != 0 ||
         strnlen(text, TOKEN_TEXT_SIZE) >= TOKEN_TEXT_SIZE) {
@@ -302,7 +306,7 @@ int service_token_check(struct service *s, const char *text, struct caller *ret_
     }
     token_from(&row, &token);
     *ret_caller = (struct caller){.scope = token.scope, .tenant_id = token.tenant_id, .token_id = token.id};
-    snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%.57s", token.name);
+    snprintf(ret_caller->actor, sizeof ret_caller->actor, "token:%s (%s)", token.name, uuid_format(&token.id, id));
     if (store_is_shared(s->store)) {
         know(s->tokens, hash, &token, ret_caller, now);
     }

@@ -11,6 +11,8 @@
 
 struct store_conn;
 
+#define CHANGE_ACTOR_SIZE 192 /* of longer ones, which an operator wrote, the rest is not read */
+
 struct change {
     uint64_t revision; /* filled by changes_append() */
     int64_t at;
@@ -31,7 +33,7 @@ struct change_row {
     int64_t at;
     char kind[32];
     struct uuid tenant_id, router_id;
-    char actor[64];
+    char actor[CHANGE_ACTOR_SIZE];
     struct key gone;
     int64_t gateway_id;
 };

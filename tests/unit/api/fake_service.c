@@ -15,7 +15,7 @@
 #define ROUTERS_MAX 12000
 
 struct kept {
-    char actor[64];
+    char actor[CALLER_ACTOR_SIZE];
     char key[129];
     uint8_t hash[32];
     int status;

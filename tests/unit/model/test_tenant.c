@@ -158,6 +158,23 @@ static void words_go_both_ways_and_others_are_refused(void **state) {
     assert_int_equal(router, ROUTER_DISABLED);
 }
 
+static void what_does_not_fit_is_cut_between_letters(void **state) {
+    (void)state;
+    char text[8];
+    name_fit(text, sizeof text, "short");
+    assert_string_equal(text, "short");
+    name_fit(text, sizeof text, "1234567");
+    assert_string_equal(text, "1234567");
+    name_fit(text, sizeof text, "12345678");
+    assert_string_equal(text, "1234567");
+    name_fit(text, sizeof text, "123456\xd0\xb6"); /* two bytes, of which one would fit */
+    assert_string_equal(text, "123456");
+    name_fit(text, sizeof text, "12345\xf0\x9f\x90\xa7");
+    assert_string_equal(text, "12345");
+    name_fit(text, sizeof text, "1234\xe6\x97\xa5\xe6");
+    assert_string_equal(text, "1234\xe6\x97\xa5");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ordinary_names_are_fine),
@@ -166,6 +183,7 @@ int main(void) {
         cmocka_unit_test(characters_that_reorder_or_end_lines_are_refused),
         cmocka_unit_test(outer_spaces_are_refused_inner_ones_are_not),
         cmocka_unit_test(malformed_utf8_is_refused),
+        cmocka_unit_test(what_does_not_fit_is_cut_between_letters),
         cmocka_unit_test(words_go_both_ways_and_others_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

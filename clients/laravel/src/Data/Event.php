@@ -21,6 +21,9 @@ final class Event extends Record
     /** "uid:0" on the Unix socket, "token:NAME" with a token. */
     public readonly string $actor;
 
+    /** The token that it was done with: names are not unique. Null on the Unix socket, or if the gateway did not say. */
+    public readonly ?string $tokenId;
+
     /** @param  array<string, mixed>  $data */
     public function __construct(array $data)
     {
@@ -31,5 +34,6 @@ final class Event extends Record
         $this->tenantId = $data['tenant_id'];
         $this->routerId = $data['router_id'];
         $this->actor = $data['actor'];
+        $this->tokenId = $data['token_id'] ?? null;
     }
 }

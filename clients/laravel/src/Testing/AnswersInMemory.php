@@ -377,6 +377,7 @@ trait AnswersInMemory
             'tenant_id' => $tenantId,
             'router_id' => $routerId,
             'actor' => 'uid:0',
+            'token_id' => null,
         ];
     }
 }

@@ -28,7 +28,9 @@ static void a_token_speaks_for_its_scope_until_revoked(void **state) {
     assert_int_equal(service_token_check(g->service, text, &caller), 0);
     assert_int_equal(caller.scope, SCOPE_TENANT_READ);
     assert_true(uuid_equal(&caller.tenant_id, &tenant.id));
-    assert_string_equal(caller.actor, "token:billing");
+    char id[UUID_TEXT_SIZE], actor[CALLER_ACTOR_SIZE];
+    snprintf(actor, sizeof actor, "token:billing (%s)", uuid_format(&token.id, id));
+    assert_string_equal(caller.actor, actor);
     token_flush_used(g->service);
     assert_int_equal(service_token_list(g->service, &gateway_admin, &list, &count, &p), 0);
     assert_int_equal(count, 1);
@@ -196,6 +198,55 @@ static void an_answer_is_given_again_to_the_same_request_only(void **state) {
     }
 }
 
+/* Makes one, and what it may do is tried with it. */
+static struct caller caller_of(struct gateway *g, const char *name) {
+    const struct token_spec spec = {.name = name, .scope = SCOPE_ADMIN};
+    struct token token;
+    struct caller caller;
+    struct problem p;
+    char text[TOKEN_TEXT_SIZE];
+    assert_int_equal(service_token_create(g->service, &gateway_admin, &spec, &token, text, &p), 0);
+    assert_int_equal(service_token_check(g->service, text, &caller), 0);
+    return caller;
+}
+
+static void tokens_of_one_name_are_two_callers(void **state) {
+    struct gateway *g = *state;
+    const uint8_t hash[32] = {1};
+    struct problem p;
+    char *again = NULL;
+    size_t size = 0;
+    int status = 0;
+    const struct caller one = caller_of(g, "app"), two = caller_of(g, "app");
+    assert_int_equal(service_idempotency_put(g->service, &one, "1", hash, 201, "secret", 6, &p), 0);
+    assert_int_equal(service_idempotency_get(g->service, &two, "1", hash, &status, &again, &size, &p), -ENOENT);
+    assert_int_equal(service_idempotency_get(g->service, &one, "1", hash, &status, &again, &size, &p), 0);
+    free(again);
+}
+
+static void a_token_with_a_long_name_in_any_letters_writes(void **state) {
+    struct gateway *g = *state;
+    char name[NAME_SIZE] = "";
+    struct event event;
+    struct event_span span;
+    struct tenant tenant;
+    struct problem p;
+    size_t count = 0;
+    for (int i = 0; i < 64; i++) {
+        memcpy(name + 2 * i, "\xd0\xb6", 3); /* two bytes each: a cut at an odd number of them is no text */
+    }
+    const struct caller caller = caller_of(g, name);
+    const struct tenant_spec spec = {.name = "t", .addressing = ADDRESSING_UNIQUE};
+    if (service_tenant_create(g->service, &caller, &spec, &tenant, &p) < 0) {
+        fail_msg("%s", p.detail);
+    }
+    assert_int_equal(service_event_list(g->service, &gateway_admin, 1, 1, 0, &event, &count, &span, &p), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(strlen(event.actor), 6 + 128);
+    assert_string_equal(event.actor + 6, name);
+    assert_false(uuid_is_zero(&event.token_id));
+}
+
 static void old_answers_are_swept(void **state) {
     struct gateway *g = *state;
     const uint8_t hash[32] = {1};
@@ -326,6 +377,8 @@ int main(void) {
         WITH_GATEWAY(a_tenants_tokens_go_with_it),
         cmocka_unit_test(scopes_have_names),
         WITH_GATEWAY(an_answer_is_given_again_to_the_same_request_only),
+        WITH_GATEWAY(tokens_of_one_name_are_two_callers),
+        WITH_GATEWAY(a_token_with_a_long_name_in_any_letters_writes),
         WITH_GATEWAY(old_answers_are_swept),
         WITH_GATEWAY(a_sweep_forgets_all_that_is_old),
         WITH_GATEWAY(every_change_is_an_event_in_order),
