@@ -11,6 +11,7 @@
 The kernel is Debian's package linux-image-cloud-amd64, downloaded and unpacked into a cache, never installed. So every
 program of this machine runs in there, on another kernel, whose network nobody else uses. Standard library only.
 """
+import lzma
 import os
 import pathlib
 import re
@@ -25,6 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sallyport" / "kernel"
 META_PACKAGE = "linux-image-cloud-amd64"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/lib/virtiofsd")
 
 # In the initramfs: what it takes to see the host's files.
@@ -72,56 +74,124 @@ def _run(*command, cwd=None):
 # --- the kernel ---
 
 
-def _newest_package():
-    """The real package behind the meta package, or None if apt does not know."""
+class Archive:
+    """Where packages come from: what this machine's apt knows, or Debian's backports, of which apt itself learns nothing."""
+
+    def __init__(self, backports=False):
+        self.folder = CACHE / "apt" if backports else None
+
+    @property
+    def _options(self):
+        options = ["-o", "APT::Sandbox::User=root"]
+        if self.folder:
+            options += [word for key, value in (("Dir::Etc::sourcelist", self.folder / "sources.list"),
+                                                ("Dir::Etc::sourceparts", "/dev/null"),
+                                                ("Dir::State::lists", self.folder / "lists"),
+                                                ("Dir::Cache", self.folder / "cache")) for word in ("-o", f"{key}={value}")]
+        return options
+
+    def _prepare(self):
+        if not self.folder or (self.folder / "sources.list").exists():
+            return
+        for name in ("lists/partial", "cache/archives/partial"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        known = _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages")
+        signed = f" [signed-by={KEYRING}]" if os.path.exists(KEYRING) else ""
+        for line in known.splitlines():
+            uri, codename = line.split()
+            if "-" not in codename:  # neither updates nor security
+                (self.folder / "sources.list").write_text(f"deb{signed} {uri} {codename}-backports main\n", encoding="ascii")
+                return
+        raise MachineError("apt knows no archive of Debian")
+
+    def newest(self, meta):
+        """The real package behind a meta package, or None if apt does not know."""
+        self._prepare()
+        try:
+            said = _run("apt-cache", *self._options, "depends", "--important", meta)
+        except (MachineError, OSError):
+            return None
+        found = re.search(r"Depends: (linux-image-\S+-cloud-\S+)", said)
+        return found.group(1) if found else None
+
+    def version(self, package):
+        self._prepare()
+        found = re.search(r"Candidate: (\S+)", _run("apt-cache", *self._options, "policy", package))
+        return found.group(1) if found and found.group(1) != "(none)" else None
+
+    def update(self):
+        self._prepare()
+        _run("apt-get", *self._options, "update")
+
+    def unpack(self, packages, into):
+        """Downloads them and puts their files there."""
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="download-") as scratch:
+            command = ["apt-get", *self._options, "download", *packages]
+            try:
+                _run(*command, cwd=scratch)
+            except MachineError:
+                self.update()
+                _run(*command, cwd=scratch)
+            for package in pathlib.Path(scratch).glob("*.deb"):
+                _run("dpkg-deb", "-x", str(package), str(into))
+
+
+def _keep(made, folder):
+    """Under its name, unless another run was as quick."""
     try:
-        said = _run("apt-cache", "depends", "--important", META_PACKAGE)
-    except (MachineError, OSError):
-        return None
-    found = re.search(r"Depends: (linux-image-\S+-cloud-\S+)", said)
-    return found.group(1) if found else None
+        made.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+    return folder
 
 
-def _fetch(package, folder):
-    command = ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
-    try:
-        _run(*command, cwd=folder)
-    except MachineError:
-        _run("apt-get", "update")
-        _run(*command, cwd=folder)
-    return next(folder.glob("*.deb"))
-
-
-def kernel():
+def kernel(backports=False):
     """The folder of an unpacked kernel, with vmlinuz and modules/VERSION; downloads it the first time."""
-    package = _newest_package()
+    archive = Archive(backports)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    package = archive.newest(META_PACKAGE)
     if not package:
-        known = sorted(CACHE.glob("linux-image-*"), key=lambda path: path.stat().st_mtime)
+        known = [] if backports else sorted(CACHE.glob("linux-image-*"), key=lambda path: path.stat().st_mtime)
         if known:
             return known[-1]
-        _run("apt-get", "update")
-        package = _newest_package()
+        archive.update()
+        package = archive.newest(META_PACKAGE)
         if not package:
             raise MachineError(f"apt knows no package {META_PACKAGE}: is this Debian on amd64?")
     folder = CACHE / package
     if folder.exists():
         return folder
-    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="unpack-") as scratch:
         scratch = pathlib.Path(scratch)
-        _run("dpkg-deb", "-x", str(_fetch(package, scratch)), str(scratch / "files"))
-        version = next((scratch / "files/lib/modules").iterdir()).name
-        _run("busybox", "depmod", "-b", str(scratch / "files"), version)
+        archive.unpack([package], scratch / "files")
+        modules = next((scratch / "files/lib/modules").iterdir())
+        for packed in modules.rglob("*.ko.xz"):  # busybox loads them as they are only
+            packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
+            packed.unlink()
+        _run("busybox", "depmod", "-b", str(scratch / "files"), modules.name)
         made = scratch / "made"
         made.mkdir()
-        (scratch / f"files/boot/vmlinuz-{version}").rename(made / "vmlinuz")
+        (scratch / f"files/boot/vmlinuz-{modules.name}").rename(made / "vmlinuz")
         (scratch / "files/lib/modules").rename(made / "modules")
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another run was as quick
-                raise
-    return folder
+        return _keep(made, folder)
+
+
+def emulator():
+    """The words that a newer qemu than this machine's begins with, from backports: the older one's emulation is not up to younger
+    kernels."""
+    archive = Archive(backports=True)
+    version = archive.version("qemu-system-x86")
+    if not version:
+        archive.update()
+        version = archive.version("qemu-system-x86")
+    folder = CACHE / f"qemu-{version}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="unpack-") as scratch:
+            made = pathlib.Path(scratch) / "made"
+            archive.unpack(["qemu-system-x86", "qemu-system-data", "seabios"], made)
+            _keep(made, folder)
+    return [str(folder / "usr/bin/qemu-system-x86_64"), "-L", str(folder / "usr/share/qemu"), "-L", str(folder / "usr/share/seabios")]
 
 
 # --- the initramfs ---
@@ -141,7 +211,9 @@ def _cpio(entries):
 
 
 def _with_needs(names, folder):
-    """The files of these modules and of what they need, in the order in which they load."""
+    """The files of these modules and of what they need, in the order in which they load; not of what the kernel has built in."""
+    built_in = {pathlib.PurePath(line).stem.replace("-", "_")
+                for line in (folder / "modules.builtin").read_text(encoding="ascii").splitlines()}
     needs = {}
     for line in (folder / "modules.dep").read_text(encoding="ascii").splitlines():
         path, _, others = line.partition(":")
@@ -157,7 +229,8 @@ def _with_needs(names, folder):
             ordered.append(path)
 
     for name in names:
-        add(paths[name])
+        if name not in built_in:
+            add(paths[name])
     return [folder / path for path in ordered]
 
 
@@ -177,9 +250,10 @@ def _initramfs(unpacked):
 class Machine:
     """One boot, one command: Machine(folder).run(command). `folder` is shared with the command, under the same path."""
 
-    def __init__(self, folder, memory_mb=2048, cpus=2):
+    def __init__(self, folder, memory_mb=2048, backports=False):
         self.folder = pathlib.Path(folder).resolve()
-        self.memory_mb, self.cpus = memory_mb, cpus
+        self.memory_mb, self.backports = memory_mb, backports
+        self.cpus = 1 if backports else 2  # two trip an assertion of that qemu, one time in two
         self.console = self.folder / "console.log"
         self.output = self.folder / "output.log"
         self._status = self.folder / "status"
@@ -210,7 +284,8 @@ class Machine:
     def _qemu(self, unpacked, initramfs, share):
         line = ("console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr tsc=reliable no_timer_check "
                 f"random.trust_cpu=on vm.folder={self.folder} vm.modules={unpacked / 'modules'}")
-        return ["qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
+        program = emulator() if self.backports else ["qemu-system-x86_64"]
+        return [*program, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot",
                 "-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max",
                 "-smp", str(self.cpus), "-m", f"{self.memory_mb}M",
                 "-object", f"memory-backend-memfd,id=memory,size={self.memory_mb}M,share=on",
@@ -227,7 +302,7 @@ class Machine:
         `silence` seconds: MachineError if that was the machine's fault, else Hang."""
         if not shutil.which("qemu-system-x86_64") or not shutil.which("busybox"):
             raise MachineError("qemu-system-x86 and busybox-static are needed")
-        unpacked = kernel()
+        unpacked = kernel(self.backports)
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in (self._status, self.output):
             old.unlink(missing_ok=True)
