@@ -93,6 +93,17 @@ static const char *read_endpoint(const struct row *row, const char *value, void 
     return *value && dial_parse(value, &dial, &fault) < 0 ? fault : read_text(row, value, at);
 }
 
+static const char *read_family(const struct row *row, const char *value, void *at) {
+    (void)row;
+    for (size_t i = 0; dial_families[i]; i++) {
+        if (strcmp(value, dial_families[i]) == 0) {
+            *(enum dial_family *)at = (enum dial_family)i;
+            return NULL;
+        }
+    }
+    return "is none of ipv4, ipv6 and both";
+}
+
 /* Names of gateways and regions: for people, for logs, for labels. */
 static const char *read_name(const struct row *row, const char *value, void *at) {
     for (const char *c = value; *c; c++) {
@@ -248,6 +259,7 @@ static const struct row rows[] = {
     {"gateway", "interface", read_interface, TEXT(interface_name)},
     {"gateway", "listen_port", read_number, AT(listen_port), .least = 1, .most = 65535},
     {"gateway", "endpoint", read_endpoint, TEXT(endpoint)},
+    {"gateway", "family", read_family, AT(family)},
     {"gateway", "pool", read_pool, AT(pool)},
     {"gateway", "hub_address", read_hub_address, AT(hub_address)},
     {"gateway", "ula", read_ula, AT(ula)},

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "model/desired.h"
+#include "model/dial.h"
 #include "model/prefix.h"
 
 #define CONFIG_TEXT_SIZE 512
@@ -36,6 +37,7 @@ struct config {
     char interface_name[16]; /* IFNAMSIZ */
     uint32_t listen_port;
     char endpoint[CONFIG_TEXT_SIZE];
+    enum dial_family family;
     struct prefix pool;
     struct ip_addr hub_address;
     struct prefix ula;                   /* family 0: generated */

@@ -301,6 +301,7 @@ static int service_start(struct gateway *g, struct problem *problem) {
         .lan_prefixes = c->lan_prefixes.list,
         .lan_prefix_count = c->lan_prefixes.count,
         .endpoint = c->endpoint,
+        .family = c->family,
         .listen_port = (uint16_t)c->listen_port,
         .mtu = c->mtu,
         .fwmark = c->fwmark,

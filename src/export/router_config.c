@@ -3,37 +3,28 @@
 #include <errno.h>
 #include <string.h>
 
-size_t export_allowed_base(enum addressing addressing, const struct prefix *pool, const struct prefix *ula,
-                           const struct ip_addr *hub_address, const struct prefix *subnet,
-                           struct prefix ret_allowed[EXPORT_ALLOWED_BASE_MAX]) {
-    size_t count = 0;
-    switch (addressing) {
-    case ADDRESSING_UNIQUE:
-        ret_allowed[count++] = *pool;
-        break;
-    case ADDRESSING_PRIVATE:
-        ret_allowed[count++] = prefix_make(hub_address, ip_bits(hub_address));
-        ret_allowed[count++] = *subnet;
-        break;
+/* Of one prefix: `a` the lower half, `b` the upper one. */
+static bool are_halves(const struct prefix *a, const struct prefix *b) {
+    if (a->addr.family != b->addr.family || a->length != b->length || a->length < 2 || ip_equal(&a->addr, &b->addr)) {
+        return false;
     }
-    if (ula->addr.family) {
-        ret_allowed[count++] = *ula;
-    }
-    return count;
+    struct prefix whole = prefix_make(&b->addr, a->length - 1);
+    return ip_equal(&whole.addr, &a->addr);
 }
 
-size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, const struct prefix *lans,
-                          size_t lan_count) {
-    for (size_t i = 0; i < lan_count && count < room; i++) {
-        size_t at = 0;
-        while (at < count && !prefix_covers(&allowed[at], &lans[i])) {
-            at++;
+size_t export_allowed_merge(struct prefix *prefixes, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kept > 0 && prefix_covers(&prefixes[kept - 1], &prefixes[i])) {
+            continue;
         }
-        if (at == count) {
-            allowed[count++] = lans[i];
+        prefixes[kept++] = prefixes[i];
+        while (kept > 1 && are_halves(&prefixes[kept - 2], &prefixes[kept - 1])) {
+            kept--;
+            prefixes[kept - 1].length--;
         }
     }
-    return count;
+    return kept;
 }
 
 sa_family_t export_host_family(const char *host) {

@@ -17,9 +17,6 @@
 
 #define EXPORT_KEEPALIVE_S 25 /* keeps a NAT's mapping open; set on the router's side only */
 
-/* Room for what every tenant gets (export_allowed_base()) before LANs are added. */
-#define EXPORT_ALLOWED_BASE_MAX 3
-
 struct export_router {
     const char *router_name;
     const char *tenant_name;
@@ -38,16 +35,10 @@ struct export_router {
     unsigned keepalive_s; /* 0: none */
 };
 
-/* What lies behind the tunnel for every router of a tenant. A unique tenant shares the hub's space: the pool and the
- * ULA. A private one sees the hub's address, its own prefix and the ULA, and may use the rest of the pool for itself.
- */
-size_t export_allowed_base(enum addressing addressing, const struct prefix *pool, const struct prefix *ula,
-                           const struct ip_addr *hub_address, const struct prefix *subnet,
-                           struct prefix ret_allowed[EXPORT_ALLOWED_BASE_MAX]);
-/* Adds the LANs of the tenant's other routers that nothing in `allowed` covers yet. `room` is that of `allowed` in all;
- * what does not fit is left out. Returns the new count. */
-size_t export_allowed_add(struct prefix *allowed, size_t count, size_t room, const struct prefix *lans,
-                          size_t lan_count);
+/* Says the same as few prefixes as will do, and nothing more: what another covers goes, and two halves become the
+ * whole. Never a default route, which some routers treat as another thing. `prefixes` are in order (prefix_compare())
+ * and stay so. Returns the new count. */
+size_t export_allowed_merge(struct prefix *prefixes, size_t count);
 
 /* The family of a host that is a numeric address; 0 of one that is a name. */
 sa_family_t export_host_family(const char *host);

@@ -10,6 +10,8 @@
 #define DIGITS "0123456789"
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS "-_."
 
+const char *const dial_families[] = {"both", "ipv4", "ipv6", NULL};
+
 static const char *port_fault(const char *text, uint16_t *ret_port) {
     unsigned port = 0;
     if (!*text) {

@@ -106,6 +106,7 @@ static int copy_config(struct service *s, const struct service_config *config) {
     gateway->ula = config->ula;
     gateway->hub_address = config->hub_address;
     gateway->mtu = config->mtu;
+    gateway->family = config->family;
     key_public(&config->private_key, &gateway->public_key);
     split_endpoint(config->endpoint, config->listen_port, gateway);
     struct gateway_columns *columns = &s->identity.columns;

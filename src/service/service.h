@@ -25,6 +25,7 @@ struct service_config {
     struct ip_addr hub_address; /* in the pool */
     struct prefix ula;          /* family 0: generated once and kept in the store; a /48 */
     const char *endpoint;       /* host, or host:port, written into routers' configurations */
+    enum dial_family family;    /* which of their addresses these give them, unless they ask for others */
     uint16_t listen_port;
     const struct prefix *lan_prefixes; /* where callers of one tenant may place LANs */
     size_t lan_prefix_count;
@@ -112,6 +113,10 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
                               enum tenant_status status, struct tenant *ret_tenant, struct problem *ret_problem);
 int service_tenant_delete(struct service *s, const struct caller *c, const struct uuid *id,
                           struct problem *ret_problem);
+/* Where its routers have their tunnel addresses, in order: a private tenant's own prefix, a unique one's blocks. The
+ * caller frees them. */
+int service_tenant_networks(struct service *s, const struct caller *c, const struct uuid *id,
+                            struct prefix **ret_networks, size_t *ret_count, struct problem *ret_problem);
 /* Up to `limit` tenants after `cursor` ("" for the first page) in order of creation; ret_next is "" on the last page.
  */
 int service_tenant_list(struct service *s, const struct caller *c, const struct tenant_filter *filter,

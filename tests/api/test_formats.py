@@ -29,6 +29,28 @@ def test_the_form_is_part_of_what_a_key_stands_for(api, tenant, name):
     api.refused(422, "idempotency-key-reused", "POST", path, body, headers=key)
 
 
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "qr"])
+@pytest.mark.parametrize(("family", "has", "lacks"), [("ipv4", "address", "address6"), ("ipv6", "address6", "address")])
+def test_a_configuration_may_speak_of_one_family_alone(api, tenant, name, form, family, has, lacks):
+    """For routers without IPv6, and for those that want no other."""
+    other = api.post(f"/tenants/{tenant['id']}/routers", {"name": name("other"), "lans": ["2001:db8:77::/64"]})
+    path = f"/tenants/{tenant['id']}/routers?format={form}"
+    made = api.post(f"{path}&family={family}", {"name": name("router")})
+    again = api.raw("GET", f"/routers/{made['id']}/config?format={form}&family={family}")[2].decode()
+    rotated = api.post(f"/routers/{made['id']}/rotate?format={form}&family={family}", {})
+    gateway = api.get("/status")["gateway"]
+    wide = {"address": f"{gateway['hub_address']}/32", "address6": gateway["ula"]}
+    for config in made["config"], again, rotated["config"]:
+        assert made[has] in config and made[lacks] not in config
+        assert wide[has] in config and wide[lacks] not in config
+        assert ("2001:db8:77::/64" in config) == (family == "ipv6")
+    both = api.raw("GET", f"/routers/{made['id']}/config?format={form}&family=both")[2].decode()
+    assert both == api.raw("GET", f"/routers/{made['id']}/config?format={form}")[2].decode()
+    assert made[has] in both and made[lacks] in both
+    api.refused(422, None, "GET", f"/routers/{made['id']}/config?family=ipx", field="family")
+    assert api.raw("DELETE", f"/routers/{other['id']}")[0] == 204
+
+
 def test_an_unknown_form_makes_nothing(api, tenant):
     path = f"/tenants/{tenant['id']}/routers"
     problem = api.refused(422, "invalid-value", "POST", f"{path}?format=papyrus", {"name": "x"}, field="format")

@@ -43,7 +43,10 @@ def test_the_configuration_is_what_wg_reads(api, tenant, make_router):
     assert "PersistentKeepalive = 25" in made["config"]
     assert config.addresses == [f"{made['address']}/32", f"{made['address6']}/128"]
     assert "PresharedKey = " in config.plain and made["has_preshared_key"]
-    assert "10.0.0.0/8" in config.allowed and config.mtu == gateway["mtu"]
+    assert config.mtu == gateway["mtu"]
+    # nothing of the provider's that has an address in the pool's space is drawn into the tunnel
+    assert config.allowed == sorted([f"{gateway['hub_address']}/32", tenant["subnet"]],
+                                    key=ipaddress.ip_network) + [gateway["ula"]]
     # for people with the rights, again, but for the private key
     again = api.get(f"/routers/{made['id']}/config?format=wg-quick")
     assert made["private_key"] not in again
@@ -99,6 +102,40 @@ def test_the_lans_of_the_others_are_in_the_configuration(api, private_tenant, ma
     made = make_router(private_tenant, lans=["192.168.12.0/24"])
     allowed = Config(made["config"]).allowed
     assert "192.168.11.0/24" in allowed and "192.168.12.0/24" not in allowed and "10.100.0.0/16" in allowed
+
+
+def test_all_lans_are_in_the_configuration_and_neighbours_are_one(api, private_tenant, make_router):
+    """Whoever reads the prefixes has every LAN of the others and no address that is none's."""
+    for number in range(0, 10):
+        make_router(private_tenant, lans=[f"192.168.{number * 30 + lan}.0/25" for lan in range(0, 30, 2) if number * 30 + lan < 256])
+    for number in range(4):
+        make_router(private_tenant, lans=[f"172.20.{number}.0/24"])
+    mine = make_router(private_tenant, lans=["172.20.4.0/24"])
+    config = api.get(f"/routers/{mine['id']}/config")
+    allowed = [ipaddress.ip_network(prefix) for prefix in Config(config).allowed]
+    assert {str(prefix) for prefix in allowed} >= {f"192.168.{third}.0/25" for third in range(0, 256, 2)} | {"172.20.0.0/22"}
+    assert not any(prefix.overlaps(ipaddress.ip_network("172.20.4.0/24")) for prefix in allowed)
+    gateway = api.get("/status")["gateway"]
+    assert len(allowed) == 128 + 1 + len([gateway["hub_address"], private_tenant["subnet"], gateway["ula"]])
+
+
+def test_a_tenant_that_outgrew_its_first_block_has_all_of_them(api, make_tenant):
+    tenant = make_tenant()
+    made = api.post(f"/tenants/{tenant['id']}/routers/bulk", {"routers": [{"name": f"r{n}"} for n in range(300)]})
+    routers = [item["router"] for item in made["items"]]
+    for router in routers[0], routers[299]:
+        allowed = [ipaddress.ip_network(prefix) for prefix in Config(api.get(f"/routers/{router['id']}/config")).allowed]
+        for other in routers:
+            assert any(ipaddress.ip_address(other["address"]) in prefix for prefix in allowed), other["address"]
+        assert ipaddress.ip_network("10.0.0.0/8") not in allowed
+
+
+def test_a_tenant_made_with_its_routers_has_all_their_addresses(api, name):
+    made = api.post("/tenants/bulk", {"tenants": [{"name": name(), "routers": [{"name": f"r{n}"} for n in range(300)]}]})
+    routers = made["items"][0]["routers"]
+    allowed = [ipaddress.ip_network(prefix) for prefix in Config(routers[0]["config"]).allowed]
+    for other in routers[1:]:
+        assert any(ipaddress.ip_address(other["address"]) in prefix for prefix in allowed), other["address"]
 
 
 def test_a_key_belongs_to_one_router(api, router, make_tenant, name):

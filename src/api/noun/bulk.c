@@ -174,10 +174,11 @@ static json_t *item_minimal(const struct bulk_item *item) {
     return json_pack("{s:i,s:o,s:o}", "status", 201, "id", view_uuid(&item->made_tenant.id), "router_ids", ids);
 }
 
-static json_t *made_view(const struct dialin *dialin, const struct router_made *made) {
+static json_t *made_view(struct dialin *dialin, const struct router_made *made) {
     struct buf config = {0};
     const struct key *private_key = key_is_zero(&made->private_key) ? NULL : &made->private_key;
-    if (dialin_format(dialin, &export_formats[0], &made->router, private_key, true, &config) < 0) {
+    if (dialin_format(dialin, &export_formats[0], dialin->gateway.family, &made->router, private_key, true, &config) <
+        0) {
         buf_clear(&config);
     }
     json_t *view = view_router_made(made, config.data ? config.data : "");
@@ -223,6 +224,7 @@ static void bulk_answer(const struct request *request, const struct bulk *b, str
                                                                  : item_full(request, &dialin, item));
     }
     answer_list_close(answer, NULL);
+    dialin_close(&dialin);
 }
 
 static void bulk_create(const struct request *request, struct bulk *b, struct answer *answer) {

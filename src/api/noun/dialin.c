@@ -1,25 +1,68 @@
 #include "api/noun/dialin.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-void dialin_open(struct dialin *d, const struct service_gateway *gateway, const struct tenant *tenant) {
+#include "base/array.h"
+
+static void add(struct dialin *d, const struct prefix *prefix, const struct uuid *router_id) {
+    if (!prefix->addr.family || d->failed) {
+        return;
+    }
+    struct dialin_network *grown = array_grow(d->networks, &d->network_room, d->network_count + 1, sizeof *grown);
+    if (!grown) {
+        d->failed = true;
+        return;
+    }
+    d->networks = grown;
+    d->networks[d->network_count++] = (struct dialin_network){.prefix = *prefix, .router_id = *router_id};
+    d->sorted = false;
+}
+
+static const struct uuid of_all;
+
+/* The hub, at both its addresses, and the ULA, in which all routers are. */
+static void begin(struct dialin *d, const struct service_gateway *gateway, const struct tenant *tenant) {
+    struct prefix hub = prefix_make(&gateway->hub_address, ip_bits(&gateway->hub_address));
     d->gateway = *gateway;
     d->tenant_id = tenant->id;
     memcpy(d->tenant_name, tenant->name, sizeof d->tenant_name);
-    d->base_count = export_allowed_base(tenant->addressing, &gateway->pool, &gateway->ula, &gateway->hub_address,
-                                        &tenant->subnet, d->base);
-    d->lan_count = 0;
+    d->network_count = 0;
+    d->failed = false;
+    add(d, &hub, &of_all);
+    add(d, &gateway->ula, &of_all);
 }
 
-void dialin_learn(struct dialin *d, const struct router *router) {
-    for (uint32_t i = 0; i < router->lan_count && d->lan_count < sizeof d->lans / sizeof *d->lans; i++) {
-        d->lans[d->lan_count++] = (struct dialin_lan){.router_id = router->id, .prefix = router->lans[i]};
+void dialin_open(struct dialin *d, const struct service_gateway *gateway, const struct tenant *tenant) {
+    begin(d, gateway, tenant);
+    add(d, &tenant->subnet, &of_all);
+}
+
+static bool is_known(const struct dialin *d, const struct ip_addr *addr) {
+    bool known = false;
+    for (size_t i = 0; i < d->network_count && !known; i++) {
+        known = uuid_is_zero(&d->networks[i].router_id) && prefix_contains(&d->networks[i].prefix, addr);
+    }
+    return known;
+}
+
+static void learn_lans(struct dialin *d, const struct router *router) {
+    for (uint32_t i = 0; i < router->lan_count; i++) {
+        add(d, &router->lans[i], &router->id);
     }
 }
 
-/* Page by page, until all are seen or there is no room for more. */
+void dialin_learn(struct dialin *d, const struct router *router) {
+    struct prefix address = prefix_make(&router->address, ip_bits(&router->address));
+    if (router->address.family && !is_known(d, &router->address)) {
+        add(d, &address, &router->id);
+    }
+    learn_lans(d, router);
+}
+
+/* Page by page, until all are seen. */
 static int learn_all(struct dialin *d, struct service *service, const struct caller *caller,
                      struct problem *ret_problem) {
     enum { PAGE = 256 };
@@ -35,10 +78,10 @@ static int learn_all(struct dialin *d, struct service *service, const struct cal
         size_t count = 0;
         error = service_router_list(service, caller, &filter, cursor, PAGE, page, &count, next, ret_problem);
         for (size_t i = 0; error == 0 && i < count; i++) {
-            dialin_learn(d, &page[i]);
+            learn_lans(d, &page[i]);
         }
         memcpy(cursor, next, sizeof cursor);
-    } while (error == 0 && cursor[0] && d->lan_count < sizeof d->lans / sizeof *d->lans);
+    } while (error == 0 && cursor[0]);
     sodium_memzero(page, PAGE * sizeof *page);
     free(page);
     return error;
@@ -48,25 +91,72 @@ int dialin_open_all(struct dialin *d, struct service *service, const struct call
                     const struct uuid *tenant_id, struct problem *ret_problem) {
     struct service_gateway gateway;
     struct tenant tenant;
+    struct prefix *networks;
+    size_t count;
+    d->tenant_id = *tenant_id;
+    d->failed = true; /* should this fail, nothing of the tenant it was open for is taken for this one's */
     int error = service_tenant_get(service, caller, tenant_id, &tenant, ret_problem);
+    error = error < 0 ? error : service_tenant_networks(service, caller, tenant_id, &networks, &count, ret_problem);
     if (error < 0) {
         return error;
     }
     service_gateway(service, &gateway);
-    dialin_open(d, &gateway, &tenant);
-    return learn_all(d, service, caller, ret_problem);
+    begin(d, &gateway, &tenant);
+    for (size_t i = 0; i < count; i++) {
+        add(d, &networks[i], &of_all);
+    }
+    free(networks);
+    error = learn_all(d, service, caller, ret_problem);
+    d->failed = d->failed || error < 0;
+    return error;
 }
 
-int dialin_format(const struct dialin *d, const struct export_format *format, const struct router *router,
-                  const struct key *private_key, bool with_preshared_key, struct buf *out) {
-    struct prefix allowed[EXPORT_ALLOWED_BASE_MAX + DIALIN_LANS_MAX];
-    size_t room = sizeof allowed / sizeof *allowed;
-    size_t count = d->base_count;
-    memcpy(allowed, d->base, count * sizeof *allowed);
-    for (size_t i = 0; i < d->lan_count; i++) {
-        if (!uuid_equal(&d->lans[i].router_id, &router->id)) {
-            count = export_allowed_add(allowed, count, room, &d->lans[i].prefix, 1);
+static int compare(const void *a, const void *b) {
+    const struct dialin_network *one = a, *other = b;
+    return prefix_compare(&one->prefix, &other->prefix);
+}
+
+static bool is_wanted(enum dial_family family, sa_family_t of) {
+    switch (family) {
+    case DIAL_BOTH:
+        return true;
+    case DIAL_IPV4:
+        return of == AF_INET;
+    case DIAL_IPV6:
+        return of == AF_INET6;
+    }
+    return false;
+}
+
+/* What lies behind this router's tunnel, in `d->allowed`. */
+static int allow(struct dialin *d, enum dial_family family, const struct router *router, size_t *ret_count) {
+    struct prefix *grown = array_grow(d->allowed, &d->allowed_room, d->network_count, sizeof *grown);
+    size_t count = 0;
+    if (!grown || d->failed) {
+        return -ENOMEM;
+    }
+    d->allowed = grown;
+    if (!d->sorted) {
+        qsort(d->networks, d->network_count, sizeof *d->networks, compare);
+        d->sorted = true;
+    }
+    for (size_t i = 0; i < d->network_count; i++) {
+        const struct dialin_network *network = &d->networks[i];
+        if (is_wanted(family, network->prefix.addr.family) && !uuid_equal(&network->router_id, &router->id)) {
+            d->allowed[count++] = network->prefix;
         }
+    }
+    *ret_count = export_allowed_merge(d->allowed, count);
+    return 0;
+}
+
+int dialin_format(struct dialin *d, const struct export_format *format, enum dial_family family,
+                  const struct router *router, const struct key *private_key, bool with_preshared_key,
+                  struct buf *out) {
+    size_t count;
+    int error = allow(d, family, router, &count);
+    if (error < 0) {
+        return error;
     }
     struct export_router config = {
         .router_name = router->name,
@@ -75,15 +165,25 @@ int dialin_format(const struct dialin *d, const struct export_format *format, co
         .private_key = private_key,
         .preshared_key = with_preshared_key && !key_is_zero(&router->preshared_key) ? &router->preshared_key : NULL,
         .preshared_key_withheld = !with_preshared_key && !key_is_zero(&router->preshared_key),
-        .address = router->address,
-        .address6 = router->address6,
         .gateway_key = d->gateway.public_key,
         .endpoint_host = d->gateway.endpoint_host,
         .endpoint_port = d->gateway.endpoint_port,
-        .allowed = allowed,
+        .allowed = d->allowed,
         .allowed_count = count,
         .mtu = d->gateway.mtu,
         .keepalive_s = EXPORT_KEEPALIVE_S,
     };
+    if (is_wanted(family, AF_INET)) {
+        config.address = router->address;
+    }
+    if (is_wanted(family, AF_INET6)) {
+        config.address6 = router->address6;
+    }
     return format->format(&config, out);
+}
+
+void dialin_close(struct dialin *d) {
+    free(d->networks);
+    free(d->allowed);
+    *d = (struct dialin){0};
 }

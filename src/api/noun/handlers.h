@@ -22,7 +22,7 @@ void serve_tenants_enable(const struct request *request, struct answer *answer);
 #define ROUTER_LIST_QUERY_COUNT 9
 #define ROUTER_LIST_OF_TENANT_QUERY_COUNT 8 /* the same without tenant_id, which is last */
 extern const struct field router_list_query[ROUTER_LIST_QUERY_COUNT];
-#define ROUTER_CONFIG_QUERY_COUNT 1
+#define ROUTER_CONFIG_QUERY_COUNT 2
 extern const struct field router_config_query[ROUTER_CONFIG_QUERY_COUNT];
 void serve_routers_create(const struct request *request, struct answer *answer);
 void serve_routers_list(const struct request *request, struct answer *answer);

@@ -40,17 +40,27 @@ const struct field router_list_query[ROUTER_LIST_QUERY_COUNT] = {
 
 struct config_query {
     const char *format;
+    bool has_family;
+    enum dial_family family;
+};
+
+/* The form and the family that a configuration is wanted in. */
+struct wanted {
+    const struct export_format *format;
+    enum dial_family family;
 };
 
 const struct field router_config_query[ROUTER_CONFIG_QUERY_COUNT] = {
     {"format", FIELD_TEXT, .offset = offsetof(struct config_query, format)},
+    {"family", FIELD_CHOICE, .offset = offsetof(struct config_query, family),
+     .given = offsetof(struct config_query, has_family), .choices = dial_families},
 };
 
-/* The form that the query names, wg-quick if it names none. NULL, and the answer is there. */
-static const struct export_format *format_wanted(const struct request *request, struct answer *answer) {
-    struct config_query query;
+/* What the query names: else wg-quick, and the gateway's own choice of families. False, and the answer is there. */
+static bool read_wanted(const struct request *request, struct wanted *ret_wanted, struct answer *answer) {
+    struct config_query query = {0};
     if (!request_read_query(request, &query, sizeof query, answer)) {
-        return NULL;
+        return false;
     }
     const struct export_format *format = query.format ? export_format_find(query.format) : &export_formats[0];
     if (!format) {
@@ -60,25 +70,34 @@ static const struct export_format *format_wanted(const struct request *request, 
             snprintf(all + size, sizeof all - size, "%s\"%s\"", i ? ", " : "", export_formats[i].name);
         }
         answer_refuse(answer, 422, "invalid-value", "format", "\"%.60s\" is none of %s.", query.format, all);
+        return false;
     }
-    return format;
+    struct service_gateway gateway;
+    service_gateway(request->service, &gateway);
+    *ret_wanted = (struct wanted){.format = format, .family = query.has_family ? query.family : gateway.family};
+    return true;
 }
 
 /* The text that goes with a router, for its caller. */
-static int config_format(const struct request *request, const struct export_format *format, const struct router *router,
+static int config_format(const struct request *request, const struct wanted *wanted, const struct router *router,
                          const struct key *private_key, bool with_preshared_key, struct buf *out,
                          struct problem *ret_problem) {
-    struct dialin dialin;
+    struct dialin dialin = {0};
     int error = dialin_open_all(&dialin, request->service, &request->caller, &router->tenant_id, ret_problem);
     if (error < 0) {
+        dialin_close(&dialin);
         return error;
     }
-    error = dialin_format(&dialin, format, router, private_key, with_preshared_key, out);
+    error = dialin_format(&dialin, wanted->format, wanted->family, router, private_key, with_preshared_key, out);
+    dialin_close(&dialin);
+    if (error == -ENOMEM) {
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "out-of-memory", "", "Out of memory; try again.");
+    }
     if (error == -EMSGSIZE) {
         return problem_set(ret_problem, PROBLEM_INVALID, "does-not-fit", "format",
                            "The configuration is too long for \"%s\", with the LANs of all the tenant's routers in it; "
                            "ask for another format.",
-                           format->name);
+                           wanted->format->name);
     }
     if (error < 0) {
         return problem_set(ret_problem, PROBLEM_INTERNAL, "no-configuration", "",
@@ -90,12 +109,11 @@ static int config_format(const struct request *request, const struct export_form
 
 /* The router exists and is durable by now, and its private key only here: a configuration that cannot be written must
  * not lose it, so the answer then carries an empty one. */
-static json_t *made_view(const struct request *request, const struct export_format *format,
-                         const struct router_made *made) {
+static json_t *made_view(const struct request *request, const struct wanted *wanted, const struct router_made *made) {
     struct problem ignored = {0};
     struct buf config = {0};
     const struct key *private_key = key_is_zero(&made->private_key) ? NULL : &made->private_key;
-    if (config_format(request, format, &made->router, private_key, true, &config, &ignored) < 0) {
+    if (config_format(request, wanted, &made->router, private_key, true, &config, &ignored) < 0) {
         buf_clear(&config);
     }
     json_t *view = view_router_made(made, config.data ? config.data : "");
@@ -107,8 +125,8 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
     struct fields_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
-    const struct export_format *format = format_wanted(request, answer);
-    if (!format) {
+    struct wanted wanted;
+    if (!read_wanted(request, &wanted, answer)) {
         return;
     }
     if (fields_router_read(request->body, FIELDS_ROUTER_NEW, &read, &problem) < 0) {
@@ -120,7 +138,7 @@ void serve_routers_create(const struct request *request, struct answer *answer) 
     if (service_router_create(request->service, &request->caller, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
-        answer_created(answer, "/v1/routers/", &made.router.id, made_view(request, format, &made));
+        answer_created(answer, "/v1/routers/", &made.router.id, made_view(request, &wanted, &made));
     }
     sodium_memzero(&made, sizeof made);
     fields_router_free(&read);
@@ -130,15 +148,15 @@ void serve_routers_rotate(const struct request *request, struct answer *answer) 
     struct fields_router read = {0};
     struct router_made made = {0};
     struct problem problem = {0};
-    const struct export_format *format = format_wanted(request, answer);
-    if (!format) {
+    struct wanted wanted;
+    if (!read_wanted(request, &wanted, answer)) {
         return;
     }
     if (fields_router_read(request->body, FIELDS_ROUTER_KEYS, &read, &problem) < 0 ||
         service_router_rotate(request->service, &request->caller, &request->id, &read.spec, &made, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
-        answer_json(answer, 200, made_view(request, format, &made));
+        answer_json(answer, 200, made_view(request, &wanted, &made));
     }
     sodium_memzero(&made, sizeof made);
     fields_router_free(&read);
@@ -278,8 +296,8 @@ void serve_routers_enable(const struct request *request, struct answer *answer) 
 void serve_routers_config(const struct request *request, struct answer *answer) {
     struct router router;
     struct problem problem = {0};
-    const struct export_format *format = format_wanted(request, answer);
-    if (!format) {
+    struct wanted wanted;
+    if (!read_wanted(request, &wanted, answer)) {
         return;
     }
     if (service_router_get(request->service, &request->caller, &request->id, &router, &problem) < 0) {
@@ -288,11 +306,11 @@ void serve_routers_config(const struct request *request, struct answer *answer) 
     }
     /* Who may only read is not handed a secret to connect with. */
     bool secrets = request->caller.scope == SCOPE_ADMIN || request->caller.scope == SCOPE_TENANT_WRITE;
-    if (config_format(request, format, &router, NULL, secrets, &answer->body, &problem) < 0) {
+    if (config_format(request, &wanted, &router, NULL, secrets, &answer->body, &problem) < 0) {
         answer_problem(answer, &problem);
     } else {
         answer->status = 200;
-        answer->type = format->content_type;
+        answer->type = wanted.format->content_type;
     }
     sodium_memzero(&router, sizeof router);
 }

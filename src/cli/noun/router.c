@@ -141,6 +141,9 @@ static void format_query(const struct cli *cli, struct buf *path) {
     if (format) {
         client_query(path, "format", format);
     }
+    if (cli_value(cli, "family")) {
+        client_query(path, "family", cli_value(cli, "family"));
+    }
 }
 
 /* The configuration as it is, or as a code to scan. What is too long to be one is printed as it is. */
@@ -148,7 +151,7 @@ static void config_put(const struct cli *cli, const char *config, struct buf *ou
     if (!is_drawn(cli)) {
         buf_text(out, config);
     } else if (qr_draw(config, out) < 0) {
-        cli_error("it is too long for a QR code; here it is as text");
+        cli_error("it is too long for a QR code that a camera can read; here it is as text");
         buf_clear(out);
         buf_text(out, config);
     }
@@ -372,6 +375,11 @@ static enum cli_exit remove_(struct cli *cli) {
 #define FORMATS "wg-quick|routeros|openwrt|networkd|qr"
 #define FORMAT_OPTION                                                                                                  \
     { "format", 0, "FORMAT", "which system it is for (default: wg-quick)", CLI_VALUE_WORDS, FORMATS }
+#define FAMILY_OPTION                                                                                                  \
+    {                                                                                                                  \
+        "family", 0, "FAMILY", "which of its addresses it gets (default: the gateway's choice, or else both)",         \
+            CLI_VALUE_WORDS, "ipv4|ipv6|both"                                                                          \
+    }
 #define KEY_OPTIONS                                                                                                    \
     {"public-key",   0,                                                                                                \
      "KEY",          "the router's own public key; without it a key pair is made and its private half shown once",     \
@@ -379,7 +387,7 @@ static enum cli_exit remove_(struct cli *cli) {
         {"preshared-key", 0,   "FILE", "\"generate\", or a file that holds one (\"-\": standard input)",               \
          CLI_VALUE_FILE,  NULL},                                                                                       \
         {"output", 'o', "FILE", "write the configuration to a new file of mode 0600", CLI_VALUE_FILE, NULL},           \
-        FORMAT_OPTION
+        FORMAT_OPTION, FAMILY_OPTION
 
 static const struct cli_option add_options[] = {
     KEY_OPTIONS,
@@ -422,6 +430,7 @@ static const struct cli_option remove_options[] = {
 
 static const struct cli_option config_options[] = {
     FORMAT_OPTION,
+    FAMILY_OPTION,
     {"output", 'o', "FILE", "write it to a new file of mode 0600", CLI_VALUE_FILE, NULL},
     END,
 };

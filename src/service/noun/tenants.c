@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "service/noun/noun.h"
 #include "store/noun/lans.h"
+#include "store/noun/ranges.h"
 #include "store/noun/sessions.h"
 
 int tenant_prepare(struct service *s, const struct tenant_spec *spec, int64_t now, struct tenant *ret_tenant,
@@ -149,6 +150,54 @@ int service_tenant_get(struct service *s, const struct caller *c, const struct u
     if (r == 0) {
         *ret_tenant = row.tenant;
     } else {
+        r = r == -ENOENT ? access_not_found("tenant", ret_problem) : store_problem(conn, r, ret_problem);
+    }
+    store_reader_put(s->store, conn);
+    return r;
+}
+
+static int read_networks(struct store_conn *conn, const struct tenant_row *row, struct prefix **ret_networks,
+                         size_t *ret_count) {
+    struct range_block *blocks = NULL;
+    size_t room = 16, count = 0;
+    int r;
+    do { /* until there is room to spare: none was left out then */
+        room *= 2;
+        free(blocks);
+        blocks = calloc(room, sizeof *blocks);
+        r = blocks ? ranges_blocks(conn, row->id, blocks, room, &count) : -ENOMEM;
+    } while (r == 0 && count == room);
+    struct prefix *networks = r == 0 ? calloc(count + 1, sizeof *networks) : NULL;
+    if (networks && row->tenant.addressing == ADDRESSING_PRIVATE) {
+        networks[0] = row->tenant.subnet;
+        count = 1;
+    } else if (networks) {
+        for (size_t i = 0; i < count; i++) {
+            struct ip_addr first = ip_from_v4(blocks[i].first);
+            networks[i] = prefix_make(&first, length_of(blocks[i].size));
+        }
+    }
+    free(blocks);
+    if (!networks) {
+        return r < 0 ? r : -ENOMEM;
+    }
+    *ret_networks = networks;
+    *ret_count = count;
+    return 0;
+}
+
+int service_tenant_networks(struct service *s, const struct caller *c, const struct uuid *id,
+                            struct prefix **ret_networks, size_t *ret_count, struct problem *ret_problem) {
+    struct store_conn *conn;
+    struct tenant_row row;
+    int r = access_read(c, id, "tenant", ret_problem);
+    r = r < 0 ? r : store_reader_take(s->store, &conn, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = tenants_get(conn, id, &row);
+    r = r < 0 ? r : read_networks(conn, &row, ret_networks, ret_count);
+    if (r < 0) {
         r = r == -ENOENT ? access_not_found("tenant", ret_problem) : store_problem(conn, r, ret_problem);
     }
     store_reader_put(s->store, conn);

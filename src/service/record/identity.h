@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "model/dial.h"
 #include "model/key.h"
 #include "model/prefix.h"
 #include "model/router.h"
@@ -18,6 +19,7 @@ struct service_gateway {
     struct ip_addr hub_address;
     struct ip_addr hub_address6;
     unsigned mtu;
+    enum dial_family family;
 };
 
 struct identity {
