@@ -313,6 +313,7 @@ size_t udp_read(struct udp_reader *reader, int fd, size_t most, struct udp_recei
 struct writer {
     struct mmsghdr messages[UDP_BATCH];
     struct iovec iovecs[UDP_BATCH];
+    bool had_source[UDP_BATCH]; /* when it was prepared */
     union {
         uint8_t bytes[CONTROL_SIZE];
         struct cmsghdr align;
@@ -349,6 +350,7 @@ static void write_control(struct msghdr *header, const struct udp_run *run) {
 
 static void prepare_run(struct writer *writer, size_t i, const struct udp_run *run) {
     memset(&writer->controls[i], 0, sizeof writer->controls[i]);
+    writer->had_source[i] = run->from->family != AF_UNSPEC;
     writer->iovecs[i] = (struct iovec){.iov_base = (uint8_t *)run->bytes, .iov_len = run->size};
     struct msghdr *header = &writer->messages[i].msg_hdr;
     *header = (struct msghdr){
@@ -365,10 +367,11 @@ static void prepare_run(struct writer *writer, size_t i, const struct udp_run *r
 }
 
 /* What the kernel says when the source address is not ours any more: EINVAL, newer ones ENETUNREACH. EINVAL of a run
- * may as well mean that its segments are too large for the path. */
-static bool source_is_gone(const struct udp_run *run, int error) {
-    return run->from->family != AF_UNSPEC &&
-           ((error == EINVAL && run->segment == 0) || error == ENETUNREACH || error == EADDRNOTAVAIL);
+ * may as well mean that its segments are too large for the path. What counts is what this run was prepared with:
+ * another one of the batch may have found out already. */
+static bool source_is_gone(const struct udp_run *run, bool had_source, int error) {
+    return had_source && ((error == EINVAL && (run->segment == 0 || run->from->family == AF_UNSPEC)) ||
+                          error == ENETUNREACH || error == EADDRNOTAVAIL);
 }
 
 /* Sends `count` (at most UDP_BATCH) runs of one family. A failure concerns the first that was not sent: it is noted
@@ -390,7 +393,7 @@ static size_t write_batch(int fd, struct udp_run *runs, size_t count) {
         if (errno == EINTR) {
             continue;
         }
-        if (source_is_gone(&runs[at], errno)) {
+        if (source_is_gone(&runs[at], writer.had_source[at], errno)) {
             runs[at].from->family = AF_UNSPEC;
             prepare_run(&writer, at, &runs[at]);
             continue;

@@ -171,6 +171,31 @@ static void a_source_that_is_not_ours_is_let_go(void **state) {
     udp_close(&sockets, 1);
 }
 
+/* All runs of a peer share the address that turns out to be gone. */
+static void a_source_that_is_gone_costs_none_of_a_batch(void **state) {
+    (void)state;
+    struct udp_sockets sockets;
+    struct udp_reader *reader;
+    struct udp_received received[UDP_BATCH];
+    struct udp_run runs[30];
+    uint16_t port;
+    assert_int_equal(udp_open(1, 0, 0, &sockets, &port), 0);
+    assert_int_equal(udp_reader_create(&reader), 0);
+    union endpoint to = loopback(false, port);
+    struct udp_local from = {.family = AF_INET, .in.s_addr = htonl(0xcb007109)}; /* 203.0.113.9 */
+    for (size_t i = 0; i < 30; i++) {
+        runs[i] = (struct udp_run){.to = &to, .from = &from, .bytes = (const uint8_t *)"a", .size = 1};
+    }
+    udp_write(&sockets, runs, 30);
+    for (size_t i = 0; i < 30; i++) {
+        assert_int_equal(runs[i].error, 0);
+    }
+    assert_int_equal(from.family, AF_UNSPEC);
+    assert_int_equal(udp_read(reader, sockets.v4, UDP_BATCH, received), 30);
+    udp_reader_free(reader);
+    udp_close(&sockets, 1);
+}
+
 static void a_run_arrives_as_its_datagrams(void **state) {
     (void)state;
     struct udp_sockets sockets;
@@ -204,6 +229,7 @@ int main(void) {
         cmocka_unit_test(a_busy_port_is_refused_even_if_it_would_be_shared),
         cmocka_unit_test(what_is_read_says_from_where_to_where_and_how_congested),
         cmocka_unit_test(a_source_that_is_not_ours_is_let_go),
+        cmocka_unit_test(a_source_that_is_gone_costs_none_of_a_batch),
         cmocka_unit_test(a_run_arrives_as_its_datagrams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
