@@ -302,6 +302,59 @@ def test_egress_is_switched_live(stage):
         stage.hub.set(f"tenant={B}", "addressing=private", "egress=false")
 
 
+def test_egress_does_not_lead_to_what_is_not_the_worlds(stage):
+    """A cloud tells a machine its credentials at 169.254.169.254; here a neighbour of the gateway plays that. The gateway's
+    own loopback and what is link-local on its wires are not for tenants either."""
+    targets = {"169.254.169.254": "169.254.169.254/32", "100.100.100.200": "100.100.100.200/32", "fd00:ec2::254": "fd00:ec2::254/128"}
+    for target, address in targets.items():
+        stage.inet.ip(f"addr add {address} dev lo{' nodad' if ':' in target else ''}")
+        stage.gw.ip(f"route add {address} via {INET6 if ':' in target else INET}")
+        for name in ("a1", "c1"):
+            stage.routers[name].space.ip(f"route add {address} dev {stage.routers[name].device.name}")
+    try:
+        for name in ("a1", "c1"):
+            router = stage.routers[name]
+            before = stage.hub.counters()["drop.prohibited"]
+            for target in targets:
+                source = router.address6 if ":" in target else router.inside
+                assert ask_udp(router.space, source, target) in (errno.EHOSTUNREACH, errno.EACCES), target
+            assert stage.hub.counters()["drop.prohibited"] - before >= len(targets)
+            assert ask_udp(router.space, router.inside, INET) == "inet", "the world is where it was"
+        assert ask_udp(stage.gw, "203.0.113.1", "169.254.169.254") == "inet", "the gateway itself reaches it"
+    finally:
+        for target, address in targets.items():
+            stage.inet.ip(f"addr del {address} dev lo")
+            stage.gw.ip(f"route del {address}")
+            for name in ("a1", "c1"):
+                stage.routers[name].space.ip(f"route del {address} dev {stage.routers[name].device.name}")
+
+
+def test_two_tenants_with_one_address_are_told_apart_by_the_hubs_routes(stage):
+    """The control plane keeps tenants apart; should it err, nobody speaks in another's name."""
+    c1, c2 = stage.routers["c1"], stage.routers["c2"]
+    tenant = "0190a000-0000-7000-8000-00000000000d"
+
+    def call_anew():  # who is moved loses its session, and would notice after 15 s
+        c2.device.remove(stage.hub)
+        c2.device.add(stage.hub, ["0.0.0.0/0", "::/0"], endpoint="198.51.100.1:51820", keepalive=25)
+        stage.settle(c2)
+    stage.hub.set(f"tenant={tenant}", "addressing=unique")
+    c2.space.ip(f"addr add {c1.inside}/32 dev {c2.device.name}")
+    try:
+        stage.hub.set(f"public_key={c2.device.key.hex}", f"peer_tenant={tenant}", "allowed_ip=10.101.0.0/16")
+        call_anew()
+        before = stage.hub.counters()["drop.bad_source"]
+        assert not c2.space.ping(HUB, source=c1.inside, timeout=0.5)
+        assert stage.hub.counters()["drop.bad_source"] > before
+        assert c2.space.ping(HUB, source=c2.inside, timeout=2)
+        assert c1.space.ping(HUB, source=c1.inside, timeout=2)
+    finally:
+        c2.space.ip(f"addr del {c1.inside}/32 dev {c2.device.name}")
+        stage.admit(c2)
+        call_anew()
+        stage.hub.set(f"tenant={tenant}", "remove=true")
+
+
 def test_egress_is_seen_by_its_hub_address(stage):
     sniffer = Sniffer(stage.inet, "eth0")
     a1 = stage.routers["a1"]

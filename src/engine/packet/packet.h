@@ -4,7 +4,8 @@
  * enter.
  *
  * To read it: packet (this file: headers, checksums), transport (TCP and UDP), icmp, translate (1:1 addresses of
- * private tenants), segment (large packets from the host are cut), coalesce (packets to the host are put together).
+ * private tenants), reserved (where egress does not lead), segment (large packets from the host are cut), coalesce
+ * (packets to the host are put together).
  *
  * --- What the engine has to know of a header before it routes, trims, translates or answers a packet ---
  *

@@ -7,6 +7,7 @@
 #include "engine/packet/coalesce.h"
 #include "engine/packet/icmp.h"
 #include "engine/packet/packet.h"
+#include "engine/packet/reserved.h"
 #include "engine/packet/segment.h"
 #include "engine/packet/translate.h"
 #include "engine/packet/transport.h"
@@ -61,6 +62,16 @@ static void drop(struct worker *worker, struct space *space, enum engine_drop re
 
 /* --- ICMP --- */
 
+/* Who speaks for the hub: the address, or of a network its first. */
+static struct ip_addr hub_addr(const struct prefix *hub) {
+    struct ip_addr addr = hub->addr;
+    unsigned bits = ip_bits(&addr);
+    if (hub->length + 1U < bits) { /* a network of two (RFC 3021) is all hosts */
+        addr.bytes[bits / 8 - 1] |= 1;
+    }
+    return addr;
+}
+
 /* Tells the router that sent `packet` why it went no further, in the name of the hub. */
 static void answer_peer(struct worker *worker, struct peer *peer, enum icmp_error error, const uint8_t *packet,
                         size_t size) {
@@ -71,8 +82,9 @@ static void answer_peer(struct worker *worker, struct peer *peer, enum icmp_erro
         if (worker->device.hub[i].addr.family != family) {
             continue;
         }
-        if (icmp_error_create(error, packet, size, &worker->device.hub[i].addr, worker->device.mtu,
-                              &peer->space->answers, &answers_to_tenant, worker->mono_ns, answer, &answer_size) == 0) {
+        struct ip_addr hub = hub_addr(&worker->device.hub[i]);
+        if (icmp_error_create(error, packet, size, &hub, worker->device.mtu, &peer->space->answers, &answers_to_tenant,
+                              worker->mono_ns, answer, &answer_size) == 0) {
             transmit_packet(worker, peer, answer, answer_size);
         }
         return;
@@ -137,6 +149,12 @@ static bool speaks_for_itself(const struct worker *worker, const struct peer *pe
     return speaks == 0 || (speaks == 1 && slot_of(worker, peer->space, packet, quoted.bytes) == peer->slot);
 }
 
+/* Whether the hub would send an answer to this very peer. The control plane keeps the tenants' addresses apart; should
+ * two come to share one, neither speaks in the other's name. */
+static bool is_known_as(const struct worker *worker, const struct peer *peer, const uint8_t *packet) {
+    return route_of(worker, packet, packet_source(packet)) == directory_id(worker->number, peer->slot);
+}
+
 static void deliver(struct worker *worker, struct peer *peer, uint8_t *packet, size_t size) {
     if (!speaks_for_itself(worker, peer, packet, size)) {
         drop(worker, peer->space, ENGINE_DROP_BAD_SOURCE);
@@ -146,12 +164,22 @@ static void deliver(struct worker *worker, struct peer *peer, uint8_t *packet, s
         drop(worker, peer->space, ENGINE_DROP_UNTRANSLATABLE);
         return;
     }
+    if (!is_known_as(worker, peer, packet)) {
+        drop(worker, peer->space, ENGINE_DROP_BAD_SOURCE);
+        return;
+    }
     host_deliver(worker, packet, size);
 }
 
 static void refuse(struct worker *worker, struct peer *peer, const uint8_t *packet, size_t size) {
     drop(worker, peer->space, ENGINE_DROP_PROHIBITED);
     answer_peer(worker, peer, ICMP_ERROR_PROHIBITED, packet, size);
+}
+
+/* Whether a tenant with egress may send there: not to others behind the hub, nor to what is not the world's. */
+static bool is_beyond(const struct worker *worker, const uint8_t *packet, const uint8_t *destination) {
+    bool reserved = packet_is_v6(packet) ? reserved_v6(destination) : reserved_v4(destination);
+    return !reserved && route_of(worker, packet, destination) == 0;
 }
 
 /* Site to site. It turns around here and never meets the host. */
@@ -195,7 +223,7 @@ static void forward_of_tenant(struct worker *worker, struct peer *peer, uint8_t 
     struct peer *other = peer_at(worker, slot_of(worker, space, packet, destination));
     if (other && other != peer) {
         turn_around(worker, peer, other, packet, size);
-    } else if (!other && space->tenant.egress && route_of(worker, packet, destination) == 0) {
+    } else if (!other && space->tenant.egress && is_beyond(worker, packet, destination)) {
         deliver(worker, peer, packet, size);
     } else {
         refuse(worker, peer, packet, size);
@@ -207,10 +235,9 @@ void forward_prefetch(const struct worker *worker, const struct peer *peer, cons
         return;
     }
     struct ip_addr source = packet_addr(bytes, packet_source(bytes));
+    directory_prefetch(worker->setup.directory, &source);
     if (peer->space) {
         trie_prefetch(worker->tables.tries, &peer->space->trie, source.family);
-    } else {
-        directory_prefetch(worker->setup.directory, &source);
     }
 }
 

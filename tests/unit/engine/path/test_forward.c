@@ -195,6 +195,66 @@ static void the_world_is_for_those_with_egress(void **state) {
     assert_true(is_between(s, "10.101.0.2", "203.0.113.9"));
 }
 
+/* The host, its link and its cloud may answer there. */
+static void egress_leads_to_nothing_that_is_not_the_worlds(void **state) {
+    struct scene *s = *state;
+    static const char *const v4[] = {"0.0.0.0",         "0.1.2.3",      "127.0.0.1", "127.255.0.1",
+                                     "169.254.169.254", "169.254.0.1",  "240.0.0.1", "255.255.255.254",
+                                     "100.100.100.200", "168.63.129.16"};
+    static const char *const v6[] = {"::",
+                                     "::1",
+                                     "fe80::1",
+                                     "febf::1",
+                                     "fec0::1",
+                                     "::ffff:127.0.0.1",
+                                     "::ffff:169.254.169.254",
+                                     "64:ff9b::169.254.169.254",
+                                     "2002:a9fe:a9fe::1",
+                                     "fd00:ec2::254",
+                                     "fd20:ce::254",
+                                     "fd00:c1::a9fe:a9fe"};
+    for (size_t i = 0; i < COUNT(v4); i++) {
+        assert_int_equal(from_peer(s, s->c1, "10.101.0.2", v4[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT(v6); i++) {
+        assert_int_equal(from_peer(s, s->c1, "fd00:c::2", v6[i]), 0);
+    }
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_PROHIBITED), COUNT(v4) + COUNT(v6));
+    static const char *const world4[] = {"1.0.0.1",     "126.0.0.1", "128.0.0.1",   "169.253.0.1",
+                                         "169.255.0.1", "223.0.0.1", "192.168.7.1", "100.100.100.201"};
+    static const char *const world6[] = {"2001:db8::1", "64:ff9b::1.1.1.1", "2002:101:101::1", "fd00:ec3::1"};
+    for (size_t i = 0; i < COUNT(world4); i++) {
+        assert_int_equal(from_peer(s, s->c1, "10.101.0.2", world4[i]), 128);
+    }
+    for (size_t i = 0; i < COUNT(world6); i++) {
+        assert_int_equal(from_peer(s, s->c1, "fd00:c::2", world6[i]), 148);
+    }
+}
+
+/* The control plane keeps tenants apart. Should it err, the one that the hub would answer is the one that it hears. */
+static void who_is_not_answered_is_not_heard(void **state) {
+    struct scene *s = *state;
+    const struct limits none = {0};
+    rig_tenant(&s->rig, 0, 4, ADDRESSING_UNIQUE, false, none);
+    rig_tenant(&s->rig, 0, 5, ADDRESSING_PRIVATE, false, none);
+    struct peer *wide = rig_peer(&s->rig, 0, 6, 4, (const char *[]){"10.101.0.0/16", NULL}, NULL);
+    struct peer *twin = rig_peer(&s->rig, 0, 7, 5, (const char *[]){"10.100.0.9/32", NULL}, "10.200.0.2=10.100.0.9");
+    assert_int_equal(from_peer(s, wide, "10.101.7.7", "10.0.0.1"), 128);
+    assert_int_equal(from_peer(s, wide, "10.101.0.2", "10.0.0.1"), 0); /* c1's, as the hub knows it */
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_BAD_SOURCE), 1);
+    assert_int_equal(from_peer(s, s->c1, "10.101.0.2", "10.0.0.1"), 128);
+    assert_int_equal(from_peer(s, twin, "10.100.0.9", "10.0.0.1"), 128); /* who came last has the hub address */
+    assert_int_equal(from_peer(s, s->a1, "10.100.0.2", "10.0.0.1"), 0);
+    assert_int_equal(rig_drops(&s->rig, ENGINE_DROP_BAD_SOURCE), 2);
+}
+
+static void a_hub_that_is_a_network_answers_by_its_first_address(void **state) {
+    struct scene *s = *state;
+    s->worker->device.hub[0] = rig_prefix("10.0.0.0/24");
+    assert_int_equal(from_peer(s, s->a1, "10.100.0.2", "203.0.113.9"), 0);
+    assert_true(was_told(s, s->a1, "10.100.0.2", 3, 13)); /* from 10.0.0.1 */
+}
+
 static void groups_are_not_forwarded_nor_answered(void **state) {
     struct scene *s = *state;
     assert_int_equal(from_peer(s, s->c1, "10.101.0.2", "224.0.0.251"), 0);
@@ -383,6 +443,9 @@ int main(void) {
         SCENE(tenants_do_not_meet),
         SCENE(a_datagram_of_our_own_does_not_go_into_the_tunnel),
         SCENE(the_world_is_for_those_with_egress),
+        SCENE(egress_leads_to_nothing_that_is_not_the_worlds),
+        SCENE(who_is_not_answered_is_not_heard),
+        SCENE(a_hub_that_is_a_network_answers_by_its_first_address),
         SCENE(groups_are_not_forwarded_nor_answered),
         SCENE(the_host_reaches_a_router_by_its_hub_address),
         SCENE(the_host_carries_nothing_from_tenant_to_tenant),
