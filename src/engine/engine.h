@@ -166,6 +166,7 @@ struct engine_peer_change {
                            peer to another tenant drops its allowed IPs, hub addresses and sessions first */
     struct engine_hub_address hub_addresses[2]; /* replaces; at most one of each family */
     size_t hub_address_count;
+    bool reset_timestamp; /* forget the greatest one first: an older initiation may then be replayed */
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];   /* the least a next initiation must exceed; only ever raises */
     const struct engine_allowed_ip *allowed_ips; /* borrowed until the call returns */
     size_t allowed_ip_count;
@@ -191,7 +192,10 @@ struct engine_peer {
     struct uuid tenant; /* zero: none */
     struct engine_hub_address hub_addresses[2];
     size_t hub_address_count;
+    /* The greatest of its initiations, to be kept; zero: none, or one that our own clock does not vouch for (more than
+     * an hour ahead), which counts as long as this process lives. */
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
+    uint32_t clock_behind_s;          /* its last initiation was refused, being older by so much; 0: it was not */
     const struct prefix *allowed_ips; /* borrowed during the callback */
     size_t allowed_ip_count;
 };

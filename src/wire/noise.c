@@ -267,6 +267,7 @@ int noise_initiation_accept(const struct noise_identity *me, struct noise_remote
     if (error < 0) {
         goto finish;
     }
+    memcpy(caller->timestamp, timestamp, sizeof timestamp);
     if (memcmp(timestamp, remote->latest_timestamp, sizeof timestamp) <= 0) {
         error = -EALREADY;
         goto finish;
@@ -350,4 +351,23 @@ void noise_timestamp(uint64_t wall_ns, uint8_t ret_timestamp[MESSAGE_TIMESTAMP_S
     uint32_t nanoseconds = (uint32_t)(wall_ns % NSEC_PER_SEC);
     be64_put(ret_timestamp, TAI64_EPOCH + wall_ns / NSEC_PER_SEC);
     be32_put(ret_timestamp + 8, nanoseconds - nanoseconds % TIMESTAMP_GRAIN_NS);
+}
+
+int64_t noise_timestamp_s(const uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE]) {
+    uint64_t seconds = be64_get(timestamp);
+    if (seconds >= TAI64_EPOCH && seconds - TAI64_EPOCH > INT64_MAX) {
+        return INT64_MAX;
+    }
+    return (int64_t)(seconds - TAI64_EPOCH);
+}
+
+#define SET_BACK_MAX_NS (3600 * NSEC_PER_SEC)
+
+uint64_t noise_stamp_next(struct noise_stamp *stamp, uint64_t wall_ns, uint64_t mono_ns) {
+    uint64_t expected_ns = stamp->wall_ns + (mono_ns - stamp->mono_ns);
+    if (stamp->mono_ns != 0 && wall_ns < expected_ns && expected_ns - wall_ns <= SET_BACK_MAX_NS) {
+        wall_ns = expected_ns;
+    }
+    *stamp = (struct noise_stamp){.wall_ns = wall_ns, .mono_ns = mono_ns};
+    return wall_ns;
 }

@@ -59,6 +59,7 @@ struct noise_transport_keys {
 struct noise_caller {
     struct key public_key;
     struct noise_handshake handshake;
+    uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE]; /* of the second half, once it is authentic */
 };
 
 void noise_handshake_wipe(struct noise_handshake *handshake);
@@ -76,7 +77,8 @@ int noise_initiation_identify(const struct noise_identity *me, const struct mess
                               struct noise_caller *ret_caller);
 
 /* Responder, message 1, second half: authenticates the caller (static-static) and its timestamp, which must be greater
- * than remote->latest_timestamp; on success that is updated. 0, -EBADMSG, or -EALREADY for a replay. */
+ * than remote->latest_timestamp; on success that is updated. 0, -EBADMSG, or -EALREADY for a replay, or a caller whose
+ * clock was set back: its timestamp tells. */
 int noise_initiation_accept(const struct noise_identity *me, struct noise_remote *remote, struct noise_caller *caller,
                             const struct message_initiation *message);
 
@@ -93,5 +95,13 @@ int noise_response_consume(const struct noise_identity *me, struct noise_remote 
                            struct noise_handshake *handshake, const struct message_response *message,
                            struct noise_transport_keys *ret_keys);
 
+/* Seconds since the Unix epoch of a TAI64N. Negative: before. */
+int64_t noise_timestamp_s(const uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE]);
+/* Which wall time our next initiation bears, so that a clock that is set back does not make all that we send a replay:
+ * it goes on from where it was, for up to an hour. Zero-initialize. */
+struct noise_stamp {
+    uint64_t wall_ns, mono_ns; /* of the last one */
+};
+uint64_t noise_stamp_next(struct noise_stamp *stamp, uint64_t wall_ns, uint64_t mono_ns);
 /* TAI64N of a wall time, whitened to about 16.8 ms (2^24 ns), as Linux does: so that the clock is not an oracle. */
 void noise_timestamp(uint64_t wall_ns, uint8_t ret_timestamp[MESSAGE_TIMESTAMP_SIZE]);

@@ -273,6 +273,10 @@ static void set_plain_values(struct worker *worker, struct peer *peer, const str
         peer->local.family = AF_UNSPEC;
         peer->changed_ns = worker->mono_ns;
     }
+    if (change->reset_timestamp) {
+        memset(peer->remote.latest_timestamp, 0, MESSAGE_TIMESTAMP_SIZE);
+        peer->clock_behind_s = 0;
+    }
     if (change->has_timestamp && memcmp(change->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE) > 0) {
         memcpy(peer->remote.latest_timestamp, change->timestamp, MESSAGE_TIMESTAMP_SIZE);
     }

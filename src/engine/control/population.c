@@ -220,8 +220,8 @@ static void extract_peer(struct worker *worker, void *argument) {
         change->has_keepalive = true;
         change->keepalive_s = peer->keepalive_s;
     }
-    if (!change->has_timestamp ||
-        memcmp(change->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE) < 0) {
+    if (!change->reset_timestamp && (!change->has_timestamp || memcmp(change->timestamp, peer->remote.latest_timestamp,
+                                                                      MESSAGE_TIMESTAMP_SIZE) < 0)) {
         change->has_timestamp = true;
         memcpy(change->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE);
     }

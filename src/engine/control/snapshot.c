@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/clock.h"
 #include "engine/path/peer.h"
 #include "engine/path/space.h"
 #include "engine/path/worker.h"
 
 #define SLOTS_MAX 8192    /* looked at in one call, found or not */
 #define PREFIXES_MAX 8192 /* copied in one call, but a peer is never cut */
+#define AHEAD_MAX_S 3600  /* how far a peer's clock may be ahead of ours, and its timestamp still be kept */
 
 int snapshot_create(struct snapshot **ret_snapshot) {
     struct snapshot *snapshot = sodium_malloc(sizeof *snapshot);
@@ -63,7 +65,10 @@ static int copy_peer(struct snapshot *snapshot, const struct peer *peer) {
         copy->bytes_sent = peer->bytes_sent;
         copy->allowed_ip_count = peer->allowed.count;
         copy->hub_address_count = peer->hub_address_count;
-        memcpy(copy->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE);
+        copy->clock_behind_s = peer->clock_behind_s;
+        if (noise_timestamp_s(peer->remote.latest_timestamp) <= snapshot->wall_s + AHEAD_MAX_S) {
+            memcpy(copy->timestamp, peer->remote.latest_timestamp, MESSAGE_TIMESTAMP_SIZE);
+        }
         for (size_t i = 0; i < peer->hub_address_count; i++) {
             copy->hub_addresses[i] = peer->hub_addresses[i];
         }
@@ -86,6 +91,7 @@ static void point_at_prefixes(struct snapshot *snapshot) {
 
 void snapshot_take_peers(struct worker *worker, void *argument) {
     struct snapshot *snapshot = argument;
+    snapshot->wall_s = (int64_t)(clock_wall_ns() / NSEC_PER_SEC);
     snapshot->count = 0;
     snapshot->prefix_count = 0;
     snapshot->error = 0;

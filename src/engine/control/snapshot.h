@@ -23,6 +23,7 @@ struct snapshot {
     bool keys_only;
     /* In and out. */
     uint32_t cursor; /* the next slot to look at */
+    int64_t wall_s;  /* when the piece is taken; the worker's */
     /* Out. */
     bool done; /* no slots beyond */
     int error;

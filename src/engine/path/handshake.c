@@ -78,6 +78,16 @@ static int respond(struct worker *worker, struct peer *peer, struct noise_caller
     return 0;
 }
 
+/* Remembers how far a caller's clock has fallen behind, for whoever wonders why it is refused. Whole seconds: what was
+ * only sent once more is not behind. */
+static void note_replay(struct worker *worker, struct peer *peer, const struct noise_caller *caller) {
+    int64_t behind = noise_timestamp_s(peer->remote.latest_timestamp) - noise_timestamp_s(caller->timestamp);
+    if (behind > 0) {
+        peer->changed_ns = peer->clock_behind_s ? peer->changed_ns : worker->mono_ns;
+        peer->clock_behind_s = behind < UINT32_MAX ? (uint32_t)behind : UINT32_MAX;
+    }
+}
+
 /* 0, -ENOENT, -EBADMSG, -EALREADY, -ENOMEM. */
 static int take_initiation(struct worker *worker, struct noise_caller *caller,
                            const struct handshake_message *message) {
@@ -89,7 +99,11 @@ static int take_initiation(struct worker *worker, struct noise_caller *caller,
     worker_spend(worker, WORK_AUTHENTICATE);
     peer_follow_identity(worker, peer);
     int error = noise_initiation_accept(worker->device.identity, &peer->remote, caller, initiation);
+    if (error == -EALREADY) {
+        note_replay(worker, peer, caller);
+    }
     if (!error) {
+        peer->clock_behind_s = 0;
         error = peer_make_state(worker, peer);
     }
     if (!error && !timers_may_accept_initiation(&peer->state->timers, worker->now_ns)) {
@@ -168,7 +182,7 @@ static int begin(struct worker *worker, struct peer *peer, struct message_initia
         return -ENOMEM;
     }
     uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
-    noise_timestamp(clock_wall_ns(), timestamp);
+    noise_timestamp(noise_stamp_next(&worker->stamp, clock_wall_ns(), worker->mono_ns), timestamp);
     int error = session_index_add(&worker->tables.index, &pending->entry, peer, true, worker->device.epoch);
     if (!error) {
         error = noise_initiation_create(worker->device.identity, &peer->remote, &worker_random, pending->entry.index,

@@ -67,6 +67,8 @@ struct peer {
     uint16_t keepalive_s;
     uint16_t epoch; /* of the identity that remote.static_static was made with */
     uint8_t hub_address_count;
+    uint32_t
+        clock_behind_s; /* its last initiation was refused: its clock is so far behind its newest one; 0: it was not */
     struct noise_remote remote;
 };
 

@@ -146,7 +146,8 @@ struct worker {
     uint64_t mono_ns; /* clock_mono_ns() of this round */
     uint64_t now_ns;  /* the protocol's time: as above, but faster in tests */
     uint64_t jitter_state;
-    int work_left; /* public-key work that this round may still do */
+    struct noise_stamp stamp; /* of the last initiation */
+    int work_left;            /* public-key work that this round may still do */
     struct aead *aead;
     struct transmit *transmit; /* what transmit.c has gathered */
     struct host *host;         /* what host.c has gathered */

@@ -121,6 +121,9 @@ static void extension_lines(struct buf *to, const struct engine_peer *peer) {
         uapi_line_hub_address(to, "hub_address", &peer->hub_addresses[i]);
     }
     uapi_line_timestamp(to, "timestamp", peer->timestamp);
+    if (peer->clock_behind_s > 0) {
+        uapi_line_u64(to, "clock_behind", peer->clock_behind_s);
+    }
 }
 
 static int peer_lines(void *context, const struct engine_peer *peer) {

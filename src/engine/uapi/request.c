@@ -303,6 +303,10 @@ static int peer_last_endpoint(struct uapi_request *r, const char *value) {
     return 0;
 }
 
+static int peer_reset_timestamp(struct uapi_request *r, const char *value) {
+    return peer_flag(r, "reset_timestamp", value, &r->change.reset_timestamp);
+}
+
 static int peer_timestamp(struct uapi_request *r, const char *value) {
     if (uapi_text_timestamp(value, r->change.timestamp) < 0) {
         return fail_value(r, "timestamp", "give 24 hexadecimal digits (TAI64N)");
@@ -403,6 +407,7 @@ static const struct word peer_words[] = {
     {"persistent_keepalive_interval", peer_keepalive},
     {"last_endpoint", peer_last_endpoint},
     {"timestamp", peer_timestamp},
+    {"reset_timestamp", peer_reset_timestamp},
     {"remove", peer_remove},
     {"update_only", peer_update_only},
     {"protocol_version", peer_protocol_version},

@@ -183,6 +183,9 @@ static void change_peer(struct fake_peer *peer, const struct engine_peer_change 
         memcpy(is->hub_addresses, change->hub_addresses, sizeof is->hub_addresses);
         is->hub_address_count = change->hub_address_count;
     }
+    if (change->reset_timestamp) {
+        memset(is->timestamp, 0, sizeof is->timestamp);
+    }
     if (change->has_timestamp && memcmp(change->timestamp, is->timestamp, sizeof is->timestamp) > 0) {
         memcpy(is->timestamp, change->timestamp, sizeof is->timestamp);
     }

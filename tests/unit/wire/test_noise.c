@@ -396,8 +396,39 @@ static void timestamp_is_tai64n_and_whitened(void **state) {
     assert_true(memcmp(again, timestamp, sizeof again) < 0);
 }
 
+static void a_stamp_goes_on_when_the_clock_is_set_back(void **state) {
+    (void)state;
+    const uint64_t wall = UINT64_C(1700000000) * NSEC_PER_SEC;
+    const uint64_t mono = 77 * NSEC_PER_SEC;
+    struct noise_stamp stamp = {0};
+    assert_true(noise_stamp_next(&stamp, wall, mono) == wall);
+    assert_true(noise_stamp_next(&stamp, wall + NSEC_PER_SEC, mono + NSEC_PER_SEC) == wall + NSEC_PER_SEC);
+    /* Ten minutes back, and again, and then put right. */
+    assert_true(noise_stamp_next(&stamp, wall - 600 * NSEC_PER_SEC, mono + 2 * NSEC_PER_SEC) ==
+                wall + 2 * NSEC_PER_SEC);
+    assert_true(noise_stamp_next(&stamp, wall - 599 * NSEC_PER_SEC, mono + 3 * NSEC_PER_SEC) ==
+                wall + 3 * NSEC_PER_SEC);
+    assert_true(noise_stamp_next(&stamp, wall + 9 * NSEC_PER_SEC, mono + 4 * NSEC_PER_SEC) == wall + 9 * NSEC_PER_SEC);
+    /* A year back: what was before was wrong. */
+    const uint64_t year = UINT64_C(31536000) * NSEC_PER_SEC;
+    assert_true(noise_stamp_next(&stamp, wall - year, mono + 5 * NSEC_PER_SEC) == wall - year);
+}
+
+static void a_timestamp_tells_its_second(void **state) {
+    (void)state;
+    uint8_t timestamp[MESSAGE_TIMESTAMP_SIZE];
+    noise_timestamp(UINT64_C(1700000000) * NSEC_PER_SEC, timestamp);
+    assert_int_equal(noise_timestamp_s(timestamp), 1700000000);
+    memset(timestamp, 0, sizeof timestamp);
+    assert_true(noise_timestamp_s(timestamp) < 0);
+    memset(timestamp, 0xff, sizeof timestamp);
+    assert_true(noise_timestamp_s(timestamp) == INT64_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stamp_goes_on_when_the_clock_is_set_back),
+        cmocka_unit_test(a_timestamp_tells_its_second),
         cmocka_unit_test(identity_derives_the_public_key_and_the_initial_hash),
         cmocka_unit_test(zero_private_key_clears_the_identity),
         cmocka_unit_test(initiation_equals_the_vector),

@@ -1,6 +1,9 @@
 /* What changes do to a worker's peers and tenants, and what follows from them for the hub's routes. */
 #include "rig.h"
 
+#include "base/bytes.h"
+#include "engine/control/snapshot.h"
+
 #include <errno.h>
 
 static int setup(void **state) {
@@ -195,6 +198,39 @@ static void a_timestamp_only_ever_rises(void **state) {
     assert_int_equal(peer->remote.latest_timestamp[0], 5);
 }
 
+static void a_timestamp_that_is_reset_begins_anew(void **state) {
+    struct rig *rig = *state;
+    struct peer *peer = rig_peer(rig, 0, 1, 0, (const char *[]){NULL}, NULL);
+    struct change change = change_of(peer);
+    memset(peer->remote.latest_timestamp, 9, MESSAGE_TIMESTAMP_SIZE);
+    peer->clock_behind_s = 77;
+    change.peer.reset_timestamp = true;
+    change.peer.has_timestamp = true;
+    memset(change.peer.timestamp, 4, sizeof change.peer.timestamp);
+    assert_int_equal(rig_apply(rig, 0, &change, NULL, 0), 0);
+    assert_int_equal(peer->remote.latest_timestamp[0], 4);
+    assert_int_equal(peer->clock_behind_s, 0);
+}
+
+/* One that our own clock does not vouch for must not be kept: it would lock the router out for good. */
+static void a_timestamp_from_the_future_is_not_shown(void **state) {
+    struct rig *rig = *state;
+    struct peer *peer = rig_peer(rig, 0, 1, 0, (const char *[]){NULL}, NULL);
+    static const int64_t ahead_s[] = {-1000000, 0, 3500, 3700, 2000000000, INT64_C(1) << 62};
+    static const uint8_t nothing[MESSAGE_TIMESTAMP_SIZE];
+    for (size_t i = 0; i < COUNT(ahead_s); i++) {
+        struct snapshot *snapshot;
+        assert_int_equal(snapshot_create(&snapshot), 0);
+        noise_timestamp(clock_wall_ns(), peer->remote.latest_timestamp);
+        be64_put(peer->remote.latest_timestamp, be64_get(peer->remote.latest_timestamp) + (uint64_t)ahead_s[i]);
+        snapshot_take_peers(rig->workers[0], snapshot);
+        assert_int_equal(snapshot->count, 1);
+        assert_memory_equal(snapshot->peers[0].timestamp, ahead_s[i] < 3600 ? peer->remote.latest_timestamp : nothing,
+                            MESSAGE_TIMESTAMP_SIZE);
+        snapshot_free(snapshot);
+    }
+}
+
 static void a_tenant_with_peers_keeps_its_addressing(void **state) {
     struct rig *rig = *state;
     struct space *space = space_at(rig->workers[0], 1);
@@ -258,6 +294,8 @@ int main(void) {
         RIG(only_private_tenants_translate),
         RIG(hub_addresses_are_replaced),
         RIG(a_timestamp_only_ever_rises),
+        RIG(a_timestamp_that_is_reset_begins_anew),
+        RIG(a_timestamp_from_the_future_is_not_shown),
         RIG(a_tenant_with_peers_keeps_its_addressing),
         RIG(random_changes_agree_with_a_naive_model),
     };

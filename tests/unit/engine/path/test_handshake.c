@@ -83,6 +83,38 @@ static void initiations_are_taken_fifty_times_a_second(void **state) {
     assert_int_equal(ntohs(ends->at_right->endpoint.in.sin_port), 4242);
 }
 
+static void a_caller_whose_clock_was_set_back_is_told_of(void **state) {
+    struct ends *ends = *state;
+    uint8_t initiation[200];
+    send_right(ends);
+    assert_int_equal(intercept(ends, initiation, sizeof initiation), 148);
+    noise_timestamp(clock_wall_ns() + 7200 * NSEC_PER_SEC, ends->at_right->remote.latest_timestamp);
+    inject(ends, initiation, 148, ends->left.port);
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 1);
+    assert_in_range(ends->at_right->clock_behind_s, 7199, 7210);
+    forget_the_time(ends);
+    inject(ends, initiation, 148, ends->left.port);
+    assert_int_equal(ends->at_right->clock_behind_s, 0);
+    later(&ends->right, NSEC_PER_SEC);
+    inject(ends, initiation, 148, ends->left.port); /* the same once more: a replay, and not behind */
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 2);
+    assert_int_equal(ends->at_right->clock_behind_s, 0);
+}
+
+/* Here the wall clock stands still, as if it were set back each time. */
+static void a_clock_of_ours_that_is_set_back_does_not_make_us_a_replay(void **state) {
+    struct ends *ends = *state;
+    for (uint64_t i = 1; i <= 5; i++) {
+        send_right(ends); /* the session is old enough for another one */
+        assert_true(arrives_right(ends) > 0);
+        settle(ends);
+        assert_int_equal(ends->left.workers[0]->counters.handshakes, i);
+        later(&ends->left, 185 * NSEC_PER_SEC);
+        later(&ends->right, 185 * NSEC_PER_SEC);
+    }
+    assert_int_equal(rig_drops(&ends->right, ENGINE_DROP_REPLAYED_HANDSHAKE), 0);
+}
+
 static void data_is_taken_once_and_only_whole(void **state) {
     struct ends *ends = *state;
     uint8_t data[300];
@@ -320,6 +352,8 @@ int main(void) {
         ENDS(whoever_is_called_next_is_called_all_the_same),
         ENDS(a_replayed_initiation_moves_nothing),
         ENDS(initiations_are_taken_fifty_times_a_second),
+        ENDS(a_caller_whose_clock_was_set_back_is_told_of),
+        ENDS(a_clock_of_ours_that_is_set_back_does_not_make_us_a_replay),
         ENDS(data_is_taken_once_and_only_whole),
         ENDS(nobody_is_heard_from_inside_the_tunnel),
         ENDS(malformed_datagrams_cost_nothing),

@@ -337,6 +337,8 @@ static void tenants_come_and_go_also_between_peers(void **state) {
     assert_int_equal(p->is.hub_address_count, 2);
     assert_int_equal(ip_to_v4(&p->is.hub_addresses[0].inside), 0x0a640002);
     assert_int_equal(p->is.timestamp[0], 0x40);
+    set(w, "set=1\nsallyport=1\npublic_key=" KEY_A "\nreset_timestamp=true\ntimestamp=300000000000000000000000\n\n");
+    assert_int_equal(p->is.timestamp[0], 0x30);
     set(w, "set=1\ntenant=" TENANT "\nremove=true\ntenant=" TENANT "\nremove=true\n\n"); /* gone is gone */
     assert_int_equal(w->engine->device.tenants, 1);
     assert_null(peer(w, KEY_A));
@@ -430,6 +432,11 @@ static void an_extended_get_shows_everything(void **state) {
                      "limit_packets_per_second=0\nrx_bytes=1\nrx_packets=2\ntx_bytes=3\ntx_packets=4\ndropped=5\n"));
     assert_non_null(strstr(text, "\npeer_tenant=" TENANT
                                  "\nhub_address=10.0.0.9=10.100.0.2\ntimestamp=000000000000000000000000\n"));
+    assert_null(strstr(text, "clock_behind="));
+    free(text);
+    w->engine->peers[0].is.clock_behind_s = 7200;
+    text = get(w, "get=1\nsallyport=1\n\n");
+    assert_non_null(strstr(text, "timestamp=000000000000000000000000\nclock_behind=7200\n"));
     assert_non_null(strstr(text, "\ncounter.drop.bad_tag=7\n"));
     assert_non_null(strstr(text, "\ncounter.udp_received=11\n"));
     assert_non_null(strstr(text, "\nnow="));
