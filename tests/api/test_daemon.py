@@ -82,6 +82,7 @@ def test_a_right_configuration_is_right(daemon, tmp_path):
     ("[gateway]\nendpoint=a\nhub_address=localhost\n", 3, ["IPv4"]),
     ("[gateway]\nendpoint=a\nula=2001:db8::/48\n", 3, ["fc00::/7"]),
     ("[gateway]\nendpoint=a\nmtu=100\n", 3, ["range"]),
+    ("[gateway]\nendpoint=a\nfamily=inet\n", 3, ["ipv4, ipv6 and both"]),
     ("[gateway]\nendpoint=a\nfwmark=0x100000000\n", 3, ["0xffffffff"]),
     ("[gateway]\nendpoint=a\nfwmark=on\n", 3, ["off"]),
     ("[gateway]\nendpoint=a\nfwmark=-1\n", 3, ["off"]),
@@ -165,6 +166,18 @@ def test_the_variables_of_existing_compose_files_are_honoured(make_gateway):
     assert status["gateway"]["listen_port"] == 51999
     assert status["backend"]["interface"] == gateway.interface
     assert "VPN_MODE=host" in gateway.log.read_text()
+
+
+def test_the_family_of_configurations_is_a_gateways_choice(make_gateway):
+    gateway = make_gateway(start=False)
+    gateway.settings["gateway"]["family"] = "ipv4"
+    gateway.start()
+    tenant = gateway.api.post("/tenants", {"name": "one family"})
+    made = gateway.api.post(f"/tenants/{tenant['id']}/routers", {"name": "old"})
+    bulk = gateway.api.post(f"/tenants/{tenant['id']}/routers/bulk", {"routers": [{"name": "older"}]})
+    for config in made["config"], bulk["items"][0]["router"]["config"], gateway.api.get(f"/routers/{made['id']}/config"):
+        assert "Address = 10." in config and "/128" not in config
+    assert made["address6"] in gateway.api.get(f"/routers/{made['id']}/config?family=both")
 
 
 # --- key and folder ---
