@@ -52,9 +52,6 @@ static void netdev_format(const struct export_router *r, struct buf *out) {
     char text[PREFIX_TEXT_SIZE], key[KEY_BASE64_SIZE];
     file_begin(out, "/etc/systemd/network/sallyport.netdev");
     buf_text(out, "[NetDev]\nName=sallyport\nKind=wireguard\n");
-    if (r->mtu) {
-        buf_printf(out, "MTUBytes=%u\n", r->mtu);
-    }
     buf_text(out, "\n[WireGuard]\nPrivateKeyFile=/etc/systemd/network/sallyport.key\n\n[WireGuardPeer]\n");
     buf_printf(out, "PublicKey=%s\n", key_to_base64(&r->gateway_key, key));
     if (r->preshared_key || r->preshared_key_withheld) {
@@ -82,7 +79,11 @@ static void address_format(const struct ip_addr *address, struct buf *out) {
 static void network_format(const struct export_router *r, struct buf *out) {
     char text[PREFIX_TEXT_SIZE];
     file_begin(out, "/etc/systemd/network/sallyport.network");
-    buf_text(out, "[Match]\nName=sallyport\n\n[Network]\n");
+    buf_text(out, "[Match]\nName=sallyport\n\n");
+    if (r->mtu) {
+        buf_printf(out, "[Link]\nMTUBytes=%u\n\n", r->mtu); /* here a tunnel that runs gets it, too */
+    }
+    buf_text(out, "[Network]\n");
     address_format(&r->address, out);
     address_format(&r->address6, out);
     for (size_t i = 0; i < r->allowed_count; i++) {
@@ -112,6 +113,36 @@ static void watch_format(const struct export_router *r, struct buf *out) {
     file_end(out);
 }
 
+/* systemd-networkd reads a .netdev for an interface that it makes, and never again. What has changed goes into a tunnel
+ * that runs by hand, so that its session goes on: to make it anew would cut all connections. The endpoint comes last,
+ * as its name may not be found. */
+static void apply_format(const struct export_router *r, struct buf *out) {
+    char key[KEY_BASE64_SIZE], text[PREFIX_TEXT_SIZE];
+    buf_printf(out,
+               "    if wg show sallyport >/dev/null 2>&1; then\n"
+               "        peer=%s\n"
+               "        shared=/etc/systemd/network/sallyport.psk\n"
+               "        [ -s \"$shared\" ] || shared=/dev/null\n"
+               "        wg set sallyport private-key /etc/systemd/network/sallyport.key\n"
+               "        wg set sallyport peer \"$peer\" preshared-key \"$shared\" persistent-keepalive %u allowed-ips ",
+               key_to_base64(&r->gateway_key, key), r->keepalive_s);
+    for (size_t i = 0; i < r->allowed_count; i++) {
+        buf_printf(out, "%s%s", i ? "," : "", prefix_format(&r->allowed[i], text));
+    }
+    buf_text(out, "\n"
+                  "        for other in $(wg show sallyport peers); do\n"
+                  "            [ \"$other\" = \"$peer\" ] || wg set sallyport peer \"$other\" remove\n"
+                  "        done\n"
+                  "        wg set sallyport peer \"$peer\" endpoint ");
+    dial_format(r, out);
+    buf_text(out, "\n"
+                  "    elif [ -e /sys/class/net/sallyport ]; then\n"
+                  "        echo \"What has changed is not in the running tunnel: wg, of wireguard-tools, does not "
+                  "reach it.\" >&2\n"
+                  "        exit 1\n"
+                  "    fi\n");
+}
+
 int networkd_format(const struct export_router *r, struct buf *out) {
     int error = export_router_check(r);
     if (error < 0) {
@@ -130,8 +161,11 @@ int networkd_format(const struct export_router *r, struct buf *out) {
     }
     buf_text(out,
              "if [ -z \"$root\" ]; then\n    systemctl daemon-reload\n    systemctl enable --now systemd-networkd");
-    buf_text(out, named ? " sallyport-endpoint.timer\n" : "\n");
-    buf_text(out, "    networkctl reload\nfi\n");
+    buf_text(out, named ? " sallyport-endpoint.timer\n"
+                        : "\n    systemctl disable --now sallyport-endpoint.timer 2>/dev/null || true\n");
+    buf_text(out, "    networkctl reload\n");
+    apply_format(r, out);
+    buf_text(out, "fi\n");
     if (!r->private_key) {
         shell_check_key(out, r, "wg pubkey <\"$key\"");
     }

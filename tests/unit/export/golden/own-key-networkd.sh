@@ -15,7 +15,6 @@ cat >"$root/etc/systemd/network/sallyport.netdev" <<'SALLYPORT'
 [NetDev]
 Name=sallyport
 Kind=wireguard
-MTUBytes=1420
 
 [WireGuard]
 PrivateKeyFile=/etc/systemd/network/sallyport.key
@@ -31,6 +30,9 @@ SALLYPORT
 cat >"$root/etc/systemd/network/sallyport.network" <<'SALLYPORT'
 [Match]
 Name=sallyport
+
+[Link]
+MTUBytes=1420
 
 [Network]
 Address=10.100.0.2/32
@@ -73,6 +75,20 @@ if [ -z "$root" ]; then
     systemctl daemon-reload
     systemctl enable --now systemd-networkd sallyport-endpoint.timer
     networkctl reload
+    if wg show sallyport >/dev/null 2>&1; then
+        peer=AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=
+        shared=/etc/systemd/network/sallyport.psk
+        [ -s "$shared" ] || shared=/dev/null
+        wg set sallyport private-key /etc/systemd/network/sallyport.key
+        wg set sallyport peer "$peer" preshared-key "$shared" persistent-keepalive 25 allowed-ips 10.0.0.0/8,fd12::/48,192.168.88.0/24
+        for other in $(wg show sallyport peers); do
+            [ "$other" = "$peer" ] || wg set sallyport peer "$other" remove
+        done
+        wg set sallyport peer "$peer" endpoint vpn.example.com:51820
+    elif [ -e /sys/class/net/sallyport ]; then
+        echo "What has changed is not in the running tunnel: wg, of wireguard-tools, does not reach it." >&2
+        exit 1
+    fi
 fi
 public=$(wg pubkey <"$key")
 [ "$public" = 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=' ] || {
