@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static int null = -1; /* opened while files may be */
+
 static _Noreturn void await_child(int ready_fd, pid_t child) {
     char ready;
     ssize_t size;
@@ -42,6 +44,7 @@ int detach_begin(int *ret_ready_fd) {
     }
     close(ends[0]);
     setsid();
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
     *ret_ready_fd = ends[1];
     return 0;
 }
@@ -52,7 +55,6 @@ static bool stderr_is_a_log(void) {
 }
 
 int detach_ready(int ready_fd) {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
         dup2(null, STDIN_FILENO);
         dup2(null, STDOUT_FILENO);

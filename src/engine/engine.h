@@ -27,13 +27,15 @@ struct engine;
 
 struct engine_options {
     const char *interface_name;
-    unsigned workers;    /* 0: one per CPU this process may use, at most ENGINE_WORKERS_MAX */
-    const char *crypto;  /* "auto", or a name of wire/aead.h */
-    unsigned mtu;        /* of a TUN made here; 0: 1420 */
-    bool no_gso;         /* switch UDP_SEGMENT / UDP_GRO off */
-    bool no_tso;         /* switch the TUN's virtio header and segmentation offloads off */
-    bool no_uring;       /* write packets to the TUN one by one */
-    const char *xdp;     /* comma-separated interfaces whose receive queues are read directly (AF_XDP); NULL: none */
+    unsigned workers;   /* 0: one per CPU this process may use, at most ENGINE_WORKERS_MAX */
+    const char *crypto; /* "auto", or a name of wire/aead.h */
+    unsigned mtu;       /* of a TUN made here; 0: 1420 */
+    bool no_gso;        /* switch UDP_SEGMENT / UDP_GRO off */
+    bool no_tso;        /* switch the TUN's virtio header and segmentation offloads off */
+    bool no_uring;      /* write packets to the TUN one by one */
+    const char *xdp;    /* comma-separated interfaces whose receive queues are read directly (AF_XDP); NULL: none */
+    int (*before_threads)(void *context); /* called once all is opened that takes privileges; NULL: not */
+    void *context;
     uint64_t clock_rate; /* tests only: protocol time runs this many times faster; 0 or 1: as it is */
 };
 

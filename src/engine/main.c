@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -16,8 +17,11 @@
 
 #include <sodium.h>
 
+#include "base/buf.h"
+#include "base/clock.h"
 #include "base/hooks.h"
 #include "base/log.h"
+#include "engine/confine.h"
 #include "engine/detach.h"
 #include "engine/engine.h"
 #include "engine/uapi/answer.h"
@@ -27,6 +31,7 @@
 #include "wire/aead.h"
 
 #define EXIT_USAGE 2
+#define DEBUG_EVERY_S 10
 #define MTU_MIN 576
 #define MTU_MAX 65535
 
@@ -43,7 +48,9 @@ static const char usage[] =
     "      --no-gso       do not let the kernel segment and coalesce UDP\n"
     "      --no-tso       do not take or give segments larger than the MTU through the TUN\n"
     "      --no-uring     do not write packets to the TUN many at once (io_uring)\n"
-    "      --log-level L  error, warning, info or debug; default: info\n"
+    "      --user NAME    once all is opened, become this user; default: stay, without root's other privileges\n"
+    "      --log-level L  error, warning, info or debug (what is counted, every ten seconds);\n"
+    "                     default: info\n"
     "      --version      print the version\n"
     "      --help         print this\n"
     "\n"
@@ -52,6 +59,7 @@ static const char usage[] =
 
 struct arguments {
     struct engine_options options;
+    struct confine confine;
     enum log_level log_level;
     bool foreground;
     bool done; /* --help or --version was all */
@@ -65,6 +73,7 @@ enum option_code {
     OPTION_NO_GSO,
     OPTION_NO_TSO,
     OPTION_NO_URING,
+    OPTION_USER,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
     OPTION_HELP,
@@ -79,6 +88,7 @@ static const struct option long_options[] = {
     {"no-gso", no_argument, NULL, OPTION_NO_GSO},
     {"no-tso", no_argument, NULL, OPTION_NO_TSO},
     {"no-uring", no_argument, NULL, OPTION_NO_URING},
+    {"user", required_argument, NULL, OPTION_USER},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -120,6 +130,7 @@ static int read_option(int code, const char *value, struct arguments *a) {
         break;
     case OPTION_XDP:
         a->options.xdp = value;
+        a->confine.xdp = true;
         break;
     case OPTION_NO_GSO:
         a->options.no_gso = true;
@@ -129,6 +140,12 @@ static int read_option(int code, const char *value, struct arguments *a) {
         break;
     case OPTION_NO_URING:
         a->options.no_uring = true;
+        break;
+    case OPTION_USER:
+        rc = confine_find_user(value, &a->confine);
+        if (rc < 0) {
+            fprintf(stderr, "sallyport-wg: --user: there is no user '%s'\n", value);
+        }
         break;
     case OPTION_LOG_LEVEL:
         rc = log_level_parse(value, &a->log_level);
@@ -312,17 +329,50 @@ static void log_offloads(const char *interface_name, struct engine *engine, stru
     }
 }
 
+static void counted(struct buf *text, const char *counter, uint64_t now, uint64_t told) {
+    if (now != told) {
+        buf_printf(text, "%s%s +%llu", text->size ? ", " : "", counter, (unsigned long long)(now - told));
+    }
+}
+
+/* For who looks for a packet: what was counted since it was last told, if anything but the workers' own waking. */
+static void log_counters(const char *interface_name, struct engine *engine, struct engine_counters *told) {
+    struct engine_counters now;
+    struct buf text = {0};
+    engine_get_counters(engine, &now);
+    told->rounds = now.rounds;
+    for (int i = 0; i < ENGINE_DROP_COUNT; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "drop.%s", engine_drop_name((enum engine_drop)i));
+        counted(&text, name, now.drops[i], told->drops[i]);
+    }
+#define X(name) counted(&text, #name, now.name, told->name);
+    ENGINE_TALLIES(X)
+#undef X
+    if (text.size && !text.failed) {
+        log_debug("%s: %s", interface_name, text.data);
+    }
+    buf_free(&text);
+    *told = now;
+}
+
 /* Until a signal, or until the interface or the socket file is gone. 0, or -errno on a failure of our own. */
 static int serve(const char *interface_name, struct engine *engine, struct uapi_server *server, int signal_fd,
-                 struct offloads_told *offloads) {
+                 struct offloads_told *offloads, bool debug) {
+    struct engine_counters counters = {0};
+    uint64_t told_ns = 0;
     struct pollfd ready[] = {
         {.fd = engine_fd(engine), .events = POLLIN},
         {.fd = uapi_server_fd(server), .events = POLLIN},
         {.fd = signal_fd, .events = POLLIN},
     };
     for (;;) {
-        if (poll(ready, sizeof ready / sizeof *ready, -1) < 0 && errno != EINTR) {
+        if (poll(ready, sizeof ready / sizeof *ready, debug ? DEBUG_EVERY_S * 1000 : -1) < 0 && errno != EINTR) {
             return -errno;
+        }
+        if (debug && clock_mono_ns() >= told_ns + DEBUG_EVERY_S * NSEC_PER_SEC) {
+            log_counters(interface_name, engine, &counters);
+            told_ns = clock_mono_ns();
         }
         if (ready[2].revents) {
             log_info("%s: told to stop", interface_name);
@@ -355,7 +405,11 @@ static int serve(const char *interface_name, struct engine *engine, struct uapi_
     }
 }
 
-static int run(const struct arguments *a, int ready_fd) {
+static int give_up_privileges(void *context) {
+    return confine_privileges(context);
+}
+
+static int run(struct arguments *a, int ready_fd) {
     const char *name = a->options.interface_name;
     struct uapi_socket socket = {.fd = -1, .watch_fd = -1};
     struct uapi_server *server = NULL;
@@ -371,6 +425,8 @@ static int run(const struct arguments *a, int ready_fd) {
         explain_socket(name, rc);
         goto end;
     }
+    a->options.before_threads = give_up_privileges;
+    a->options.context = &a->confine;
     rc = engine_create(&a->options, &engine);
     if (rc < 0) {
         explain_engine(name, rc);
@@ -389,12 +445,17 @@ static int run(const struct arguments *a, int ready_fd) {
     sodium_memzero(&device, sizeof device);
     struct offloads_told offloads = {0};
     log_offloads(name, engine, &offloads);
+    /* All workers run by now: each has answered what it does without. */
+    rc = confine_system_calls(&a->confine);
+    if (rc < 0) {
+        log_warning("%s: this kernel does not restrict system calls: %s; going on without", name, strerror(-rc));
+    }
     rc = ready_fd >= 0 ? detach_ready(ready_fd) : 0;
     if (rc < 0) {
         log_error("%s: the start was called off", name);
         goto end;
     }
-    rc = serve(name, engine, server, signal_fd, &offloads);
+    rc = serve(name, engine, server, signal_fd, &offloads, a->log_level == LOG_LEVEL_DEBUG);
 end:
     uapi_server_free(server);
     uapi_socket_release(&socket);
@@ -403,6 +464,16 @@ end:
         close(signal_fd);
     }
     return rc;
+}
+
+/* Keys of sessions lie in ordinary memory: none of it goes to a swap device. Only where locking has no limit: else the
+ * day comes when no more memory is had. */
+static void lock_memory(void) {
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    (void)setrlimit(RLIMIT_MEMLOCK, &limit);
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -425,5 +496,6 @@ int main(int argc, char **argv) {
         log_error("%s: cannot detach: %s; start with -f", arguments.options.interface_name, strerror(-rc));
         return EXIT_FAILURE;
     }
+    lock_memory();
     return run(&arguments, ready_fd) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -281,6 +281,42 @@ def test_what_one_client_did_wrong_is_not_told_to_another(device):
 # --- the process ---
 
 
+def threads_of(pid):
+    """What /proc says of each thread: name, NoNewPrivs, Seccomp, capabilities as numbers of bits."""
+    for status in pathlib.Path(f"/proc/{pid}/task").glob("*/status"):
+        fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        capabilities = {kind: {bit for bit in range(64) if int(fields[kind], 16) >> bit & 1}
+                        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+        yield fields, capabilities
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("arguments", [[], ["--user", "nobody"]], ids=["root", "nobody"])
+def test_it_keeps_no_privilege_that_it_does_not_need(host, arguments):
+    """Each of its threads: CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, and no way to more."""
+    host.host.run(ENGINE, "--workers", "2", *arguments, host.name)
+    threads = list(threads_of(serving(host.name)[0]))
+    assert len(threads) >= 3
+    for fields, capabilities in threads:
+        assert capabilities["CapPrm"] == capabilities["CapEff"] == {10, 12}, fields["Name"]
+        assert capabilities["CapBnd"] <= {10, 12} and not capabilities["CapInh"] | capabilities["CapAmb"]
+        assert (fields["NoNewPrivs"], fields["Seccomp"]) == ("1", "2"), fields["Name"]
+        uid = "65534" if arguments else "0"
+        assert set(fields["Uid"].split()) == {uid}
+    assert sorted(fields["Name"] for fields, _ in threads if fields["Name"].startswith("wg-")) == ["wg-worker-0", "wg-worker-1"]
+    # and it goes on: another port, a low one, up and down
+    host.host.run("wg", "set", host.name, "listen-port", "999", "fwmark", "0x10")
+    host.host.ip(f"link set {host.name} up")
+    assert host.host.run("wg", "show", host.name, "listen-port").stdout.strip() == "999"
+    host.host.run("wg", "set", host.name, "listen-port", "51999")
+    host.host.ip(f"link set {host.name} down", f"link set {host.name} up")
+    assert host.host.run("wg", "show", host.name, "listen-port").stdout.strip() == "51999"
+    host.host.ip(f"link del {host.name}")
+    wait_until(lambda: not serving(host.name), what="the engine to end with its interface")
+    if arguments:  # it may not remove the file from root's folder; the next one replaces it
+        (SOCKETS / f"{host.name}.sock").unlink()
+
+
 @pytest.mark.ours
 @pytest.mark.parametrize("name", ["sallyport-wg", "sallyportd"])
 def test_what_is_shipped_knows_no_hooks_of_tests(name):

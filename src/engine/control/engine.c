@@ -64,6 +64,10 @@ static int create_workers(struct engine *engine, const struct engine_options *op
         }
     }
     open_xdp(engine, options->xdp);
+    int refused = options->before_threads ? options->before_threads(options->context) : 0;
+    if (refused) {
+        return refused;
+    }
     for (unsigned i = 0; i < engine->count; i++) {
         int error = loop_start(engine->workers[i]);
         if (error) {

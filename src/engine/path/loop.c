@@ -181,6 +181,9 @@ static void tidy(struct worker *worker) {
 static void *run(void *argument) {
     struct worker *worker = argument;
     bool more = false;
+    char name[16];
+    snprintf(name, sizeof name, "wg-worker-%u", worker->number);
+    pthread_setname_np(pthread_self(), name); /* its own: for another's, libc opens a file */
     host_start(worker);
     while (!worker->loop.stopping) {
         unsigned ready = wait_ready(worker, more);
@@ -260,9 +263,6 @@ int loop_start(struct worker *worker) {
     if (error) {
         return -error;
     }
-    char name[16];
-    snprintf(name, sizeof name, "wg-worker-%u", worker->number);
-    pthread_setname_np(worker->loop.thread, name);
     worker->loop.started = true;
     return 0;
 }

@@ -120,7 +120,7 @@ static void turn_away(struct uapi_server *server) {
     if (fd >= 0) {
         close(fd);
     }
-    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server->spare_fd = fcntl(server->epoll_fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void accept_client(struct uapi_server *server) {
@@ -281,7 +281,7 @@ int uapi_server_create(struct uapi_socket *socket, struct engine *engine, struct
     server->engine = engine;
     server->accepting = true;
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server->spare_fd = fcntl(server->epoll_fd, F_DUPFD_CLOEXEC, 0);
     if (server->epoll_fd < 0 || server->spare_fd < 0) {
         rc = -errno;
         goto fail;

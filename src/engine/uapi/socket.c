@@ -113,10 +113,14 @@ int uapi_socket_claim(const char *interface_name, struct uapi_socket *ret_socket
     return 0;
 }
 
-/* While it is bound, the socket keeps its inode alive: the number cannot come to mean another file. */
+/* While it is bound, the socket keeps its inode alive: the number cannot come to mean another file. Where we may not
+ * look any more (another user's folder), it is taken to be there. */
 static bool is_ours(const struct uapi_socket *s) {
     struct stat status;
-    return s->inode && lstat(s->path, &status) == 0 && status.st_dev == s->device && status.st_ino == s->inode;
+    if (s->inode && lstat(s->path, &status) < 0) {
+        return errno == EACCES;
+    }
+    return s->inode && status.st_dev == s->device && status.st_ino == s->inode;
 }
 
 bool uapi_socket_gone(struct uapi_socket *socket) {
