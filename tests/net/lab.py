@@ -51,6 +51,7 @@ class Space(Namespace):
         self.world = world
         with self.inside():
             for name, value in (("net.ipv6.conf.default.accept_dad", 0), ("net.ipv6.conf.all.accept_dad", 0),
+                                ("net.ipv6.conf.default.router_solicitations", 0),  # a packet that nobody asked for
                                 ("net.ipv4.icmp_ratelimit", 0), ("net.ipv6.icmp.ratelimit", 0),
                                 ("net.ipv4.ping_group_range", "0 0")):
                 self.sysctl(name, value)
