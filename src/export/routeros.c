@@ -9,6 +9,11 @@
 #define PEERS "[/interface/wireguard/peers/find where " TAG "]"
 #define SCHEDULES "[/system/scheduler/find where " TAG "]"
 
+/* A statement of its own, and in words that RouterOS 6 has too: it has no WireGuard and cannot read the rest. */
+#define OLD_SYSTEM                                                                                                     \
+    ":if ([:tonum [:pick [/system resource get version] 0 [:find [/system resource get version] \".\"]]] < 7) do={ "   \
+    ":error \"Sallyport needs RouterOS 7: RouterOS 6 has no WireGuard.\" }\n"
+
 /* Appends one character of a text in double quotes. What could mean something there, and every byte that is not ASCII,
  * is written by its number. */
 static void put(struct buf *out, char c) {
@@ -79,7 +84,8 @@ static void address_format(const char *menu, const char *more, const struct ip_a
                menu, menu, text, ip_bits(address), more, menu, menu, text, ip_bits(address));
 }
 
-/* Routes that are no longer wanted go, those that are missing come. */
+/* Routes that are missing come, and then those that are no longer wanted go: a run that breaks off leaves no network
+ * without the route it had. */
 static void routes_format(const char *menu, sa_family_t family, const struct export_router *r, struct buf *out) {
     char text[PREFIX_TEXT_SIZE];
     buf_text(out, ":set wanted ");
@@ -92,10 +98,11 @@ static void routes_format(const char *menu, sa_family_t family, const struct exp
     }
     buf_text(out, *separator == '{' ? "[:toarray \"\"]" : "}");
     buf_printf(out,
-               "\n:foreach route in=[%s/find where " TAG "] do={ :if ([:typeof [:find $wanted [:tostr [%s/get $route "
-               "dst-address]]]] = \"nil\") do={ %s/remove $route } }\n"
-               ":foreach prefix in=$wanted do={ :if ([:len [%s/find where " TAG " and dst-address=$prefix]] = 0) do={ "
-               "%s/add dst-address=$prefix gateway=$tunnel " TAG " } }\n",
+               "\n:foreach prefix in=$wanted do={ :if ([:len [%s/find where " TAG
+               " and dst-address=$prefix]] = 0) do={ "
+               "%s/add dst-address=$prefix gateway=$tunnel " TAG " } }\n"
+               ":foreach route in=[%s/find where " TAG "] do={ :if ([:typeof [:find $wanted [:tostr [%s/get $route "
+               "dst-address]]]] = \"nil\") do={ %s/remove $route } }\n",
                menu, menu, menu, menu, menu);
 }
 
@@ -126,6 +133,28 @@ static void watch_format(const struct export_router *r, struct buf *out) {
     buf_free(&script);
 }
 
+/* What an earlier script made, when routers were to have both families. */
+static void family_drop(const char *menu, struct buf *out) {
+    buf_printf(out,
+               "%s/route/remove [%s/route/find where " TAG "]\n%s/address/remove [%s/address/find where " TAG "]\n",
+               menu, menu, menu, menu);
+}
+
+/* Last, and within on-error: a router on which IPv6 is turned off has all the rest. */
+static void ipv6_format(const struct export_router *r, struct buf *out) {
+    buf_text(out, ":do {\n");
+    if (r->address6.family) {
+        address_format("/ipv6/address", " advertise=no", &r->address6, out);
+        routes_format("/ipv6/route", AF_INET6, r, out);
+        buf_text(out,
+                 "} on-error={ :put \"IPv6 could not be set up on this router; IPv4 is. To leave it out: sallyport "
+                 "router config --family ipv4\" }\n");
+    } else {
+        family_drop("/ipv6", out);
+        buf_text(out, "} on-error={ }\n");
+    }
+}
+
 static void key_format(const struct export_router *r, struct buf *out) {
     buf_text(out, ":local known [/interface/wireguard/get $tunnel public-key]\n:if ($known != ");
     quote_key(out, &r->public_key);
@@ -139,7 +168,7 @@ int routeros_format(const struct export_router *r, struct buf *out) {
     if (error < 0) {
         return error;
     }
-    buf_text(out, "{\n:put (\"Sallyport: \" . ");
+    buf_text(out, OLD_SYSTEM "{\n:put (\"Sallyport: \" . ");
     quote(out, r->router_name);
     buf_text(out, " . \" of \" . ");
     quote(out, r->tenant_name);
@@ -150,14 +179,15 @@ int routeros_format(const struct export_router *r, struct buf *out) {
     if (r->address.family) {
         address_format("/ip/address", "", &r->address, out);
         routes_format("/ip/route", AF_INET, r, out);
-    }
-    if (r->address6.family) {
-        address_format("/ipv6/address", " advertise=no", &r->address6, out);
-        routes_format("/ipv6/route", AF_INET6, r, out);
+    } else {
+        family_drop("/ip", out);
     }
     if (!export_host_family(r->endpoint_host)) {
         watch_format(r, out);
+    } else {
+        buf_text(out, "/system/scheduler/remove " SCHEDULES "\n");
     }
+    ipv6_format(r, out);
     if (!r->private_key) {
         key_format(r, out);
     }

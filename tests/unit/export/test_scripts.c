@@ -121,7 +121,7 @@ static void an_endpoint_that_is_an_address_is_not_looked_up_again(void **state) 
         export_format_fn *format;
         const char *watch;
     } forms[] = {
-        {routeros_format, "scheduler"}, {openwrt_format, "wireguard_watchdog"}, {networkd_format, "OnUnitActiveSec"}};
+        {routeros_format, "on-event"}, {openwrt_format, "wireguard_watchdog"}, {networkd_format, "OnUnitActiveSec"}};
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
         struct export_router r = example();
         struct buf out = {0};
