@@ -310,7 +310,8 @@ int from_router(struct __sk_buff *skb) {
         return drop(usage, ISOLATE_PROHIBITED);
     }
     struct isolate_owner to = owner_of(&p.destination);
-    if (!may_leave(from, to, policy)) {
+    bool beyond = to.tenant == ISOLATE_NOBODY;
+    if (!may_leave(from, to, policy) || (beyond && is_special(&p.destination.address))) {
         return refuse(skb, &p, usage, from.tenant);
     }
     if (!packet_is_plain(&p) && to.tenant != from.tenant && !speaks_for_itself(skb, &p, &from)) {

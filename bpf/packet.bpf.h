@@ -124,6 +124,27 @@ static __always_inline bool is_group(const struct isolate_address *a) {
     return (a->bytes[0] & 0xf0) == 0xe0 || (a->bytes[0] & a->bytes[1] & a->bytes[2] & a->bytes[3]) == 0xff;
 }
 
+/* What is nobody's beyond the hub: "this network", loopback, link-local (clouds hand out their machines' credentials at
+ * 169.254.169.254 and fd00:ec2::254), reserved; and IPv4 in IPv6's clothes. */
+static __always_inline bool is_special(const struct isolate_address *a) {
+    const __u8 *b = a->bytes;
+    if (a->family == 4) {
+        return b[0] == 0 || b[0] == 127 || b[0] >= 240 || (b[0] == 169 && b[1] == 254);
+    }
+    if (b[0] == 0xfe && b[1] >= 0x80) {
+        return true; /* link-local and the former site-local */
+    }
+    if (b[0] == 0xfd && b[1] == 0 && b[2] == 0x0e && b[3] == 0xc2) {
+        return true;
+    }
+    for (__u32 i = 0; i < 10; i++) {
+        if (b[i]) {
+            return false;
+        }
+    }
+    return true; /* ::, ::1, ::ffff:0:0/96, the former ::/96 */
+}
+
 static __always_inline __u32 packet_count(const struct __sk_buff *skb) {
     return skb->gso_segs ? skb->gso_segs : 1;
 }
