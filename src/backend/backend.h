@@ -110,6 +110,9 @@ extern const struct backend_ops backend_kernel;
  * an interface of that name. 0, or -errno with the reason. Makes nothing. -EEXIST: all is there but somebody else's
  * WireGuard has the name, which no other backend could have either. */
 int backend_kernel_usable(const char *interface_name, struct problem *ret_why_not);
+/* Whether an interface that an earlier run of `backend_kernel` made or adopted is there: with an engine in its place
+ * every router would be cut off. */
+bool backend_kernel_is_at_work(const char *interface_name);
 /* Gives up the interface, the programs and the fence that an earlier run of `backend_kernel` left, so that another
  * backend can have the name; touches nothing that is not ours. 1: there was something; 0: nothing; -errno. */
 int backend_kernel_release(const char *interface_name, struct problem *ret_problem);

@@ -20,12 +20,19 @@ void choice_fall_back(struct choice *choice, const struct problem *problem) {
 static void choose(const char *interface_name, struct choice *choice) {
     struct problem why_not = {0};
     int rc = backend_kernel_usable(interface_name, &why_not);
-    if (rc < 0 && rc != -EEXIST) {
+    bool at_work = rc < 0 && rc != -EEXIST && backend_kernel_is_at_work(interface_name);
+    if (rc < 0 && rc != -EEXIST && !at_work) {
         choice_fall_back(choice, &why_not);
         return;
     }
     choice->backend = &backend_kernel;
     choice->automatic = true;
+    if (at_work) {
+        /* It may be a passing failure, or this process's rights: routers go on meanwhile, and status says why. */
+        snprintf(choice->why, sizeof choice->why,
+                 "chosen automatically: the kernel's data plane of an earlier run is at work");
+        return;
+    }
     /* With -EEXIST no backend can have the name; the kernel's says what to do about it. */
     snprintf(choice->why, sizeof choice->why,
              "chosen automatically: this kernel has WireGuard and eBPF, and no tenant has private addressing");

@@ -437,6 +437,11 @@ int backend_kernel_usable(const char *interface_name, struct problem *ret_why_no
     return rc;
 }
 
+bool backend_kernel_is_at_work(const char *interface_name) {
+    struct link_state state = {0};
+    return link_look(interface_name, &state) == 0 && mark_is_ours(&state);
+}
+
 /* The fence alone would drop whatever comes from an interface of that name, whoever made it. */
 static int release_fence(const char *interface_name, struct problem *problem) {
     struct fence *fence = NULL;

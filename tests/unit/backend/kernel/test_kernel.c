@@ -1006,6 +1006,18 @@ static void an_interface_that_another_process_keeps_is_left_to_it(void **state) 
     assert_int_equal(ops->revive(b, &problem), 0); /* ours is ours */
 }
 
+/* What kind = auto asks before it takes the engine, which would cut everybody off. */
+static void a_data_plane_of_an_earlier_run_is_seen_at_work(void **state) {
+    (void)state;
+    assert_true(backend_kernel_is_at_work(FAKE_KERNEL_NAME));
+    strcpy(fake_host.alias, "");
+    assert_false(backend_kernel_is_at_work(FAKE_KERNEL_NAME));
+    strcpy(fake_host.alias, "sallyport");
+    assert_true(backend_kernel_is_at_work(FAKE_KERNEL_NAME));
+    fake_host.exists = false;
+    assert_false(backend_kernel_is_at_work(FAKE_KERNEL_NAME));
+}
+
 static void what_the_fence_cannot_do_is_a_warning(void **state) {
     unsigned touched;
     (void)state;
@@ -1079,6 +1091,7 @@ int main(void) {
         CASE(the_mark_of_the_tunnels_packets_is_the_operators_unless_it_is_given),
         CASE(its_counters_are_the_interfaces_the_programs_and_the_fences),
         CASE(an_interface_that_another_process_keeps_is_left_to_it),
+        CASE(a_data_plane_of_an_earlier_run_is_seen_at_work),
         CASE(what_the_fence_cannot_do_is_a_warning),
         CASE(the_fence_masquerades_while_a_tenant_has_egress),
     };
