@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from scene import A, B, HUB4, INTERFACE, GateError, furnish, udp
+from scene import A, B, HUB4, HUB6, INTERFACE, GateError, furnish, udp
 
 PINS = f"/sys/fs/bpf/sallyport/{INTERFACE}/layout2"
 
@@ -156,6 +156,7 @@ def test_the_rights_that_are_told_are_enough(scene):
     assert (gate.do("attach"), gate.do("fence"), gate.do("check")) == (2, 1, 6000)  # those of fill are told by nobody
     gate.kill()
     again = scene.gate(*few)
+        again.do("hub", f"{HUB4}/8", f"{HUB6}/48")
     assert (again.do("attach"), again.do("fence"), len(again.tenants())) == (0, 0, 3003)
     assert scene.fate(udp("10.1.0.1", "192.168.1.9")) == "routers"
 
@@ -224,3 +225,17 @@ def test_a_hundred_thousand_tenants_are_taken_up(scene, gate):
     for source, target, fate in (("10.128.0.9", HUB4, "hub"), ("10.129.134.159", HUB4, "hub"), ("10.1.0.1", "10.1.0.2", "routers"),
                                  ("10.128.0.9", "10.128.0.10", "prohibited"), ("10.129.134.160", HUB4, "nothing")):
         assert scene.fate(udp(source, target)) == fate
+
+
+def test_a_place_for_incoming_packets_alone_is_refused_and_left_as_it_is(scene):
+    """Such a qdisc puts both programs into one place: the second takes the first one's, and nothing is judged on its way out."""
+    scene.run("tc", "qdisc", "add", "dev", INTERFACE, "handle", "ffff:", "ingress")
+    gate = scene.gate()
+    furnish(gate)
+    before = filters(scene)
+    with pytest.raises(GateError, match="clsact") as caught:
+        gate.do("attach")
+    assert caught.value.errno == 16 and filters(scene) == before  # EBUSY
+    scene.run("tc", "qdisc", "del", "dev", INTERFACE, "ingress")
+    assert gate.do("attach") == 2
+    assert scene.fate(udp("10.1.0.1", "10.2.0.1")) == "prohibited"

@@ -310,6 +310,21 @@ int foreign_refuse_kernel(const char *interface_name, struct problem *ret_proble
     return -EOPNOTSUPP;
 }
 
+/* Before anything is changed: the isolation program could not be attached afterwards. */
+static int check_ingress(const char *interface_name, struct problem *problem) {
+    char kind[LINK_KIND_SIZE] = "";
+    struct link *link = NULL;
+    int rc = link_open(interface_name, &link);
+    rc = rc < 0 ? rc : link_ingress_kind(link, kind);
+    link_free(link);
+    if (rc < 0) {
+        return report_unreadable(problem, rc, interface_name, "");
+    }
+    return strcmp(kind, "ingress") == 0 ? problem_set(problem, PROBLEM_CONFLICT, "ingress-qdisc", "interface",
+                                                      LINK_INGRESS_PROBLEM, interface_name, interface_name)
+                                        : 0;
+}
+
 int foreign_take_over(const char *interface_name, bool for_kernel, struct problem *ret_problem) {
     struct foreign *f = NULL;
     int rc = foreign_read(interface_name, &f, ret_problem);
@@ -326,6 +341,10 @@ int foreign_take_over(const char *interface_name, bool for_kernel, struct proble
         }
         if (ours) {
             return 0;
+        }
+        rc = check_ingress(interface_name, ret_problem);
+        if (rc < 0) {
+            return rc;
         }
         rc = mark_set(interface_name, 0);
         return rc < 0 ? report_unreadable(ret_problem, rc, interface_name, "it cannot be marked: ") : 0;

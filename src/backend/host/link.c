@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/fib_rules.h>
 #include <linux/if_addr.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -11,10 +12,12 @@
 #include <sys/socket.h>
 
 #include "backend/attributes.h"
+#include "base/array.h"
 
 /* Also the most a message of ours has: an address or a route is some 60 bytes. */
 #define MESSAGE_SIZE 512
 #define DUMP_SIZE (32 * 1024)
+#define DUMP_ATTEMPTS 16
 
 struct link {
     struct mnl_socket *netlink; /* owned */
@@ -23,6 +26,16 @@ struct link {
     char message[MESSAGE_SIZE];
     char dump[DUMP_SIZE];
 };
+
+static int connect_netlink(struct link *l) {
+    l->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+    if (!l->netlink || mnl_socket_bind(l->netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
+        return -errno;
+    }
+    /* Linux 4.20: dumps of routes come filtered. Older kernels send all, and we look at each. */
+    (void)setsockopt(mnl_socket_get_fd(l->netlink), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){1}, sizeof(int));
+    return 0;
+}
 
 /* A socket alone, or one for an interface that is there. */
 static int open_for(const char *interface_name, struct link **ret_link) {
@@ -35,13 +48,10 @@ static int open_for(const char *interface_name, struct link **ret_link) {
     if (interface_name && !l->index) {
         goto fail;
     }
-    l->netlink = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (!l->netlink || mnl_socket_bind(l->netlink, 0, MNL_SOCKET_AUTOPID) < 0) {
-        rc = -errno;
+    rc = connect_netlink(l);
+    if (rc < 0) {
         goto fail;
     }
-    /* Linux 4.20: dumps of routes come filtered. Older kernels send all, and we look at each. */
-    (void)setsockopt(mnl_socket_get_fd(l->netlink), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){1}, sizeof(int));
     *ret_link = l;
     return 0;
 fail:
@@ -153,6 +163,33 @@ int link_look(const char *interface_name, struct link_state *ret_state) {
     return rc;
 }
 
+struct ingress {
+    uint32_t index;
+    char kind[LINK_KIND_SIZE];
+};
+
+static int take_qdisc(const struct nlmsghdr *message, void *context) {
+    struct ingress *ingress = context;
+    const struct tcmsg *info = mnl_nlmsg_get_payload(message);
+    if ((uint32_t)info->tcm_ifindex == ingress->index && info->tcm_parent == TC_H_INGRESS) {
+        struct attributes attributes = attributes_of(message, sizeof *info);
+        copy_text(attributes.of[TCA_KIND], ingress->kind, sizeof ingress->kind);
+    }
+    return MNL_CB_OK;
+}
+
+int link_ingress_kind(struct link *link, char ret_kind[LINK_KIND_SIZE]) {
+    struct ingress ingress = {.index = link->index};
+    struct nlmsghdr *message = begin(link, RTM_GETQDISC, NLM_F_DUMP);
+    struct tcmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
+    info->tcm_ifindex = (int)link->index;
+    int rc = exchange(link, message, take_qdisc, &ingress);
+    if (rc == 0) {
+        memcpy(ret_kind, ingress.kind, sizeof ingress.kind);
+    }
+    return rc;
+}
+
 int link_set_up(struct link *link) {
     return exchange(link, begin_link(link, RTM_NEWLINK, IFF_UP, IFF_UP), NULL, NULL);
 }
@@ -244,13 +281,47 @@ static int take_address(const struct nlmsghdr *message, void *context) {
     return hand_on(walk, &prefix);
 }
 
-int link_each_address(struct link *link, link_prefix_fn *fn, void *context) {
-    struct walk walk = {.index = link->index, .fn = fn, .context = context};
+struct collected {
+    struct prefix *list; /* owned */
+    size_t count, room;
+};
+
+static int collect_prefix(void *context, const struct prefix *prefix) {
+    struct collected *collected = context;
+    struct prefix *grown = array_grow(collected->list, &collected->room, collected->count + 1, sizeof *grown);
+    if (!grown) {
+        return -ENOMEM;
+    }
+    collected->list = grown;
+    collected->list[collected->count++] = *prefix;
+    return 0;
+}
+
+static int dump_addresses(struct link *link, struct collected *collected) {
+    struct walk walk = {.index = link->index, .fn = collect_prefix, .context = collected};
     struct nlmsghdr *message = begin(link, RTM_GETADDR, NLM_F_DUMP);
     struct ifaddrmsg *info = mnl_nlmsg_put_extra_header(message, sizeof *info);
     info->ifa_family = AF_UNSPEC;
     int rc = exchange(link, message, take_address, &walk);
     return rc < 0 ? rc : walk.rc;
+}
+
+/* Where interfaces come and go, as with containers, a dump may be of no single moment: it is asked for again, by a
+ * socket in which nothing of the last one is left. */
+int link_each_address(struct link *link, link_prefix_fn *fn, void *context) {
+    struct collected collected = {0};
+    int rc = dump_addresses(link, &collected);
+    for (unsigned attempt = 1; rc == -EINTR && attempt < DUMP_ATTEMPTS; attempt++) {
+        collected.count = 0;
+        mnl_socket_close(link->netlink);
+        rc = connect_netlink(link);
+        rc = rc < 0 ? rc : dump_addresses(link, &collected);
+    }
+    for (size_t i = 0; i < collected.count && rc == 0; i++) {
+        rc = fn(context, &collected.list[i]);
+    }
+    free(collected.list);
+    return rc;
 }
 
 static int change_address(struct link *l, uint16_t type, uint16_t flags, const struct prefix *address) {

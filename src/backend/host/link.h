@@ -53,6 +53,13 @@ void link_free(struct link *link);
 int link_get(struct link *link, struct link_state *ret_state);
 /* The same by name, for who asks nothing else. */
 int link_look(const char *interface_name, struct link_state *ret_state);
+/* The kind of queueing discipline where incoming packets meet filters: "clsact" has a place for outgoing ones, too,
+ * "ingress" has not; "": none. */
+#define LINK_INGRESS_PROBLEM                                                                                           \
+    "%s has a queueing discipline of kind ingress, beside which the isolation program finds no place. Remove it (tc "  \
+    "qdisc "                                                                                                           \
+    "del dev %s ingress), or put its filters into one of kind clsact, which takes the same filters."
+int link_ingress_kind(struct link *link, char ret_kind[LINK_KIND_SIZE]);
 int link_set_up(struct link *link);
 int link_set_mtu(struct link *link, unsigned mtu);
 int link_set_alias(struct link *link, const char *alias);

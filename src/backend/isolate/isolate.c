@@ -103,8 +103,24 @@ static int hook_create(const struct isolate *isolate, unsigned ifindex) {
     return error == -EEXIST ? 0 : error;
 }
 
+/* The older kind of place has room for incoming packets alone, and puts there whatever is attached to the other side:
+ * the one program would take the other's place, and nothing would be judged on its way out. */
+static bool has_half_a_place(const struct isolate *isolate) {
+    char kind[LINK_KIND_SIZE] = "";
+    struct link *link = NULL;
+    int rc = link_open(isolate->interface_name, &link);
+    rc = rc < 0 ? rc : link_ingress_kind(link, kind);
+    link_free(link);
+    return rc == 0 && strcmp(kind, "ingress") == 0;
+}
+
 int isolate_attach(struct isolate *isolate, unsigned ifindex, unsigned *ret_touched, struct problem *ret_problem) {
     unsigned touched = 0;
+    if (has_half_a_place(isolate)) {
+        problem_set(ret_problem, PROBLEM_CONFLICT, "ingress-qdisc", "", LINK_INGRESS_PROBLEM, isolate->interface_name,
+                    isolate->interface_name);
+        return -EBUSY;
+    }
     int error = hook_create(isolate, ifindex);
     error = error ? error : filter_attach(ifindex, BPF_TC_INGRESS, isolate->load.from_router, &touched);
     error = error ? error : filter_attach(ifindex, BPF_TC_EGRESS, isolate->load.to_router, &touched);

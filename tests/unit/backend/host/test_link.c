@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -364,6 +365,53 @@ static void one_route_that_fails_is_told_and_the_others_are_set(void **state) {
     assert_int_equal(device_set_routes(NAME, NULL, 0, lans + 1, 1, &problem), 0);
 }
 
+/* Containers that come and go tear dumps: somebody else's interface gets and loses addresses all the while. */
+static void addresses_are_read_whole_while_others_change(void **state) {
+    (void)state;
+    struct link *link;
+    need_tun();
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_int_equal(link_add_address(link, &(struct prefix){.addr = ip_from_v4(0x0a0a0a0a), .length = 32}), 0);
+    pid_t churn = fork();
+    if (churn == 0) {
+        struct link *other;
+        if (link_create(OTHER, "bridge") < 0 || link_open(OTHER, &other) < 0) {
+            _exit(1);
+        }
+        for (uint32_t i = 0; i < 20000; i++) {
+            struct prefix some = {.addr = ip_from_v4(0xac100000 + i % 200), .length = 32};
+            (void)(i / 200 % 2 ? link_remove_address(other, &some) : link_add_address(other, &some));
+        }
+        _exit(0);
+    }
+    bool goes_on = true;
+    while (goes_on) {
+        goes_on = waitpid(churn, NULL, WNOHANG) == 0;
+        assert_non_null(strstr(addresses(link), "10.10.10.10/32 "));
+    }
+    assert_int_equal(link_remove_address(link, &(struct prefix){.addr = ip_from_v4(0x0a0a0a0a), .length = 32}), 0);
+    link_free(link);
+    link_delete(OTHER);
+}
+
+static void half_a_place_for_filters_is_seen(void **state) {
+    (void)state;
+    struct link *link;
+    char kind[LINK_KIND_SIZE] = "?";
+    need_tun();
+    assert_int_equal(link_open(NAME, &link), 0);
+    assert_int_equal(link_ingress_kind(link, kind), 0);
+    assert_string_equal(kind, "");
+    assert_int_equal(system("tc qdisc add dev " NAME " handle ffff: ingress"), 0);
+    assert_int_equal(link_ingress_kind(link, kind), 0);
+    assert_string_equal(kind, "ingress");
+    assert_int_equal(system("tc qdisc del dev " NAME " ingress && tc qdisc add dev " NAME " clsact"), 0);
+    assert_int_equal(link_ingress_kind(link, kind), 0);
+    assert_string_equal(kind, "clsact");
+    assert_int_equal(system("tc qdisc del dev " NAME " clsact"), 0);
+    link_free(link);
+}
+
 /* Two processes that keep one interface undo each other's work. */
 static void an_interface_has_one_keeper(void **state) {
     (void)state;
@@ -396,6 +444,8 @@ int main(void) {
         cmocka_unit_test(ipv6_that_is_switched_off_is_switched_on_for_this_interface),
         cmocka_unit_test(a_backend_sets_the_device_and_its_routes),
         cmocka_unit_test(one_route_that_fails_is_told_and_the_others_are_set),
+        cmocka_unit_test(addresses_are_read_whole_while_others_change),
+        cmocka_unit_test(half_a_place_for_filters_is_seen),
         cmocka_unit_test(an_interface_has_one_keeper),
         cmocka_unit_test(ipv4_works_where_ipv6_is_off_for_good),
     };
