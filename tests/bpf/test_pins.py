@@ -156,7 +156,7 @@ def test_the_rights_that_are_told_are_enough(scene):
     assert (gate.do("attach"), gate.do("fence"), gate.do("check")) == (2, 1, 6000)  # those of fill are told by nobody
     gate.kill()
     again = scene.gate(*few)
-        again.do("hub", f"{HUB4}/8", f"{HUB6}/48")
+    again.do("hub", f"{HUB4}/8", f"{HUB6}/48")
     assert (again.do("attach"), again.do("fence"), len(again.tenants())) == (0, 0, 3003)
     assert scene.fate(udp("10.1.0.1", "192.168.1.9")) == "routers"
 
