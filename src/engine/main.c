@@ -254,7 +254,11 @@ static void explain_socket(const char *interface_name, int error) {
     } else if (error == -EEXIST) {
         log_error("%s: %s/%s.sock is in the way and is not a socket; remove it", interface_name, uapi_directory(),
                   interface_name);
-    } else if (error == -EACCES || error == -EPERM) {
+    } else if (error == -EPERM) {
+        log_error(
+            "%s: everybody may write to %s, so somebody else's socket could take the place of ours; 'chmod 0700 %s'",
+            interface_name, uapi_directory(), uapi_directory());
+    } else if (error == -EACCES) {
         log_error("%s: may not make a socket in %s: %s; run as root", interface_name, uapi_directory(),
                   strerror(-error));
     } else {

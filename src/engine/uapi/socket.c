@@ -10,6 +10,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* In a directory where everybody may remove files, somebody else's socket could come to stand in the place of ours, and
+ * be told keys. */
+static int check_directory(int fd) {
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    return status.st_mode & S_IWOTH && !(status.st_mode & S_ISVTX) ? -EPERM : 0;
+}
+
 /* The directory, made if it is missing, locked until the descriptor is closed. */
 static int lock_directory(int *ret_fd) {
     const char *directory = uapi_directory();
@@ -20,10 +30,13 @@ static int lock_directory(int *ret_fd) {
     if (fd < 0) {
         return -errno;
     }
-    if (flock(fd, LOCK_EX) < 0) {
-        int error = errno;
+    int error = check_directory(fd);
+    if (!error && flock(fd, LOCK_EX) < 0) {
+        error = -errno;
+    }
+    if (error) {
         close(fd);
-        return -error;
+        return error;
     }
     *ret_fd = fd;
     return 0;

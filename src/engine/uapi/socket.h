@@ -18,7 +18,8 @@ struct uapi_socket {
     ino_t inode;
 };
 
-/* -EINVAL bad name, -ENAMETOOLONG, -EADDRINUSE another instance answers, -EACCES / -ENOENT / ... the directory. */
+/* -EINVAL bad name, -ENAMETOOLONG, -EADDRINUSE another instance answers, -EPERM everybody may write to the
+ * directory, -EACCES / -ENOENT / ... the directory. */
 int uapi_socket_claim(const char *interface_name, struct uapi_socket *ret_socket);
 /* Whether the file is no longer ours. Drains watch_fd. */
 bool uapi_socket_gone(struct uapi_socket *socket);

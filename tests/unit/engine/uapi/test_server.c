@@ -321,11 +321,41 @@ static void a_second_instance_is_refused_and_a_stale_file_replaced(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static void a_folder_that_everybody_may_write_to_is_refused(void **state) {
+    struct world *w = *state;
+    struct uapi_socket other;
+    assert_int_equal(chmod(w->directory, 0777), 0);
+    assert_int_equal(uapi_socket_claim("wg1", &other), -EPERM);
+    assert_int_equal(chmod(w->directory, 01777), 0); /* as /tmp: what is ours stays ours */
+    assert_int_equal(uapi_socket_claim("wg1", &other), 0);
+    uapi_socket_release(&other);
+}
+
+static void a_folder_that_is_missing_is_made_for_its_owner_only(void **state) {
+    struct world *w = *state;
+    struct uapi_socket other;
+    struct stat status;
+    char folder[sizeof w->directory + 8];
+    snprintf(folder, sizeof folder, "%s/made", w->directory);
+    setenv(UAPI_DIRECTORY_VARIABLE, folder, 1);
+    mode_t before = umask(0);
+    assert_int_equal(uapi_socket_claim("wg1", &other), 0);
+    umask(before);
+    assert_int_equal(stat(folder, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0700);
+    assert_int_equal(stat(other.path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0600);
+    uapi_socket_release(&other);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(the_socket_is_for_its_owner_only),
+        TEST(a_folder_that_everybody_may_write_to_is_refused),
+        TEST(a_folder_that_is_missing_is_made_for_its_owner_only),
         TEST(requests_are_answered_in_turn),
         TEST(a_silent_client_holds_up_nobody),
         TEST(a_client_that_does_not_read_holds_up_nobody),
