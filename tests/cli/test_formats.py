@@ -4,6 +4,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 
@@ -58,7 +59,11 @@ def play(script, folder, *arguments):
         (bin_folder / name).write_text(text)
         (bin_folder / name).chmod(0o755)
     script = script.replace("/etc/crontabs", str(folder)).replace("/etc/init.d/cron", "true")
-    return subprocess.run(["/bin/sh", "-s", *arguments], input=script, text=True, capture_output=True, check=False,
+    shell = ["/bin/sh"]
+    if "uci" in script and shutil.which("busybox"):
+        shell = ["busybox", "ash"]  # OpenWrt's, which prefers programs of its own to those in PATH
+        script = f"ifup() {{ {bin_folder}/ifup; }}\n{script}"
+    return subprocess.run([*shell, "-s", *arguments], input=script, text=True, capture_output=True, check=False,
                           env={**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"})
 
 

@@ -19,8 +19,10 @@ def scripts(gateway, tenant, script):
     api.call("PATCH", f"/routers/{old['id']}", {"lans": ["192.168.77.0/24"]})
     lans = script(made, "routeros")
     ipv4 = script(made, "routeros", "&family=ipv4")
+    api.call("PATCH", f"/routers/{old['id']}", {"lans": ["192.168.70.0/24", "192.168.71.0/24"]})
+    merged = script(made, "routeros")
     rotated = api.post(f"/routers/{made['id']}/rotate?format=routeros", {"preshared_key": "generate"})
-    return {"made": made, "first": made["config"], "lans": lans, "ipv4": ipv4, "rotated": rotated["config"],
+    return {"made": made, "first": made["config"], "lans": lans, "ipv4": ipv4, "merged": merged, "rotated": rotated["config"],
             "gateway": api.get("/status")["gateway"], "new key": rotated["private_key"]}
 
 
@@ -76,6 +78,20 @@ def test_a_change_of_lans_comes_and_goes_and_nothing_else_is_touched(scripts):
     assert router.tree["/ip/route"]["*F2"] == {"dst-address": "192.168.70.0/24", "gateway": "wg-office"}
     pasted(router, scripts["rotated"])
     assert own(router, "/interface/wireguard")[0]["private-key"] == scripts["new key"]
+
+
+def test_a_network_has_a_route_at_every_moment(scripts):
+    """Also where its own one is replaced by that of the neighbours together."""
+    base = fresh(scripts)
+    for changes in itertools.count():
+        router = copy.deepcopy(base)
+        router.changes_left = changes
+        try:
+            router.paste(scripts["merged"])
+            break
+        except Broken:
+            assert {"192.168.70.0/24", "192.168.70.0/23"} & {route["dst-address"] for route in own(router, "/ip/route")}
+    assert {"192.168.70.0/23"} == {"192.168.70.0/24", "192.168.70.0/23"} & {route["dst-address"] for route in own(router, "/ip/route")}
 
 
 @pytest.mark.parametrize("then", ["lans", "rotated", "ipv4", "first"])
