@@ -154,8 +154,9 @@ static void follow_main(struct service *s) {
     }
 }
 
+/* It beats while the others end: to write the last counters may take longer than others wait for a sign of life. */
 static void heartbeat_main(struct service *s) {
-    while (rest(s, BEAT_S)) {
+    while (bell_outlast(&s->bell, BEAT_S)) {
         struct presence presence;
         gateways_presence(s, &presence);
         fleet_beat(s->fleet, &presence, clock_mono_ns());
@@ -175,14 +176,14 @@ static void probe_main(struct service *s) {
     }
 }
 
-/* In the order in which they end. */
+/* In the order in which they end; the last one sees the others out. */
 static const struct {
     const char *name;
     void (*run)(struct service *s);
     bool shared_only; /* where the database is a server that other gateways may use */
 } threads[] = {
-    {"reconcile", reconcile_main, false}, {"usage", usage_main, false},  {"checkpoint", checkpoint_main, false},
-    {"heartbeat", heartbeat_main, false}, {"follow", follow_main, true}, {"probe", probe_main, true},
+    {"reconcile", reconcile_main, false}, {"usage", usage_main, false}, {"checkpoint", checkpoint_main, false},
+    {"follow", follow_main, true},        {"probe", probe_main, true},  {"heartbeat", heartbeat_main, false},
 };
 #define THREADS (sizeof threads / sizeof *threads)
 
@@ -222,6 +223,9 @@ int keeper_start(struct service *s) {
 void keeper_stop(struct service *s) {
     bell_end(&s->bell);
     for (size_t i = 0; s->keeper && i < THREADS; i++) {
+        if (i + 1 == THREADS) {
+            bell_end_all(&s->bell);
+        }
         if (s->keeper->running[i].runs) {
             pthread_join(s->keeper->running[i].id, NULL);
         }

@@ -319,6 +319,8 @@ struct service_status {
 /* Whether the database is another process, which may go and come back. */
 bool service_store_may_leave(const struct service *s);
 void service_status(struct service *s, struct service_status *ret_status);
+/* The same for whoever may ask at any time, without what has to be counted for it: pool_free is 0. */
+void service_health(struct service *s, struct service_status *ret_status);
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *ret_problem);
 /* Compare and mend now (also runs by itself). */
 int service_reconcile(struct service *s, struct problem *ret_problem);

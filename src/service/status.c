@@ -18,7 +18,7 @@ static uint64_t memory_bytes(void) {
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-void service_status(struct service *s, struct service_status *ret_status) {
+static void look(struct service *s, bool count, struct service_status *ret_status) {
     struct service_status status = {.started_at = s->started_at, .backend_why = s->backend_why};
     struct store_conn *conn;
     struct problem problem;
@@ -35,7 +35,8 @@ void service_status(struct service *s, struct service_status *ret_status) {
         char text[8] = "";
         (void)settings_get(conn, POOL_RESERVE_SETTING, text, sizeof text);
         open_reserve = text[0] == '1';
-        status.store_ok = changes_revision(conn, &revision) == 0 && blocks_free_size(conn, &status.pool_free) == 0;
+        status.store_ok =
+            changes_revision(conn, &revision) == 0 && (!count || blocks_free_size(conn, &status.pool_free) == 0);
         store_reader_put(s->store, conn);
     }
     status.pool_total = pool_capacity(&s->identity.gateway.pool, open_reserve);
@@ -68,6 +69,14 @@ void service_status(struct service *s, struct service_status *ret_status) {
                  "the database could not be followed for so long that routers without a session are not let in");
     }
     *ret_status = status;
+}
+
+void service_status(struct service *s, struct service_status *ret_status) {
+    look(s, true, ret_status);
+}
+
+void service_health(struct service *s, struct service_status *ret_status) {
+    look(s, false, ret_status);
 }
 
 bool service_store_may_leave(const struct service *s) {

@@ -73,6 +73,11 @@ int store_problem(const struct store_conn *conn, int error, struct problem *ret_
             "The database %s is locked by another process (%s). Try again; if it stays so, see what else "
             "works on it.",
             at, words);
+    case ETIME:
+        return problem_set(ret_problem, PROBLEM_UNAVAILABLE, "store-slow", NULL,
+                           "The database %s took too long for one statement, which was broken off (%s); nothing was "
+                           "changed. Try again; if it stays so, see how busy it is.",
+                           at, words);
     case EAGAIN:
         return problem_set(ret_problem, PROBLEM_UNAVAILABLE, PROBLEM_STORE_AGAIN, NULL,
                            "The database %s broke the change off in favour of another (%s); nothing was changed. Try "

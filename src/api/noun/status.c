@@ -28,7 +28,7 @@ const struct field event_list_query[EVENT_LIST_QUERY_COUNT] = {
 
 void serve_status_health(const struct request *request, struct answer *answer) {
     struct service_status status = {0};
-    service_status(request->service, &status);
+    service_health(request->service, &status);
     /* An engine that answers but cannot be made to do its work (a busy port) is no data plane either. */
     bool carries = status.backend.up && (status.in_sync || !status.trouble[0]);
     bool well = status.store_ok && carries;

@@ -353,6 +353,51 @@ fail:
     return r;
 }
 
+#define DELETED_AT_ONCE 2000 /* routers: a transaction holds up all other writers */
+#define DELETE_TRIES 3
+
+/* Some routers of a tenant who is going. 1: there may be more; 0: so few are left that they go with him; 2: he is not
+ * disabled. */
+static int delete_some(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem) {
+    struct tenant_row row;
+    struct write w;
+    int64_t deleted = 0;
+    int r = write_begin(s->ledger, c->actor, &w, ret_problem);
+    if (r < 0) {
+        return r;
+    }
+    r = get_for_write(&w, id, &row, ret_problem);
+    if (r < 0 || row.tenant.routers <= DELETED_AT_ONCE || row.tenant.status != TENANT_DISABLED) {
+        write_abort(&w);
+        return r < 0 ? r : row.tenant.routers <= DELETED_AT_ONCE ? 0 : 2;
+    }
+    r = routers_delete_some(w.conn, row.id, DELETED_AT_ONCE, &deleted);
+    r = r < 0 ? r : tenants_add_routers(w.conn, row.id, -deleted);
+    w.more_routers -= deleted;
+    r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
+    if (r < 0) {
+        write_abort(&w);
+    }
+    return r < 0 ? r : 1;
+}
+
+/* A tenant with very many routers is disabled first, and loses them share by share, between which others write. One
+ * that was left half-way, because the database or we went away, is disabled and has fewer: it is deleted again. */
+static int delete_most(struct service *s, const struct caller *c, const struct uuid *id, struct problem *ret_problem) {
+    int tries = DELETE_TRIES, r = 1;
+    while (r > 0) {
+        struct tenant tenant;
+        r = delete_some(s, c, id, ret_problem);
+        if (r == 2) {
+            r = service_tenant_set_status(s, c, id, TENANT_DISABLED, &tenant, ret_problem);
+            r = r < 0 ? r : 1;
+        } else if (r < 0 && reach_may_come(s->reach, ret_problem) && --tries) {
+            r = 1;
+        }
+    }
+    return r;
+}
+
 int service_tenant_delete(struct service *s, const struct caller *c, const struct uuid *id,
                           struct problem *ret_problem) {
     struct tenant_row row;
@@ -361,6 +406,7 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     struct lan_list routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
+    r = r < 0 ? r : delete_most(s, c, id, ret_problem);
     r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r < 0) {
         return r;

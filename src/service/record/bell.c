@@ -11,6 +11,7 @@ void bell_open(struct bell *bell) {
     pthread_condattr_destroy(&monotonic);
     bell->due = false;
     bell->closing = false;
+    bell->closed = false;
 }
 
 void bell_close(struct bell *bell) {
@@ -48,6 +49,28 @@ void bell_end(struct bell *bell) {
     bell->closing = true;
     pthread_cond_broadcast(&bell->rung);
     pthread_mutex_unlock(&bell->mutex);
+}
+
+void bell_end_all(struct bell *bell) {
+    pthread_mutex_lock(&bell->mutex);
+    bell->closing = true;
+    bell->closed = true;
+    pthread_cond_broadcast(&bell->rung);
+    pthread_mutex_unlock(&bell->mutex);
+}
+
+bool bell_outlast(struct bell *bell, unsigned seconds) {
+    struct timespec until;
+    int timeout = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += seconds;
+    pthread_mutex_lock(&bell->mutex);
+    while (!bell->closed && timeout == 0) {
+        timeout = pthread_cond_timedwait(&bell->rung, &bell->mutex, &until);
+    }
+    bool closed = bell->closed;
+    pthread_mutex_unlock(&bell->mutex);
+    return !closed;
 }
 
 bool bell_is_ending(struct bell *bell) {

@@ -12,6 +12,7 @@ struct bell {
     pthread_cond_t rung; /* or closing */
     bool due;            /* rung, and not answered yet */
     bool closing;
+    bool closed; /* nobody waits any more, whatever for */
 };
 
 void bell_open(struct bell *bell);
@@ -24,4 +25,8 @@ void bell_answer(struct bell *bell);
 void bell_wait(struct bell *bell, unsigned seconds, bool deaf);
 /* The service closes: every wait ends, and none begins. */
 void bell_end(struct bell *bell);
+/* The same for those who see the others out: bell_outlast(). */
+void bell_end_all(struct bell *bell);
+/* Waits so long, past the end of the service. False: all is over. */
+bool bell_outlast(struct bell *bell, unsigned seconds);
 bool bell_is_ending(struct bell *bell);

@@ -360,13 +360,17 @@ static int compare_due(const void *a, const void *b) {
 
 /* Under the mutex: the urgent ones. */
 static void gather_urgent(struct lives *lives, struct due *due) {
+    size_t kept = 0;
     for (size_t i = 0; i < lives->urgent_count; i++) {
         struct live *live = live_get(lives, &lives->urgent[i]);
         if (live && live->urgent) {
             live->urgent = !due_add(due, live);
+            if (live->urgent) { /* no memory now: they stay in the list */
+                lives->urgent[kept++] = live->public_key;
+            }
         }
     }
-    lives->urgent_count = 0;
+    lives->urgent_count = kept;
 }
 
 /* Those with time whose turn has come. Going on where the last look ended, all are served alike. */

@@ -6,6 +6,7 @@
  *
  * Errors are -errno, one per class a caller may want to tell apart; driver_fault has the words:
  *   -EEXIST unique constraint (its name in driver_fault)   -EBUSY locked by another process   -EROFS read-only
+ *   -ETIME a statement took longer than one may
  *   -ENOSPC disk full   -EBADMSG not a database, or damaged   -ENOTCONN away: not reached, or connection lost
  *   -EACCES refused: credentials, rights   -ENOENT no such place   -EPROTO reached, but of no use as it is
  *   -ESTALE a statement that was sent ahead ran into a unique constraint: begin anew, and wait for each answer

@@ -52,7 +52,7 @@ static const struct {
     const char *state;
     int error;
 } classes[] = {
-    {"23505", EEXIST},  {"40001", EAGAIN},  {"40P01", EAGAIN}, {"55P03", EBUSY},    {"57014", EBUSY},
+    {"23505", EEXIST},  {"40001", EAGAIN},  {"40P01", EAGAIN}, {"55P03", EBUSY},    {"57014", ETIME},
     {"25006", EROFS},   {"25P03", EAGAIN},  {"53100", ENOSPC}, {"53300", ENOTCONN}, {"57P", ENOTCONN},
     {"08", ENOTCONN},   {"28", EACCES},     {"42501", EACCES}, {"3D000", ENOENT},   {"3F000", ENOENT},
     {"XX001", EBADMSG}, {"XX002", EBADMSG}, {"26000", EPROTO}, {"42P05", EPROTO},

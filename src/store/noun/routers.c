@@ -166,6 +166,14 @@ int routers_delete(struct store_conn *conn, int64_t row_id) {
     return query_run(conn, "DELETE FROM vpn_configurations WHERE id = $1", &value, 1, NULL);
 }
 
+int routers_delete_some(struct store_conn *conn, int64_t tunnel_id, unsigned most, int64_t *ret_deleted) {
+    const struct value values[] = {value_number(tunnel_id), value_number(most)};
+    return query_run(conn,
+                     "DELETE FROM vpn_configurations WHERE id IN (SELECT id FROM vpn_configurations "
+                     "WHERE tenant_vpn_tunnel_id = $1 ORDER BY id LIMIT $2)",
+                     values, 2, ret_deleted);
+}
+
 static int run_list(struct store_conn *conn, struct list *list, size_t limit, struct router_row *ret_rows,
                     size_t *ret_count) {
     struct query query;

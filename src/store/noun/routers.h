@@ -49,6 +49,8 @@ int routers_update(struct store_conn *conn, const struct router_row *row);
 /* New keys: what was known of the old key's sessions is forgotten, the bytes stay. -EEXIST. */
 int routers_set_keys(struct store_conn *conn, const struct router_row *row);
 int routers_delete(struct store_conn *conn, int64_t row_id);
+/* Some of a tenant's, at most `most`. `ret_deleted`: how many. */
+int routers_delete_some(struct store_conn *conn, int64_t tunnel_id, unsigned most, int64_t *ret_deleted);
 /* Up to `limit` rows after row `after`, in order of creation. */
 int routers_list(struct store_conn *conn, const struct routers_filter *filter, int64_t after, size_t limit,
                  struct router_row *ret_rows, size_t *ret_count);

@@ -587,6 +587,10 @@ void service_status(struct service *s, struct service_status *ret) {
                                    .in_sync = backend_up};
 }
 
+void service_health(struct service *s, struct service_status *ret_status) {
+    service_status(s, ret_status);
+}
+
 int service_counters(struct service *s, backend_counter_fn *fn, void *context, struct problem *p) {
     (void)s;
     (void)p;

@@ -1,5 +1,6 @@
 /* Tenants: what is made, what is refused with which problem, who may see and change what; and opening a service. */
 #include "gateway.h"
+#include "service/noun/noun.h"
 
 #include <errno.h>
 
@@ -354,6 +355,61 @@ static void the_endpoint_is_split_into_host_and_port(void **state) {
     }
 }
 
+/* One with very many routers goes in shares: others write in between, and nobody sees one half of it in force. */
+static void a_tenant_with_thousands_of_routers_goes_in_shares(void **state) {
+    enum { ROUTERS = 5000 };
+    struct gateway *g = *state;
+    struct router_spec *specs = calloc(ROUTERS, sizeof *specs);
+    struct router_made *made = calloc(ROUTERS, sizeof *made);
+    struct bulk_item *items = calloc(ROUTERS, sizeof *items);
+    struct tenant tenant = make_tenant(g, "many", ADDRESSING_UNIQUE, NULL),
+                  other = make_tenant(g, "o", ADDRESSING_UNIQUE, NULL);
+    struct service_status before, after;
+    struct problem p = {0};
+    service_status(g->service, &before);
+    for (size_t i = 0; i < ROUTERS; i++) {
+        specs[i] = (struct router_spec){.tenant_id = tenant.id, .name = "r"};
+        memset(specs[i].public_key.bytes, 7, KEY_SIZE);
+        memcpy(specs[i].public_key.bytes, &i, sizeof i);
+        items[i] = (struct bulk_item){.routers = &specs[i], .router_count = 1, .made = &made[i]};
+    }
+    assert_int_equal(service_bulk_create(g->service, &gateway_admin, items, ROUTERS, &p), 0);
+    assert_int_equal(fake_plane_peers(), ROUTERS);
+    uint64_t revision = ledger_revision(g->service->ledger);
+    assert_int_equal(service_tenant_delete(g->service, &gateway_admin, &tenant.id, &p), 0);
+    assert_int_equal(fake_plane_peers(), 0);
+    assert_in_force(g);
+    assert_int_equal(ledger_revision(g->service->ledger), revision + 2); /* disabled, deleted */
+    service_status(g->service, &after);
+    assert_int_equal(after.routers, before.routers);
+    assert_int_equal(after.tenants, before.tenants - 1);
+    assert_int_equal(after.pool_total, before.pool_total);
+    assert_int_equal(gateway_number(g, "SELECT COUNT(*) FROM vpn_configurations"), 0);
+    assert_int_equal(service_tenant_get(g->service, &gateway_admin, &other.id, &other, &p), 0);
+    free(specs);
+    free(made);
+    free(items);
+}
+
+/* It was left half-way. */
+static void a_deletion_that_was_left_half_way_is_done_again(void **state) {
+    struct gateway *g = *state;
+    struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
+    struct router_made gone = make_router(g, &tenant, "1", NULL), left = make_router(g, &tenant, "2", NULL);
+    struct problem p;
+    assert_int_equal(service_tenant_set_status(g->service, &gateway_admin, &tenant.id, TENANT_DISABLED, &tenant, &p),
+                     0);
+    (void)gateway_number(g, "DELETE FROM vpn_configurations WHERE id = (SELECT MIN(id) FROM vpn_configurations)");
+    (void)gateway_number(g, "UPDATE tenant_vpn_tunnels SET routers = 1");
+    (void)gone;
+    (void)left;
+    gateway_restart(g);
+    assert_in_force(g);
+    assert_int_equal(service_tenant_delete(g->service, &gateway_admin, &tenant.id, &p), 0);
+    assert_int_equal(gateway_number(g, "SELECT COUNT(*) FROM vpn_configurations"), 0);
+    assert_in_force(g);
+}
+
 int main(void) {
 #define WITH_GATEWAY(test) cmocka_unit_test_setup_teardown(test, gateway_setup, gateway_teardown)
     const struct CMUnitTest tests[] = {
@@ -371,6 +427,8 @@ int main(void) {
         WITH_GATEWAY(an_empty_database_takes_another_configuration),
         WITH_GATEWAY(a_wrong_configuration_is_refused),
         WITH_GATEWAY(the_endpoint_is_split_into_host_and_port),
+        WITH_GATEWAY(a_tenant_with_thousands_of_routers_goes_in_shares),
+        WITH_GATEWAY(a_deletion_that_was_left_half_way_is_done_again),
     };
     return cmocka_run_group_tests_name("tenants", tests, NULL, NULL);
 }
