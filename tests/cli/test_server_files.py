@@ -359,3 +359,12 @@ def test_a_pool_that_can_grow_later_stops_one_peer_and_one_that_cannot_stops_all
             grown = cli("import", file(server(*peers)), "--tenant", "Acme")
             assert grown.status == 1 and grown.out.startswith("1 imported, 0 there already, 1 left out"), grown
             assert "pool = 10.8.0.0/15" in grown.err, grown
+
+
+def test_a_server_is_read_whole_however_large(cli, file):
+    """More than the 8 MiB that other requests may have: it cannot be sent in parts, since a peer may conflict with any."""
+    allowed = ", ".join(f"fd00:{n:x}:1234:5678::/64" for n in range(256))
+    path = file(server(*(peer(allowed) for _ in range(2000)), peer("10.0.0.2/32"), interface="Address = 10.0.0.1/24"))
+    assert pathlib.Path(path).stat().st_size > 8 << 20
+    done = cli("import", path, "--tenant", "Acme", "--dry-run", "--json")
+    assert (done.json["imported"], done.json["conflicts"]) == (1, 2000), done.err

@@ -156,7 +156,8 @@ static enum MHD_Result take_parameter(void *context, enum MHD_ValueKind kind, co
 }
 
 static size_t body_max(const struct exchange *e) {
-    return e->request.route->large ? SERVER_BODY_MAX : SERVER_BODY_MAX_SINGLE;
+    const struct route *route = e->request.route;
+    return route->whole ? SERVER_BODY_MAX_WHOLE : route->large ? SERVER_BODY_MAX : SERVER_BODY_MAX_SINGLE;
 }
 
 static void refuse_too_large(struct exchange *e) {

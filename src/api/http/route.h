@@ -37,6 +37,7 @@ struct route {
     void (*handle)(const struct request *request, struct answer *answer);
     enum route_body body;
     bool large;        /* many objects in one body */
+    bool whole;        /* or all there are of a server's: it cannot be sent in parts */
     bool keeps_answer; /* honours Idempotency-Key */
     bool may_be_stale; /* a read that is answered from memory while the database is away */
     const struct field *query;

@@ -31,6 +31,7 @@
 
 /* Bytes */
 #define SERVER_BODY_MAX (8u << 20)
+#define SERVER_BODY_MAX_WHOLE (64u << 20)
 #define SERVER_BODY_MAX_SINGLE (64u << 10)
 #define SERVER_JSON_MAX (32u << 20) /* body and what is parsed of it */
 #define SERVER_JSON_MAX_SINGLE (1u << 20)

@@ -12,7 +12,7 @@
 #include "backend/host/foreign.h"
 #include "service/noun/adoption.h"
 
-#define PEERS_MAX 65534
+#define PEERS_MAX 1000000 /* a tenant has no more routers */
 
 struct adoption_body {
     struct fields_tenant tenant; /* first: its table's offsets are from there */

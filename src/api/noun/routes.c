@@ -47,7 +47,7 @@ static const struct route rows[] = {
 
     {METHOD_GET, "/v1/gateways", ROUTE_ADMIN, serve_gateways_list},
 
-    {METHOD_POST, "/v1/adoption", ROUTE_ADMIN, serve_adoption, ROUTE_BODY_REQUIRED, .large = true},
+    {METHOD_POST, "/v1/adoption", ROUTE_ADMIN, serve_adoption, ROUTE_BODY_REQUIRED, .large = true, .whole = true},
     {METHOD_GET, "/v1/export", ROUTE_ADMIN, serve_export, QUERY(export_query, EXPORT_QUERY_COUNT)},
 
     {METHOD_POST, "/v1/tokens", ROUTE_ADMIN, serve_tokens_create, ROUTE_BODY_REQUIRED, .keeps_answer = true},

@@ -304,9 +304,6 @@ static enum cli_exit refused(const struct importing *im, const struct client_ans
     client_problem_print(answer->status, answer->json);
     if (strcmp(field_text(answer->json, "type"), "urn:sallyport:problem:gateway-key-differs") == 0) {
         say_key(im);
-    } else if (answer->status == 413) {
-        fprintf(stderr, "Split the file at a [Peer], keep [Interface] in both parts, and import one after the other "
-                        "under the same tenant; or import the live interface.\n");
     }
     return CLI_REFUSED;
 }

@@ -301,7 +301,6 @@ static int make_router(struct service *s, struct write *w, const struct caller *
         return r;
     }
     r = keep_usage(s, w, peer, &made->router);
-    r = r < 0 ? r : pool_flush(&w->pool);
     peer->router_id = made->router.id;
     return r < 0 ? store_problem(w->conn, r, p) : 0;
 }
@@ -312,6 +311,7 @@ static int adopt_one(struct service *s, struct write *w, const struct caller *c,
                      struct problem *ret_problem) {
     struct problem problem = {0};
     const struct tenant_row before = *tenant;
+    const struct pool held = w->pool; /* what it has in the hand, and not in its rows, is not the step's to undo */
     size_t changes = w->change_count;
     int64_t routers = w->more_routers;
     int r = store_step_begin(w->conn);
@@ -338,7 +338,7 @@ static int adopt_one(struct service *s, struct write *w, const struct caller *c,
     *tenant = before;
     w->change_count = changes;
     w->more_routers = routers;
-    pool_forget(&w->pool);
+    w->pool = held;
     r = store_step_undo(w->conn);
     if (r < 0 || !peer->problem) {
         return r < 0 ? store_problem(w->conn, r, ret_problem) : -ENOMEM;
@@ -408,11 +408,6 @@ int service_adopt(struct service *s, const struct caller *c, struct adoption *a,
     want_pool(s, a, empty);
     r = open_reserve(s, &w);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : find_tenant(s, &w, a, &tenant, ret_problem);
-    if (r == 0) {
-        /* what the tenant was given must be rows before the first step: who undoes a step forgets what is held */
-        r = pool_flush(&w.pool);
-        r = r < 0 ? store_problem(w.conn, r, ret_problem) : 0;
-    }
     for (size_t i = 0; r == 0 && i < a->count; i++) {
         r = adopt_one(s, &w, c, &tenant, a, &a->peers[i], &made, ret_problem);
     }

@@ -24,7 +24,7 @@ struct store_conn;
 #define POOL_FIRST_SIZE 32                    /* a tenant's first block: /27 */
 #define POOL_BLOCK_MAX 32768                  /* and its largest further one: /17 */
 #define POOL_BLOCK_MIN 4                      /* a /30 has two addresses */
-#define POOL_ROUTERS_MAX 65534                /* of a tenant */
+#define POOL_ROUTERS_MAX 1000000              /* of a tenant */
 #define POOL_RESERVE_SETTING "hub_block_open" /* the setting that is "1" once pool_open_reserve() was done */
 #define POOL_REST_US INT64_C(600000000)       /* how long a block rests: 10 minutes */
 
