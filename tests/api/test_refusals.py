@@ -59,7 +59,10 @@ def test_a_query_that_is_no_text(api, world, operation, method, path):
 
 @pytest.mark.parametrize("operation, method, path", **named(ALL))
 def test_a_body_that_is_too_large(api, world, operation, method, path):
-    api.refused(413, "body-too-large", method, target(path, world), b" " * (((64 if path == "/v1/adoption" else 8) << 20) + 1))
+    if path == "/v1/adoption":  # whole servers are: their head is enough to refuse them
+        api.refused(413, "body-too-large", method, target(path, world), b"", headers={"Content-Length": str((64 << 20) + 1)})
+    else:
+        api.refused(413, "body-too-large", method, target(path, world), b" " * ((8 << 20) + 1))
 
 
 @pytest.mark.parametrize("operation, method, path", **named(BODIES))
