@@ -48,6 +48,7 @@ _sallyport() {
     "router add --preshared-key") compopt -o default; COMPREPLY=(); return ;;
     "router add --output") compopt -o default; COMPREPLY=(); return ;;
     "router add --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
+    "router add --family") mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6 both" -- "$cur"); return ;;
     "router add --lan") COMPREPLY=(); return ;;
     "router add --address") COMPREPLY=(); return ;;
     "router add --id") COMPREPLY=(); return ;;
@@ -64,7 +65,9 @@ _sallyport() {
     "router rotate --preshared-key") compopt -o default; COMPREPLY=(); return ;;
     "router rotate --output") compopt -o default; COMPREPLY=(); return ;;
     "router rotate --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
+    "router rotate --family") mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6 both" -- "$cur"); return ;;
     "router config --format") mapfile -t COMPREPLY < <(compgen -W "wg-quick routeros openwrt networkd qr" -- "$cur"); return ;;
+    "router config --family") mapfile -t COMPREPLY < <(compgen -W "ipv4 ipv6 both" -- "$cur"); return ;;
     "router config --output") compopt -o default; COMPREPLY=(); return ;;
     "token add --scope") mapfile -t COMPREPLY < <(compgen -W "admin tenant-read tenant-write metrics" -- "$cur"); return ;;
     "token add --tenant") _sallyport_names tenant; return ;;
@@ -98,15 +101,15 @@ _sallyport() {
     "tenant disable") options=""; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "tenant enable") options=""; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "tenant remove") options=" --yes"; [[ $cur == -* ]] || _sallyport_names tenant ;;
-    "router add") options=" --public-key --preshared-key --output --format --lan --address --id"; [[ $cur == -* ]] || _sallyport_names tenant ;;
+    "router add") options=" --public-key --preshared-key --output --format --family --lan --address --id"; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "router list") options=" --name --search --status --connected --address --public-key --limit --names"; [[ $cur == -* ]] || _sallyport_names tenant ;;
     "router show") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
     "router set") options=" --name --lan"; [[ $cur == -* ]] || _sallyport_names router ;;
     "router disable") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
     "router enable") options=""; [[ $cur == -* ]] || _sallyport_names router ;;
-    "router rotate") options=" --public-key --preshared-key --output --format --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
+    "router rotate") options=" --public-key --preshared-key --output --format --family --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
     "router remove") options=" --yes"; [[ $cur == -* ]] || _sallyport_names router ;;
-    "router config") options=" --format --output"; [[ $cur == -* ]] || _sallyport_names router ;;
+    "router config") options=" --format --family --output"; [[ $cur == -* ]] || _sallyport_names router ;;
     "token add") options=" --scope --tenant --expires --output"; [[ $cur == -* ]] || : ;;
     "token list") options=""; [[ $cur == -* ]] || : ;;
     "token revoke") options=""; [[ $cur == -* ]] || : ;;
