@@ -162,7 +162,7 @@ class Plane:
         for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
             self.hub.sysctl(key, 1)
 
-    def start(self, timeout=30):
+    def start(self, timeout=120):  # emulated, and with a sanitizer
         self.gateway.start(timeout=timeout)
         told = self.gateway.status()["gateway"]
         self.hub_address, self.hub_address6 = told["hub_address"], told["hub_address6"]
@@ -193,7 +193,7 @@ class Plane:
         self.routers[name] = Router(self, tenant, made)
         return self.routers[name]
 
-    def settle(self, router, wait=15):
+    def settle(self, router, wait=30):
         assert ping(router.namespace, [self.hub_address], wait=wait), f"{router.name} does not reach the hub"
         assert self.reaches_all(self.hub, router.addresses, wait), f"the hub does not reach {router.name}"
         # from now on the gateway knows where to call it, if it has to
