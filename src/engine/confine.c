@@ -57,6 +57,7 @@ static int capabilities_set(const struct __user_cap_data_struct data[2]) {
 
 static uint64_t wanted(const struct confine *confine) {
     uint64_t all = UINT64_C(1) << CAP_NET_ADMIN | UINT64_C(1) << CAP_NET_BIND_SERVICE;
+    all |= SANITIZED ? UINT64_C(1) << CAP_SYS_PTRACE : 0;
     return confine->xdp ? all | UINT64_C(1) << CAP_BPF : all;
 }
 
@@ -110,7 +111,6 @@ int confine_privileges(const struct confine *confine) {
 /* Names, because not every machine has all of them. */
 static const char *const refused[] = {
     /* another process, or what it holds */
-    "ptrace",
     "process_vm_readv",
     "process_vm_writev",
     "process_madvise",
@@ -206,9 +206,10 @@ static const char *const refused[] = {
     "capset",
 };
 
-/* What a sanitizer needs for its reports: its stack traces come from files, its leaks from a process beside. */
+/* What a sanitizer needs for its reports: its stack traces come from files, its leaks from a process that looks at
+ * ours, for which it also keeps CAP_SYS_PTRACE. */
 static const char *const refused_unless_sanitized[] = {
-    "execve", "execveat", "fork", "vfork", "open", "openat", "openat2", "creat", "io_uring_setup",
+    "ptrace", "execve", "execveat", "fork", "vfork", "open", "openat", "openat2", "creat", "io_uring_setup",
 };
 
 static int refuse(scmp_filter_ctx filter, const char *const *names, size_t count) {
