@@ -196,6 +196,18 @@ int service_tenant_get(struct service *s, const struct caller *c, const struct u
     return t ? 0 : missing(p, "tenant");
 }
 
+int service_tenant_networks(struct service *s, const struct caller *c, const struct uuid *id,
+                            struct prefix **ret_networks, size_t *ret_count, struct problem *p) {
+    struct tenant tenant;
+    int r = service_tenant_get(s, c, id, &tenant, p);
+    if (r < 0) {
+        return r;
+    }
+    *ret_networks = NULL; /* to free() */
+    *ret_count = 0;
+    return 0;
+}
+
 int service_tenant_patch(struct service *s, const struct caller *c, const struct uuid *id,
                          const struct tenant_patch *patch, struct tenant *ret_tenant, struct problem *p) {
     (void)s;
