@@ -96,7 +96,7 @@ def test_what_a_route_answers_is_documented(route):
     for status, answer in answers.items():
         headers = resolve(answer)["headers"]
         assert resolve(headers["X-Request-Id"])["required"]
-        assert ("Retry-After" in headers) == (status == "503")
+        assert ("Retry-After" in headers) == (status in ("429", "503"))
 
 
 def test_every_problem_type_is_documented_and_no_other():
@@ -104,7 +104,7 @@ def test_every_problem_type_is_documented_and_no_other():
     for pattern in ANSWERING:
         for source in SOURCES.glob(pattern):
             text = source.read_text(encoding="utf-8")
-            found = re.findall(r'(?:PROBLEM_[A-Z_]+|refuse\([^,;]+(?:,\s*\d+)?),\s*"([a-z0-9-]+)"', text)
+            found = re.findall(r'(?:PROBLEM_[A-Z_]+|refuse(?:_busy)?\([^,;]+(?:,\s*\d+)?),\s*"([a-z0-9-]+)"', text)
             found += [f"{noun}-not-found" for noun in re.findall(r'access_not_found\("(\w+)"', text)]
             room = source.relative_to(SOURCES).parts[0]
             given.update({kind: room for kind in found if kind not in AT_START[room]})
