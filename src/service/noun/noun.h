@@ -14,8 +14,9 @@
  * - record/: ledger > reach; identity, secrets; turn, bell
  * - pool/: addresses
  *
- * Each of them has its own state and its own lock, and none is held while another's function is called; the turns are
- * taken writing first, then the data plane's. Read first: tenants.c, then routers.c, bulk.c. */
+ * Each of them has its own state and its own lock over fields, held for a few words only. What only one may do at a
+ * time (a comparison, a flush of usage, a look at the data plane) has a lock that is taken before all below it. The
+ * turns are taken writing first, then the data plane's. Read first: tenants.c, then routers.c, bulk.c. */
 #pragma once
 
 #include "service/fleet/fleet.h"

@@ -520,9 +520,12 @@ static int is_idle(void *context, const struct actual_peer *peer) {
 
 void follow_guard(struct follow *follow) {
     uint64_t now = clock_mono_ns();
-    uint64_t silence = reach_silence_ns(follow->with.reach);
     pthread_mutex_lock(&follow->mutex);
+    struct reach *reach = follow->with.reach;
     uint64_t grace_s = follow->with.shared ? follow->with.grace_s : 0;
+    pthread_mutex_unlock(&follow->mutex);
+    uint64_t silence = reach_silence_ns(reach);
+    pthread_mutex_lock(&follow->mutex);
     bool cut_off = grace_s && silence > grace_s * NSEC_PER_SEC;
     bool due = cut_off && (!follow->severed || now - follow->guarded_ns > GUARD_NS);
     bool severs = cut_off && !follow->severed;
