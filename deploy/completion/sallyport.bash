@@ -11,7 +11,7 @@ _sallyport() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     [[ $word != -* ]] || continue
     case "${words:+$words }$word" in
-    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"import"|"store"|"store migrate"|"export"|"help"|"completion") words="${words:+$words }$word" ;;
+    "init"|"status"|"top"|"doctor"|"tenant"|"tenant add"|"tenant list"|"tenant show"|"tenant set"|"tenant disable"|"tenant enable"|"tenant remove"|"router"|"router add"|"router list"|"router show"|"router set"|"router disable"|"router enable"|"router rotate"|"router remove"|"router config"|"token"|"token add"|"token list"|"token revoke"|"gateway"|"gateway list"|"events"|"audit"|"import"|"store"|"store migrate"|"export"|"help"|"completion") words="${words:+$words }$word" ;;
     esac
   done
   case "$words $prev" in
@@ -74,6 +74,14 @@ _sallyport() {
     "token add --expires") COMPREPLY=(); return ;;
     "token add --output") compopt -o default; COMPREPLY=(); return ;;
     "events --after") COMPREPLY=(); return ;;
+    "audit --since") COMPREPLY=(); return ;;
+    "audit --until") COMPREPLY=(); return ;;
+    "audit --tenant") _sallyport_names tenant; return ;;
+    "audit --router") _sallyport_names router; return ;;
+    "audit --actor") COMPREPLY=(); return ;;
+    "audit --kind") COMPREPLY=(); return ;;
+    "audit --limit") COMPREPLY=(); return ;;
+    "audit --format") mapfile -t COMPREPLY < <(compgen -W "table json csv" -- "$cur"); return ;;
     "import --format") mapfile -t COMPREPLY < <(compgen -W "csv jsonl wg" -- "$cur"); return ;;
     "import --configs") compopt -o default; COMPREPLY=(); return ;;
     "import --interface") COMPREPLY=(); return ;;
@@ -115,13 +123,14 @@ _sallyport() {
     "token revoke") options=""; [[ $cur == -* ]] || : ;;
     "gateway list") options=""; [[ $cur == -* ]] || : ;;
     "events") options=" --follow --after"; [[ $cur == -* ]] || : ;;
+    "audit") options=" --since --until --tenant --router --actor --kind --limit --format"; [[ $cur == -* ]] || : ;;
     "import") options=" --format --into-existing --configs --check --interface --tenant --dry-run --skip-conflicts --drop-default-routes --adopt --other-key --addressing --subnet"; [[ $cur == -* ]] || compopt -o default ;;
     "store migrate") options=" --from --to"; [[ $cur == -* ]] || : ;;
     "export") options=" --tenant --private-key-file --output"; [[ $cur == -* ]] || : ;;
     "help") options=" --markdown"; [[ $cur == -* ]] || : ;;
     "completion") options=""; [[ $cur == -* ]] || : ;;
     *) local next
-      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "import" "store migrate" "export" "help" "completion" |
+      next=$(printf '%s\n' "init" "status" "top" "doctor" "tenant add" "tenant list" "tenant show" "tenant set" "tenant disable" "tenant enable" "tenant remove" "router add" "router list" "router show" "router set" "router disable" "router enable" "router rotate" "router remove" "router config" "token add" "token list" "token revoke" "gateway list" "events" "audit" "import" "store migrate" "export" "help" "completion" |
         sed -n "s/^${words:+$words }\([^ ]*\).*/\1/p" | sort -u)
       mapfile -t COMPREPLY < <(compgen -W "$next" -- "$cur") ;;
   esac

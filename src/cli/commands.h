@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 
+extern const struct cli_command audit_commands[];
 extern const struct cli_command doctor_commands[];
 extern const struct cli_command event_commands[];
 extern const struct cli_command export_commands[];

@@ -287,6 +287,7 @@ static const struct row rows[] = {
     {"daemon", "state_dir", read_text, TEXT(state_dir)},
     {"daemon", "log_level", read_log_level, AT(log_level)},
     {"daemon", "reconcile_seconds", read_number, AT(reconcile_seconds), .least = 1, .most = 86400},
+    {"daemon", "audit_days", read_number, AT(audit_days), .most = 36500},
     {"daemon", "usage_seconds", read_number, AT(usage_seconds), .least = 1, .most = 86400},
 };
 #define ROWS (sizeof rows / sizeof *rows)
@@ -479,6 +480,7 @@ static void set_defaults(struct config *config) {
         .reconcile_seconds = 60,
         .usage_seconds = 2,
         .tenant_writes_per_second = 20,
+        .audit_days = 365,
         .database_grace_seconds = 300,
         .clock_tolerance_seconds = 30,
     };

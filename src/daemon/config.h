@@ -64,6 +64,7 @@ struct config {
     char tls_cert[CONFIG_TEXT_SIZE];
     char tls_key[CONFIG_TEXT_SIZE];
     uint32_t tenant_writes_per_second;
+    uint32_t audit_days;
     bool insecure;
     /* [daemon] */
     char state_dir[CONFIG_TEXT_SIZE];

@@ -313,6 +313,7 @@ static int service_start(struct gateway *g, struct problem *problem) {
                            .engine_log = g->engine_log[0] ? g->engine_log : NULL},
         .reconcile_s = c->reconcile_seconds,
         .usage_s = c->usage_seconds,
+        .audit_days = c->audit_days,
         .name = c->name,
         .region = c->region,
         .version = SALLYPORT_VERSION,

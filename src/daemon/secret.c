@@ -27,7 +27,9 @@ static int folder_make(const char *path) {
     snprintf(part, sizeof part, "%s", path);
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(part, 0755) < 0 && errno != EEXIST) {
+        if (mkdir(part, 0755) == 0) {
+            (void)chmod(part, 0755); /* whatever the umask: others may have business beside us */
+        } else if (errno != EEXIST) {
             return -errno;
         }
         *slash = '/';

@@ -20,6 +20,7 @@
 #define BEAT_S 5
 #define AWAIT_MS 500
 #define SWEEP_PIECE 5000 /* changes forgotten in one transaction */
+#define DAY_US (INT64_C(86400) * USEC_PER_SEC)
 #define SWEEP_NS (3600 * NSEC_PER_SEC)
 
 /* How long to leave a data plane alone that failed so often in a row. */
@@ -105,11 +106,15 @@ static bool sweep_some(struct service *s) {
     if (r == 0 && revision > CHANGES_KEPT) {
         r = changes_forget(w.conn, revision - CHANGES_KEPT, SWEEP_PIECE, &forgotten);
     }
+    int64_t unlogged = 0;
+    if (r == 0 && s->audit_days) {
+        r = audit_forget(w.conn, w.now - s->audit_days * DAY_US, SWEEP_PIECE, &unlogged);
+    }
     if (r < 0 || write_commit_silent(&w, &problem) < 0) {
         write_abort(&w); /* the next sweep finds it still there */
         return false;
     }
-    return forgotten == SWEEP_PIECE;
+    return forgotten == SWEEP_PIECE || unlogged == SWEEP_PIECE;
 }
 
 void keeper_sweep(struct service *s) {

@@ -100,6 +100,7 @@ static int copy_config(struct service *s, const struct service_config *config) {
     s->listen_port = config->listen_port;
     s->reconcile_s = config->reconcile_s ? config->reconcile_s : 60;
     s->usage_s = config->usage_s ? config->usage_s : 2;
+    s->audit_days = config->audit_days;
     name_gateway(s, config);
     struct service_gateway *gateway = &s->identity.gateway;
     gateway->pool = config->pool;

@@ -15,6 +15,7 @@
 #include "model/router.h"
 #include "model/tenant.h"
 #include "service/record/identity.h"
+#include "store/noun/audit.h"
 #include "store/noun/changes.h"
 
 struct service;
@@ -38,6 +39,7 @@ struct service_config {
     struct backend_config backend_config;
     unsigned reconcile_s; /* full comparison, seconds */
     unsigned usage_s;     /* counters and handshakes, seconds */
+    unsigned audit_days;  /* how long the audit log is kept; 0: for ever */
     /* among other gateways of the same database */
     const char *name;           /* unique there; NULL: the host's */
     const char *region;         /* for people; may be NULL */
@@ -75,6 +77,8 @@ struct caller {
     /* Who it is, to tell callers apart and for the feed: "uid:0", "token:billing (ID)". Names are not unique, ids are.
      */
     char actor[CALLER_ACTOR_SIZE];
+    char origin[48];  /* for the audit log: "unix:0", "192.0.2.1" */
+    char request[24]; /* and the id of the request */
 };
 
 /* --- tenants --- */
@@ -269,6 +273,14 @@ int service_event_list(struct service *s, const struct caller *c, uint64_t after
 
 /* The revision of the last change that is known of, once it is beyond `seen` or the time is up. Asks memory alone. */
 uint64_t service_event_await(struct service *s, uint64_t seen, unsigned wait_ms);
+
+/* --- the audit log --- */
+
+/* Changes that callers made, the newest first; like the lists of tenants. What is returned goes to audit_rows_free().
+ */
+int service_audit_list(struct service *s, const struct caller *c, const struct audit_filter *filter, const char *cursor,
+                       size_t limit, struct audit_row *ret_rows, size_t *ret_count, char ret_next[64],
+                       struct problem *ret_problem);
 
 /* --- the gateways of this database --- */
 

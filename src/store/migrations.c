@@ -194,6 +194,27 @@ static const char *const steps[] = {
 
     "ALTER TABLE vpn_changes ADD COLUMN gateway_id BIGINT NOT NULL DEFAULT 0;" /* where it was made */
     "ALTER TABLE vpn_stale_routes ADD COLUMN at {time};",
+
+    /* 3: who changed what, for each change that a caller made */
+    "CREATE TABLE vpn_audit ("
+    "  revision {id}," /* the change's */
+    "  at {time} NOT NULL,"
+    "  kind {text} NOT NULL,"
+    "  tenant_id {uuid},"
+    "  router_id {uuid},"
+    "  actor {text} NOT NULL,"
+    "  token_id {uuid},"
+    "  origin {text} NOT NULL,"
+    "  request_id {text} NOT NULL,"
+    "  value_before {text},"
+    "  value_after {text});"
+    "CREATE INDEX vpn_audit_tenant_index ON vpn_audit (tenant_id, revision);"
+    "CREATE INDEX vpn_audit_router_index ON vpn_audit (router_id, revision);"
+    /* and whose an answer is, so that one caller's do not fill the database */
+    "ALTER TABLE vpn_answers ADD COLUMN caller {bytes};"
+    "ALTER TABLE vpn_answers ADD COLUMN size BIGINT NOT NULL DEFAULT 0;"
+    "CREATE INDEX vpn_answers_caller_index ON vpn_answers (caller, created_at);"
+    "CREATE INDEX vpn_tokens_tenant_index ON vpn_tokens (tenant_id);",
 };
 
 static_assert(sizeof steps / sizeof *steps == SCHEMA_VERSION, "each step is a version of the schema");

@@ -6,7 +6,7 @@
 
 struct store_conn;
 
-#define SCHEMA_VERSION 2 /* the newest step of migrations.c */
+#define SCHEMA_VERSION 3 /* the newest step of migrations.c */
 
 /* How far the database is. -EIO: it has no schema yet. */
 int schema_reached(struct store_conn *conn, int *ret_version);

@@ -321,6 +321,19 @@ def test_the_unix_socket_trusts_root_and_its_group(make_gateway):
     gateway.folder.chmod(0o700)
 
 
+def test_a_folder_made_for_the_socket_lets_its_group_through(make_gateway):
+    gateway = make_gateway({"api": {"socket_group": GROUP}}, start=False)
+    gateway.folder.chmod(0o711)
+    gateway.settings["api"]["socket"] = str(gateway.folder / "made" / "api.sock")
+    gateway.start(wait=False)
+    made = gateway.folder / "made" / "api.sock"
+    wait_until(made.exists)
+    wait_until(lambda: stat.S_IMODE(made.stat().st_mode) == 0o660)
+    assert stat.S_IMODE(made.parent.stat().st_mode) == 0o755
+    wait_until(lambda: ask_as(made, GROUP).startswith("200 "))
+    gateway.folder.chmod(0o700)
+
+
 def test_without_the_group_the_socket_is_roots(make_gateway):
     gateway = make_gateway()
     expected = 0o660 if gid("sallyport") is not None else 0o600

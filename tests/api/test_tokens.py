@@ -17,7 +17,7 @@ MAY = {
     "createTenant": {"admin"}, "createTenants": {"admin"}, "updateTenant": {"admin"}, "deleteTenant": {"admin"},
     "disableTenant": {"admin"}, "enableTenant": {"admin"},
     "adoptServer": {"admin"}, "exportRouters": {"admin"},
-    "listGateways": {"admin"},
+    "listGateways": {"admin"}, "listAudit": {"admin"},
     "createToken": {"admin"}, "listTokens": {"admin"}, "revokeToken": {"admin"},
     **dict.fromkeys(("listTenants", "getTenant", "listRoutersOfTenant", "listRouters", "getRouter", "getRouterConfig"),
                     {"admin", "tenant-write", "tenant-read"}),

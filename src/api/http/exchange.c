@@ -272,6 +272,8 @@ static void begin(struct exchange *e, struct MHD_Connection *mhd, const char *ur
         e->stranger = e->answer.status == 401;
         return;
     }
+    snprintf(r->caller.origin, sizeof r->caller.origin, "%s", connection->peer.from);
+    snprintf(r->caller.request, sizeof r->caller.request, "%s", e->id);
     if (r->route->scopes != ROUTE_OPEN) {
         server_prove(e->api, connection);
     }

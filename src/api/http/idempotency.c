@@ -10,6 +10,9 @@
 
 #include "api/http/server.h"
 
+/* Of one answer: a bulk request of 10,000 routers with their configurations has some 25 MiB. */
+#define KEPT_BYTES_MAX (32u << 20)
+
 static bool claim_is(const struct key_in_use *claim, const char *actor, const char *key) {
     return strcmp(claim->actor, actor) == 0 && strcmp(claim->key, key) == 0;
 }
@@ -89,7 +92,7 @@ void idempotency_end(struct api *api, const struct caller *caller, const uint8_t
                      const struct answer *answer) {
     struct problem problem = {0};
     struct buf kept = {0};
-    if (answer->status < 300 && !answer->fleeting) {
+    if (answer->status < 300 && !answer->fleeting && answer->body.size <= KEPT_BYTES_MAX) {
         buf_text(&kept, answer->location);
         buf_text(&kept, "\n");
         buf_append(&kept, answer->body.data ? answer->body.data : "", answer->body.size);

@@ -19,7 +19,9 @@ static void folder_make(const char *path) {
     const char *slash = strrchr(path, '/');
     if (slash && slash != path) {
         snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-        mkdir(folder, 0755); /* a failure shows in bind() */
+        if (mkdir(folder, 0755) == 0) {
+            (void)chmod(folder, 0755); /* whatever the umask: the socket's group has to get through */
+        }                              /* a failure shows in bind() */
     }
 }
 

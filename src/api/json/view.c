@@ -194,6 +194,28 @@ json_t *view_event(const struct event *e) {
     return whole(o, 7);
 }
 
+/* JSON that the service wrote, as a value; null for none. */
+static json_t *view_kept(const char *text) {
+    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
+    return value ? value : json_null();
+}
+
+json_t *view_audit(const struct audit_row *row) {
+    json_t *o = json_object();
+    set(o, "revision", view_count(row->revision));
+    set(o, "at", view_time(row->at));
+    set(o, "kind", view_text(row->kind));
+    set(o, "tenant_id", view_uuid(&row->tenant_id));
+    set(o, "router_id", view_uuid(&row->router_id));
+    set(o, "actor", view_text(row->author.actor));
+    set(o, "token_id", view_uuid(&row->author.token_id));
+    set(o, "origin", view_text(row->author.origin));
+    set(o, "request_id", view_text(row->author.request));
+    set(o, "before", view_kept(row->before));
+    set(o, "after", view_kept(row->after));
+    return whole(o, 11);
+}
+
 json_t *view_next_cursor(const char *next) {
     json_t *o = json_object();
     set(o, "next_cursor", next[0] ? view_text(next) : json_null());

@@ -21,6 +21,7 @@ json_t *view_router_made(const struct router_made *made, const char *config);
 json_t *view_gateway(const struct gateway_info *gateway);
 json_t *view_token(const struct token *token);
 json_t *view_event(const struct event *event);
+json_t *view_audit(const struct audit_row *row);
 /* {"next_cursor":...}, null for "" */
 json_t *view_next_cursor(const char *next);
 /* RFC 9457. */

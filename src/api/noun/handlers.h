@@ -35,6 +35,11 @@ void serve_routers_enable(const struct request *request, struct answer *answer);
 void serve_routers_rotate(const struct request *request, struct answer *answer);
 void serve_routers_config(const struct request *request, struct answer *answer);
 
+/* audit.c */
+#define AUDIT_LIST_QUERY_COUNT 9
+extern const struct field audit_list_query[AUDIT_LIST_QUERY_COUNT];
+void serve_audit_list(const struct request *request, struct answer *answer);
+
 /* bulk.c */
 #define BULK_QUERY_COUNT 1
 extern const struct field bulk_query[BULK_QUERY_COUNT];

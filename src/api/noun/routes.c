@@ -45,6 +45,7 @@ static const struct route rows[] = {
     {METHOD_GET, ROUTER "/config", ROUTE_READ, serve_routers_config,
      QUERY(router_config_query, ROUTER_CONFIG_QUERY_COUNT)},
 
+    {METHOD_GET, "/v1/audit", ROUTE_ADMIN, serve_audit_list, QUERY(audit_list_query, AUDIT_LIST_QUERY_COUNT)},
     {METHOD_GET, "/v1/gateways", ROUTE_ADMIN, serve_gateways_list},
 
     {METHOD_POST, "/v1/adoption", ROUTE_ADMIN, serve_adoption, ROUTE_BODY_REQUIRED, .large = true, .whole = true},

@@ -2,11 +2,13 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <grp.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/wipe.h"
@@ -128,8 +130,10 @@ static int transport_fault(const struct client *c, CURLcode code, struct buf *fa
         return -ETIMEDOUT;
     }
     if (c->socket && error == -EACCES) {
-        buf_printf(fault, "%s is not open to you: run this as root, or add yourself to the group \"sallyport\"",
-                   c->socket);
+        struct stat st;
+        const struct group *group = stat(c->socket, &st) == 0 ? getgrgid(st.st_gid) : NULL;
+        buf_printf(fault, "%s is not open to you: run this as root, or add yourself to the group \"%s\"", c->socket,
+                   group && st.st_gid ? group->gr_name : "sallyport");
     } else if (c->socket && (error == -ENOENT || error == -ECONNREFUSED || code == CURLE_COULDNT_CONNECT)) {
         buf_printf(fault,
                    "no gateway answers at %s (%s): start it with \"systemctl start sallyportd\", or say where it is "

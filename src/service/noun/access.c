@@ -97,3 +97,19 @@ int access_cursor(const char *cursor, int64_t *ret_after, struct problem *ret_pr
     *ret_after = after;
     return 0;
 }
+
+int caller_write_begin(struct service *s, const struct caller *c, struct write *ret_write,
+                       struct problem *ret_problem) {
+    int r = write_begin(s->ledger, c->actor, ret_write, ret_problem);
+    if (r == 0) {
+        struct author *author = &ret_write->author;
+        author->token_id = c->token_id;
+        char *id = uuid_is_zero(&c->token_id) ? NULL : strrchr(author->actor, '(');
+        if (id && id > author->actor) {
+            id[-1] = '\0'; /* " (ID)" has a column of its own */
+        }
+        snprintf(author->origin, sizeof author->origin, "%s", c->origin);
+        snprintf(author->request, sizeof author->request, "%s", c->request);
+    }
+    return r;
+}

@@ -400,7 +400,7 @@ int service_adopt(struct service *s, const struct caller *c, struct adoption *a,
     struct receipt receipt;
     int r = access_admin(c, NULL, ret_problem);
     r = r < 0 ? r : check_key(s, a, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }

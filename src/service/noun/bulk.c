@@ -271,7 +271,7 @@ static int make_chunk(struct bulk *b, struct bulk_item *items, size_t *count, bo
     if (!prepare_all(b, items, *count, &tenants, &routers)) {
         return 0;
     }
-    int r = write_begin(b->service->ledger, b->caller->actor, &b->w, ret_problem);
+    int r = caller_write_begin(b->service, b->caller, &b->w, ret_problem);
     if (r < 0) {
         return r;
     }

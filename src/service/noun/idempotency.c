@@ -11,6 +11,9 @@
 #include "store/noun/answers.h"
 
 #define KEEP_US (INT64_C(24) * 3600 * USEC_PER_SEC)
+/* Of a tenant's; the oldest give way */
+#define KEPT_MAX 1000
+#define KEPT_BYTES_MAX (64u << 20)
 #define NONCE_SIZE crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define TAG_SIZE crypto_aead_xchacha20poly1305_ietf_ABYTES
 
@@ -94,13 +97,15 @@ int service_idempotency_get(struct service *s, const struct caller *c, const cha
 
 int service_idempotency_put(struct service *s, const struct caller *c, const char *key, const uint8_t request_hash[32],
                             int status, const char *body, size_t size, struct problem *ret_problem) {
-    uint8_t key_hash[ANSWER_HASH_SIZE], secret[32];
+    uint8_t key_hash[ANSWER_HASH_SIZE], whose[ANSWER_HASH_SIZE], secret[32];
     struct write w;
     size_t sealed_size = NONCE_SIZE + size + TAG_SIZE;
     uint8_t *sealed = malloc(sealed_size);
     if (!sealed) {
         return problem_set(ret_problem, PROBLEM_INTERNAL, "no-memory", NULL, "Out of memory.");
     }
+    const struct caller tenant = {.scope = SCOPE_TENANT_WRITE, .tenant_id = c->tenant_id}; /* all tokens of a tenant */
+    derive(s, c->scope == SCOPE_ADMIN ? c : &tenant, "", "whose", whose);
     derive(s, c, key, "name", key_hash);
     derive(s, c, key, "seal", secret);
     randombytes_buf(sealed, NONCE_SIZE);
@@ -109,7 +114,8 @@ int service_idempotency_put(struct service *s, const struct caller *c, const cha
     sodium_memzero(secret, sizeof secret);
     int r = write_begin(s->ledger, c->actor, &w, ret_problem);
     if (r == 0) {
-        r = answers_put(w.conn, key_hash, request_hash, status, sealed, sealed_size, w.now);
+        r = answers_put(w.conn, key_hash, whose, request_hash, status, sealed, sealed_size, w.now);
+        r = r < 0 || c->scope == SCOPE_ADMIN ? r : answers_trim(w.conn, whose, KEPT_MAX, KEPT_BYTES_MAX);
         r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
         if (r < 0) {
             write_abort(&w);

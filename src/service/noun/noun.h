@@ -66,9 +66,19 @@ struct service {
     char *texts[5]; /* owned: the strings of these two */
     size_t text_count;
     uint16_t listen_port;
-    unsigned reconcile_s, usage_s;
+    unsigned reconcile_s, usage_s, audit_days;
     int64_t started_at;
 };
+
+/* A write of the caller's, who will be in the audit log. Like write_begin(). */
+int caller_write_begin(struct service *s, const struct caller *c, struct write *ret_write, struct problem *ret_problem);
+
+/* --- the audit log (audit.c) --- */
+
+/* What the change noted last was like before and after (NULL: it was not, or is no more). */
+int audit_tenant(struct write *w, const struct tenant *before, const struct tenant *after);
+int audit_router(struct write *w, const struct router *before, const struct router *after);
+int audit_token(struct write *w, const struct token *before, const struct token *after);
 
 /* --- who may (access.c) --- */
 

@@ -180,6 +180,7 @@ int router_make(struct service *s, struct write *w, const struct caller *c, stru
     int64_t space = tenant->tenant.addressing == ADDRESSING_PRIVATE ? tenant->id : LAN_SPACE_SHARED;
     r = r < 0 ? r : lans_insert(w->conn, row.id, space, router->lans, router->lan_count);
     r = r < 0 ? r : write_note(w, "router.created", &tenant->tenant.id, &router->id, NULL);
+    r = r < 0 ? r : audit_router(w, NULL, router);
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
@@ -220,7 +221,7 @@ int service_router_create(struct service *s, const struct caller *c, const struc
     struct desired_change change;
     int r = access_write(c, &spec->tenant_id, "tenant", ret_problem);
     r = r < 0 ? r : router_prepare(s, spec, clock_wall_us(), &made, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         goto end;
     }
@@ -318,7 +319,7 @@ static void complete(struct service *s, struct router_row *row) {
 static int begin(struct service *s, const struct caller *c, const struct uuid *id, enum purpose purpose,
                  struct write *w, struct router_row *ret_row, struct tenant_row *ret_tenant,
                  struct problem *ret_problem) {
-    int r = write_begin(s->ledger, c->actor, w, ret_problem);
+    int r = caller_write_begin(s, c, w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -400,6 +401,7 @@ int service_router_patch(struct service *s, const struct caller *c, const struct
     router->updated_at = w.now;
     r = r < 0 ? r : routers_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "router.updated", &router->tenant_id, id, NULL);
+    r = r < 0 ? r : audit_router(&w, &before, router);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
@@ -427,6 +429,7 @@ end:
 int service_router_set_disabled(struct service *s, const struct caller *c, const struct uuid *id, bool disabled,
                                 struct router *ret_router, struct problem *ret_problem) {
     struct router_row row;
+    struct router before = {0};
     struct tenant_row tenant = {0};
     struct write w;
     struct receipt receipt;
@@ -443,6 +446,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
         goto end;
     }
     bool routed = has_routes(&tenant) && tenant.tenant.status == TENANT_ACTIVE;
+    before = *router;
     router->status = disabled ? ROUTER_DISABLED : router->last_handshake_at ? ROUTER_ACTIVE : ROUTER_PENDING;
     router->updated_at = w.now;
     r = routers_update(w.conn, &row);
@@ -450,6 +454,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
     r = r < 0 ? r
               : write_note(&w, disabled ? "router.disabled" : "router.enabled", &router->tenant_id, id,
                            disabled ? &router->public_key : NULL);
+    r = r < 0 ? r : audit_router(&w, &before, router);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
@@ -476,6 +481,7 @@ int service_router_set_disabled(struct service *s, const struct caller *c, const
 fail:
     write_abort(&w);
 end:
+    sodium_memzero(&before.preshared_key, sizeof before.preshared_key);
     sodium_memzero(&router->preshared_key, sizeof router->preshared_key);
     return r;
 }
@@ -485,6 +491,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     struct router_row row = {0}, owner;
     struct tenant_row tenant = {0};
     struct router_made made = {0};
+    struct router before = {0};
     struct write w;
     struct receipt receipt;
     struct desired_change changes[2];
@@ -495,6 +502,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
         goto end;
     }
     struct router *router = &row.router;
+    before = *router;
     const struct key old = router->public_key;
     bool other = !key_equal(&old, &made.router.public_key);
     r = other ? routers_get_by_key(w.conn, &made.router.public_key, &owner) : -ENOENT;
@@ -517,6 +525,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
     r = routers_set_keys(w.conn, &row);
     r = r < 0 || !other ? r : leave_sessions(&w, row.id);
     r = r < 0 ? r : write_note(&w, "router.rotated", &router->tenant_id, id, other ? &old : NULL);
+    r = r < 0 ? r : audit_router(&w, &before, router);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
@@ -541,6 +550,7 @@ int service_router_rotate(struct service *s, const struct caller *c, const struc
 fail:
     write_abort(&w);
 end:
+    sodium_memzero(&before.preshared_key, sizeof before.preshared_key);
     sodium_memzero(changes, sizeof changes);
     sodium_memzero(&row.router.preshared_key, sizeof row.router.preshared_key);
     sodium_memzero(&made, sizeof made);
@@ -558,6 +568,7 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
         return r;
     }
     struct router *router = &row.router;
+    struct router before = *router;
     sodium_memzero(&router->preshared_key, sizeof router->preshared_key);
     bool routed = has_routes(&tenant) && in_plane(&tenant, router);
     r = pool_address_free(&w.pool, &tenant, RANGE_HUB, ip_to_v4(&router->hub_address));
@@ -568,6 +579,8 @@ int service_router_delete(struct service *s, const struct caller *c, const struc
     r = r < 0 ? r : routers_delete(w.conn, row.id);
     r = r < 0 ? r : tenants_add_routers(w.conn, tenant.id, -1);
     r = r < 0 ? r : write_note(&w, "router.deleted", &router->tenant_id, id, &router->public_key);
+    r = r < 0 ? r : audit_router(&w, &before, NULL);
+    sodium_memzero(&before.preshared_key, sizeof before.preshared_key);
     w.more_routers--;
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {

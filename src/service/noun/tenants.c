@@ -97,6 +97,7 @@ int tenant_make(struct service *s, struct write *w, struct tenant *tenant, uint3
     r = r < 0 ? r : pool_block_give_to(&w->pool, row.id, &block);
     r = r < 0 || !own ? r : pool_subnet_give_to(&w->pool, &row);
     r = r < 0 ? r : write_note(w, "tenant.created", &tenant->id, NULL, NULL);
+    r = r < 0 ? r : audit_tenant(w, NULL, tenant);
     if (r < 0) {
         return store_problem(w->conn, r, ret_problem);
     }
@@ -114,7 +115,7 @@ int service_tenant_create(struct service *s, const struct caller *c, const struc
     struct desired_change change;
     int r = access_admin(c, NULL, ret_problem);
     r = r < 0 ? r : tenant_prepare(s, spec, clock_wall_us(), &tenant, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -227,7 +228,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
     r = r < 0 || !patch->name ? r : name_check(patch->name, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -254,6 +255,7 @@ int service_tenant_patch(struct service *s, const struct caller *c, const struct
     t->updated_at = w.now;
     r = tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "tenant.updated", id, NULL, NULL);
+    r = r < 0 ? r : audit_tenant(&w, &before, t);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
@@ -302,7 +304,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     struct lan_list routes = {0};
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -317,6 +319,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
         *ret_tenant = row.tenant;
         return 0;
     }
+    const struct tenant before = row.tenant;
     row.tenant.status = status;
     row.tenant.updated_at = w.now;
     r = routes_of(&w, &row, &routes);
@@ -324,6 +327,7 @@ int service_tenant_set_status(struct service *s, const struct caller *c, const s
     r = r < 0 || !disable ? r : sessions_restart_counting(w.conn, 0, row.id);
     r = r < 0 ? r : tenants_update(w.conn, &row);
     r = r < 0 ? r : write_note(&w, disable ? "tenant.disabled" : "tenant.enabled", id, NULL, NULL);
+    r = r < 0 ? r : audit_tenant(&w, &before, &row.tenant);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);
     if (r < 0) {
         goto fail;
@@ -362,7 +366,7 @@ static int delete_some(struct service *s, const struct caller *c, const struct u
     struct tenant_row row;
     struct write w;
     int64_t deleted = 0;
-    int r = write_begin(s->ledger, c->actor, &w, ret_problem);
+    int r = caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -407,7 +411,7 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     struct desired_change change;
     int r = access_admin(c, id, ret_problem);
     r = r < 0 ? r : delete_most(s, c, id, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
@@ -419,6 +423,7 @@ int service_tenant_delete(struct service *s, const struct caller *c, const struc
     r = r < 0 ? r : pool_tenant_free(&w.pool, row.id);
     r = r < 0 ? r : tenants_delete(w.conn, &row);
     r = r < 0 ? r : write_note(&w, "tenant.deleted", id, NULL, NULL);
+    r = r < 0 ? r : audit_tenant(&w, &row.tenant, NULL);
     w.more_tenants--;
     w.more_routers -= row.tenant.routers;
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit(&w, &receipt, ret_problem);

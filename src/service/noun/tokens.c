@@ -126,6 +126,7 @@ int service_token_create(struct service *s, const struct caller *c, const struct
         .created_at = clock_wall_us(),
         .expires_at = spec->expires_at,
     };
+    struct token made;
     struct write w;
     int r = check(c, spec, row.created_at, ret_problem);
     if (r < 0) {
@@ -141,7 +142,7 @@ int service_token_create(struct service *s, const struct caller *c, const struct
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(secret, sizeof secret);
     hash_of(text, row.hash);
-    r = write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         goto end;
     }
@@ -158,12 +159,14 @@ int service_token_create(struct service *s, const struct caller *c, const struct
         r = duplicate_problem(&row.id, ret_problem);
         goto fail;
     }
+    token_from(&row, &made);
     r = r < 0 ? r : write_note(&w, "token.created", &row.tenant_id, NULL, NULL);
+    r = r < 0 ? r : audit_token(&w, NULL, &made);
     r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
     if (r < 0) {
         goto fail;
     }
-    token_from(&row, ret_token);
+    *ret_token = made;
     memcpy(ret_text, text, sizeof text);
     goto end;
 fail:
@@ -216,17 +219,24 @@ static void forget_known(struct token_memory *tokens, const struct uuid *id) {
 int service_token_revoke(struct service *s, const struct caller *c, const struct uuid *id,
                          struct problem *ret_problem) {
     static const struct uuid none;
+    struct token_row row;
+    struct token gone;
     struct write w;
     int r = access_admin(c, NULL, ret_problem);
-    r = r < 0 ? r : write_begin(s->ledger, c->actor, &w, ret_problem);
+    r = r < 0 ? r : caller_write_begin(s, c, &w, ret_problem);
     if (r < 0) {
         return r;
     }
-    r = tokens_delete(w.conn, id);
+    r = tokens_get(w.conn, id, &row);
+    r = r < 0 ? r : tokens_delete(w.conn, id);
     if (r == -ENOENT) {
         r = access_not_found("token", ret_problem);
     } else {
-        r = r < 0 ? r : write_note(&w, "token.revoked", &none, NULL, NULL);
+        if (r == 0) {
+            token_from(&row, &gone);
+            r = write_note(&w, "token.revoked", &none, NULL, NULL);
+        }
+        r = r < 0 ? r : audit_token(&w, &gone, NULL);
         r = r < 0 ? store_problem(w.conn, r, ret_problem) : write_commit_silent(&w, ret_problem);
     }
     if (r < 0) {

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/array.h"
 #include "base/clock.h"
@@ -228,6 +230,7 @@ int write_begin_early(struct ledger *ledger, const char *actor, struct write *re
         .actor = actor,
         .on = true,
     };
+    snprintf(ret_write->author.actor, sizeof ret_write->author.actor, "%s", actor);
     return 0;
 }
 
@@ -279,7 +282,19 @@ int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, 
     return 0;
 }
 
+int write_tell(struct write *w, const char *before, const char *after) {
+    struct change *change = &w->changes[w->change_count - 1];
+    change->before = before ? strdup(before) : NULL;
+    change->after = after ? strdup(after) : NULL;
+    return (before && !change->before) || (after && !change->after) ? -ENOMEM : 0;
+}
+
 static void end(struct write *w) {
+    for (size_t i = 0; i < w->change_count; i++) {
+        free(w->changes[i].before);
+        free(w->changes[i].after);
+    }
+    w->change_count = 0;
     ledger_turn_end(w->ledger);
     w->on = false;
     free(w->changes);
@@ -294,7 +309,8 @@ static int number_changes(struct write *w, struct receipt *receipt) {
     receipt->first = receipt->last + 1 - w->change_count;
     const struct change *last = &w->changes[w->change_count - 1];
     receipt->mark = (struct change_mark){receipt->last, last->at, last->tenant_id, last->router_id};
-    return r;
+    bool by_caller = w->actor[0] && strcmp(w->actor, GATEWAY_ACTOR) != 0;
+    return r < 0 || !by_caller ? r : audit_append(w->conn, w->changes, w->change_count, &w->author);
 }
 
 static int commit(struct write *w, bool silent, struct receipt *ret_receipt, struct problem *ret_problem) {

@@ -18,6 +18,7 @@
 #include "model/key.h"
 #include "model/problem.h"
 #include "service/pool/pool.h"
+#include "store/noun/audit.h"
 #include "store/noun/changes.h"
 
 struct identity;
@@ -73,12 +74,16 @@ struct write {
     struct pool pool;
     int64_t now;
     const char *actor;
+    struct author author;   /* of the rows in the audit log; the actor alone unless somebody says more */
     struct change *changes; /* owned */
     size_t change_count, change_room;
     int64_t more_tenants, more_routers;    /* since write_begin() */
     struct numbers tenant_ids, router_ids; /* see write_pipeline() */
     bool on;
 };
+
+/* Who changes what no caller asked for: sessions begin and end. The audit log has nothing of it. */
+#define GATEWAY_ACTOR "gateway"
 
 /* A commit's ticket into the data plane. */
 struct receipt {
@@ -98,6 +103,8 @@ int64_t write_number(struct numbers *numbers);
 /* `gone` may be NULL. -ENOMEM. */
 int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, const struct uuid *router_id,
                const struct key *gone);
+/* What the change noted last was like before and after, as JSON (NULL: it was not, or is no more). Copies. -ENOMEM. */
+int write_tell(struct write *w, const char *before, const char *after);
 /* After success the receipt must go to force_begin(). After failure nothing was changed. */
 int write_commit(struct write *w, struct receipt *ret_receipt, struct problem *ret_problem)
     __attribute__((nonnull, warn_unused_result));

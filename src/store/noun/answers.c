@@ -6,19 +6,22 @@
 #include "store/store.h"
 
 int answers_put(struct store_conn *conn, const uint8_t key_hash[ANSWER_HASH_SIZE],
-                const uint8_t request_hash[ANSWER_HASH_SIZE], int status, const void *body, size_t size, int64_t now) {
+                const uint8_t caller[ANSWER_HASH_SIZE], const uint8_t request_hash[ANSWER_HASH_SIZE], int status,
+                const void *body, size_t size, int64_t now) {
     const struct value values[] = {
         value_blob(key_hash, ANSWER_HASH_SIZE),
         value_blob(request_hash, ANSWER_HASH_SIZE),
         value_number(status),
         value_blob(body, size),
         value_time(now),
+        value_blob(caller, ANSWER_HASH_SIZE),
+        value_count(size),
     };
     return query_run(conn,
-                     "INSERT INTO vpn_answers (key_hash, request_hash, status, body, created_at) "
-                     "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key_hash) DO UPDATE SET "
+                     "INSERT INTO vpn_answers (key_hash, request_hash, status, body, created_at, caller, size) "
+                     "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key_hash) DO UPDATE SET "
                      "request_hash = excluded.request_hash, status = excluded.status, body = excluded.body, "
-                     "created_at = excluded.created_at",
+                     "created_at = excluded.created_at, size = excluded.size",
                      values, VALUE_COUNT(values), NULL);
 }
 
@@ -51,6 +54,32 @@ int answers_get(struct store_conn *conn, const uint8_t key_hash[ANSWER_HASH_SIZE
     }
     query_end(&query);
     return r;
+}
+
+int answers_trim(struct store_conn *conn, const uint8_t caller[ANSWER_HASH_SIZE], size_t most, uint64_t most_bytes) {
+    const struct value of = value_blob(caller, ANSWER_HASH_SIZE);
+    struct query query;
+    uint64_t bytes = 0;
+    int64_t last = 0;
+    size_t count = 0;
+    int r = query_begin(conn, "SELECT created_at, size FROM vpn_answers WHERE caller = $1 ORDER BY created_at DESC",
+                        &of, 1, &query);
+    if (r < 0) {
+        return r;
+    }
+    while (!last && (r = query_next(&query)) == 1) {
+        bytes += query_count(&query, 1);
+        if (++count > most || (bytes > most_bytes && count > 1)) {
+            last = query_time(&query, 0);
+        }
+    }
+    query_end(&query);
+    if (r < 0 || !last) {
+        return r < 0 ? r : 0;
+    }
+    const struct value values[] = {of, value_time(last)};
+    return query_run(conn, "DELETE FROM vpn_answers WHERE caller = $1 AND created_at <= $2", values,
+                     VALUE_COUNT(values), NULL);
 }
 
 int answers_forget(struct store_conn *conn, int64_t until) {

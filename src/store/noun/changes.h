@@ -21,6 +21,7 @@ struct change {
     struct uuid router_id; /* zero: none */
     struct key gone;       /* public key of the peer that this change takes out of the data plane; zero: none */
     int64_t gateway_id;    /* where it was made */
+    char *before, *after;  /* for the audit log: JSON, or NULL; whoever notes the change owns them */
 };
 
 /* `actor`: who made all of them. */

@@ -36,15 +36,22 @@ int tokens_insert(struct store_conn *conn, const struct token_row *row) {
                      values, VALUE_COUNT(values), &changed);
 }
 
-int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row) {
-    const struct value value = value_blob(hash, TOKEN_HASH_SIZE);
+static int get(struct store_conn *conn, const char *sql, struct value value, struct token_row *ret_row) {
     struct query query;
-    int r = query_first(conn, "SELECT " COLUMNS " FROM vpn_tokens WHERE hash = $1", &value, 1, &query);
+    int r = query_first(conn, sql, &value, 1, &query);
     if (r == 0) {
         row_read(&query, ret_row);
         query_end(&query);
     }
     return r;
+}
+
+int tokens_get(struct store_conn *conn, const struct uuid *id, struct token_row *ret_row) {
+    return get(conn, "SELECT " COLUMNS " FROM vpn_tokens WHERE token_id = $1", value_uuid(id), ret_row);
+}
+
+int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row) {
+    return get(conn, "SELECT " COLUMNS " FROM vpn_tokens WHERE hash = $1", value_blob(hash, TOKEN_HASH_SIZE), ret_row);
 }
 
 int tokens_delete(struct store_conn *conn, const struct uuid *id) {

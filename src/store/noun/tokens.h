@@ -23,6 +23,7 @@ struct token_row {
 /* -EEXIST: there is one with this id. */
 int tokens_insert(struct store_conn *conn, const struct token_row *row);
 /* -ENOENT. */
+int tokens_get(struct store_conn *conn, const struct uuid *id, struct token_row *ret_row); /* -ENOENT */
 int tokens_get_by_hash(struct store_conn *conn, const uint8_t hash[TOKEN_HASH_SIZE], struct token_row *ret_row);
 /* -ENOENT. */
 int tokens_delete(struct store_conn *conn, const struct uuid *id);

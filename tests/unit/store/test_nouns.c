@@ -686,14 +686,36 @@ static void a_token_is_found_by_its_hash(void **state) {
     assert_int_equal(tokens_get_by_hash(d->conn, row.hash, &back), -ENOENT);
 }
 
+static void a_callers_oldest_answers_give_way(void **state) {
+    struct database *d = *state;
+    const uint8_t ours[ANSWER_HASH_SIZE] = {1}, theirs[ANSWER_HASH_SIZE] = {2}, request[ANSWER_HASH_SIZE] = {3};
+    int64_t left = 0;
+    for (uint8_t i = 0; i < 10; i++) {
+        const uint8_t key[ANSWER_HASH_SIZE] = {i, 9};
+        assert_int_equal(
+            answers_put(d->conn, key, i == 9 ? theirs : ours, request, 201, "0123456789", 10, 1000000 * (i + 1)), 0);
+    }
+    assert_int_equal(answers_trim(d->conn, ours, 20, 200), 0);
+    assert_int_equal(query_number(d->conn, "SELECT COUNT(*) FROM vpn_answers", NULL, 0, &left), 0);
+    assert_int_equal(left, 10);
+    assert_int_equal(answers_trim(d->conn, ours, 5, 200), 0); /* by their number */
+    assert_int_equal(query_number(d->conn, "SELECT COUNT(*) FROM vpn_answers", NULL, 0, &left), 0);
+    assert_int_equal(left, 6);
+    assert_int_equal(answers_trim(d->conn, ours, 5, 25), 0); /* by their bytes */
+    assert_int_equal(answers_trim(d->conn, ours, 5, 1), 0);  /* the newest stays */
+    assert_int_equal(query_number(d->conn, "SELECT COUNT(*) FROM vpn_answers", NULL, 0, &left), 0);
+    assert_int_equal(left, 2);
+}
+
 static void an_answer_is_kept_until_it_is_too_old(void **state) {
+    const uint8_t caller[ANSWER_HASH_SIZE] = {7};
     struct database *d = *state;
     const uint8_t key[ANSWER_HASH_SIZE] = {1}, request[ANSWER_HASH_SIZE] = {2};
     uint8_t back[ANSWER_HASH_SIZE];
     void *body = NULL;
     size_t size = 0;
     int status = 0;
-    assert_int_equal(answers_put(d->conn, key, request, 201, "a\0b", 3, 2000000), 0);
+    assert_int_equal(answers_put(d->conn, key, caller, request, 201, "a\0b", 3, 2000000), 0);
     assert_int_equal(answers_get(d->conn, key, 1000000, back, &status, &body, &size), 0);
     assert_int_equal(status, 201);
     assert_int_equal(size, 3);
@@ -701,7 +723,7 @@ static void an_answer_is_kept_until_it_is_too_old(void **state) {
     assert_memory_equal(back, request, sizeof back);
     free(body);
     assert_int_equal(answers_get(d->conn, key, 2000000, back, &status, &body, &size), -ENOENT);
-    assert_int_equal(answers_put(d->conn, key, request, 202, "c", 1, 3000000), 0);
+    assert_int_equal(answers_put(d->conn, key, caller, request, 202, "c", 1, 3000000), 0);
     assert_int_equal(answers_get(d->conn, key, 2000000, back, &status, &body, &size), 0);
     assert_int_equal(status, 202);
     free(body);
@@ -735,6 +757,7 @@ int main(void) {
         WITH_DATABASE(resting_blocks_wake_in_order_and_when_due),
         WITH_DATABASE(revisions_have_no_gaps),
         WITH_DATABASE(a_token_is_found_by_its_hash),
+        WITH_DATABASE(a_callers_oldest_answers_give_way),
         WITH_DATABASE(an_answer_is_kept_until_it_is_too_old),
     };
     return cmocka_run_group_tests_name("nouns", tests, NULL, NULL);
