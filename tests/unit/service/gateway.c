@@ -210,3 +210,16 @@ void assert_in_force(struct gateway *g) {
     assert_int_equal(check_tenants(g), fake_plane_tenants());
     assert_int_equal(check_routers(g), fake_plane_peers());
 }
+
+void gateway_reconcile(struct gateway *g) {
+    struct problem p = {0};
+    int r = service_reconcile(g->service, &p);
+    /* The keeper may come upon a restart at the same moment, and note later than we have mended it that nobody answers.
+     */
+    for (int tries = 1; r == -ENOTCONN && tries < 5; tries++) {
+        r = service_reconcile(g->service, &p);
+    }
+    if (r < 0) {
+        fail_msg("reconcile: %s", p.detail);
+    }
+}

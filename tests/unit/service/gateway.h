@@ -41,6 +41,8 @@ bool gateway_is_file(const struct gateway *g);
 int64_t gateway_writes(struct gateway *g);
 /* One number out of the database, by the service's own writer and in its turn. */
 int64_t gateway_number(struct gateway *g, const char *sql);
+/* Compares and mends; fails the test if that fails. */
+void gateway_reconcile(struct gateway *g);
 /* Whether the data plane holds exactly what the store says. */
 void assert_in_force(struct gateway *g);
 

@@ -218,7 +218,7 @@ static void where_a_peer_was_is_where_the_data_plane_calls(void **state) {
     peer->last_handshake_at = 1700000000000000;
     adopt(g, server);
     fake_plane_restart();
-    assert_int_equal(service_reconcile(g->service, &problem), 0);
+    gateway_reconcile(g);
     struct actual_peer is;
     assert_true(fake_plane_peer(&peer->public_key, &is));
     assert_true(endpoint_equal(&is.is.endpoint, &peer->endpoint));

@@ -78,7 +78,7 @@ static void secrets_are_not_in_the_database(void **state) {
     gateway_restart(g); /* the seal opens again */
     assert_int_equal(service_router_get(g->service, &gateway_admin, &made.router.id, &got, &p), 0);
     assert_true(key_equal(&got.preshared_key, &made.router.preshared_key));
-    assert_int_equal(service_reconcile(g->service, &p), 0);
+    gateway_reconcile(g);
     assert_in_force(g);
 }
 
@@ -94,7 +94,7 @@ static void a_broken_seal_opens_nothing_until_it_is_rotated(void **state) {
         g, gateway_is_file(g) ? "UPDATE vpn_configurations SET preshared_key_sealed = zeroblob(72)"
                               : "UPDATE vpn_configurations SET preshared_key_sealed = decode(repeat('00', 72), 'hex')");
     assert_refused(service_router_get(g->service, &gateway_admin, &made.router.id, &got, &p), p, "seal-broken", "");
-    assert_int_equal(service_reconcile(g->service, &p), 0);
+    gateway_reconcile(g);
     assert_int_equal(fake_plane_peers(), 0); /* rather none than one without its preshared key */
     assert_int_equal(service_router_rotate(g->service, &gateway_admin, &made.router.id, &spec, &made, &p), 0);
     assert_int_equal(service_router_get(g->service, &gateway_admin, &made.router.id, &got, &p), 0);

@@ -105,7 +105,6 @@ static void what_was_added_elsewhere_is_added(void **state) {
 
 static void what_others_wrote_is_no_difference_before_it_is_followed(void **state) {
     struct gateway *g = *state;
-    struct problem p;
     struct service_status status;
     share(g);
     uint64_t before = applied(g);
@@ -113,13 +112,13 @@ static void what_others_wrote_is_no_difference_before_it_is_followed(void **stat
     struct router_made one = make_router(g, &tenant, "1", NULL);
     forget(g, before);
     fake_plane_drop(&one.router.public_key);
-    assert_int_equal(service_reconcile(g->service, &p), 0);
+    gateway_reconcile(g);
     service_status(g->service, &status);
     assert_true(has(&one.router));
     assert_int_equal(status.mended, 0);
     assert_int_equal(follow_once(g->service->follow), 0);
     fake_plane_drop(&one.router.public_key); /* and now it is one */
-    assert_int_equal(service_reconcile(g->service, &p), 0);
+    gateway_reconcile(g);
     service_status(g->service, &status);
     assert_int_equal(status.mended, 1);
 }
@@ -259,10 +258,9 @@ static void a_database_that_went_back_is_followed_back(void **state) {
 /* It went back and on again: numbers that were applied are other changes now. */
 static void a_history_that_is_another_one_is_noticed(void **state) {
     struct gateway *g = *state;
-    struct problem p;
     for (int writes = 0; writes < 3; writes++) { /* after as many changes of the new history */
         struct tenant tenant = make_tenant(g, "t", ADDRESSING_PRIVATE, NULL);
-        assert_int_equal(service_reconcile(g->service, &p), 0);
+        gateway_reconcile(g);
         share(g);
         struct router_made made = make_router(g, &tenant, "1", NULL);
         assert_int_equal(follow_once(g->service->follow), 0);

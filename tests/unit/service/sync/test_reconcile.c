@@ -5,19 +5,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-static void reconcile(struct gateway *g) {
-    struct problem p = {0};
-    int r = service_reconcile(g->service, &p);
-    /* The keeper may come upon a restart at the same moment, and note later than we have mended it that nobody answers.
-     */
-    for (int tries = 1; r == -ENOTCONN && tries < 5; tries++) {
-        r = service_reconcile(g->service, &p);
-    }
-    if (r < 0) {
-        fail_msg("reconcile: %s", p.detail);
-    }
-}
-
 static struct service_status status_of(struct gateway *g) {
     struct service_status status;
     service_status(g->service, &status);
@@ -44,9 +31,9 @@ static void populate(struct gateway *g, int tenants, int routers) {
 static void a_healthy_data_plane_is_not_touched(void **state) {
     struct gateway *g = *state;
     populate(g, 6, 5);
-    reconcile(g);
+    gateway_reconcile(g);
     uint64_t changes = fake_plane_changes(), mended = status_of(g).mended;
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(fake_plane_changes(), changes);
     assert_int_equal(status_of(g).mended, mended);
     assert_true(status_of(g).in_sync);
@@ -100,7 +87,7 @@ static void bend(void *context, struct actual_peer *peer) {
 static void every_kind_of_damage_is_mended_and_nothing_else(void **state) {
     struct gateway *g = *state;
     populate(g, 8, 4);
-    reconcile(g);
+    gateway_reconcile(g);
     uint64_t mended = status_of(g).mended, changes = fake_plane_changes();
     struct damage damage = {0};
     fake_plane_each(bend, &damage);
@@ -115,7 +102,7 @@ static void every_kind_of_damage_is_mended_and_nothing_else(void **state) {
     wrong.is.id.bytes[0] ^= 1; /* a foreign tenant */
     fake_plane_put_tenant(&wrong);
     fake_plane_drop(&damage.bent[1].is.public_key);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_in_force(g);
     /* 11 bent peers, one dropped, two tenants, and no more */
     assert_int_equal(status_of(g).mended - mended, 14);
@@ -127,7 +114,7 @@ static void a_restarted_data_plane_is_filled_again(void **state) {
     populate(g, 10, 10);
     fake_plane_restart();
     assert_int_equal(fake_plane_peers(), 0);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(fake_plane_peers(), 100);
     assert_in_force(g);
 }
@@ -136,26 +123,26 @@ static void what_is_filled_in_was_changed_by_nobody(void **state) {
     struct gateway *g = *state;
     struct problem p;
     populate(g, 3, 3);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 0); /* made here, from the start */
     gateway_restart(g);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 0); /* found as it was left */
     fake_plane_restart();
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 0);
     assert_int_equal(status_of(g).renewed, 1);
     /* half filled, then interrupted: the rest was changed by nobody either */
     fake_plane_restart();
     fake_plane_fail(FAKE_APPLY, 1, 1, -ENOMEM);
     (void)service_reconcile(g->service, &p);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_in_force(g);
     assert_int_equal(status_of(g).mended, 0);
     /* a start on a data plane that lost everything */
     fake_plane_restart();
     gateway_restart(g);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_in_force(g);
     assert_int_equal(status_of(g).mended, 0);
 }
@@ -164,26 +151,26 @@ static void what_was_taken_out_by_hand_was_changed(void **state) {
     struct gateway *g = *state;
     struct tenant tenant = make_tenant(g, "t", ADDRESSING_UNIQUE, NULL);
     struct router_made made = make_router(g, &tenant, "r", NULL);
-    reconcile(g);
+    gateway_reconcile(g);
     fake_plane_drop(&made.router.public_key);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 1);
     /* and so it was if nobody watched */
     gateway_restart(g);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 0);
     service_close(g->service);
     fake_plane_drop(&made.router.public_key);
     struct problem p = {0};
     assert_int_equal(service_open(&g->config, &g->service, &p), 0);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, 1);
 }
 
 static void a_restart_is_noticed_without_being_told(void **state) {
     struct gateway *g = *state;
     populate(g, 2, 2);
-    reconcile(g);
+    gateway_reconcile(g);
     fake_plane_restart();
     for (int i = 0; i < 500 && fake_plane_peers() < 4; i++) {
         usleep(10000);
@@ -195,7 +182,7 @@ static void writes_while_it_is_away_are_answered_and_follow(void **state) {
     struct gateway *g = *state;
     struct problem p;
     populate(g, 2, 2);
-    reconcile(g);
+    gateway_reconcile(g);
     fake_plane_stop();
     struct tenant tenant = make_tenant(g, "meanwhile", ADDRESSING_UNIQUE, NULL);
     struct router_made made = make_router(g, &tenant, "r", NULL), gone = make_router(g, &tenant, "gone", NULL);
@@ -205,7 +192,7 @@ static void writes_while_it_is_away_are_answered_and_follow(void **state) {
     assert_true(service_reconcile(g->service, &p) < 0);
     assert_int_equal(p.kind, PROBLEM_UNAVAILABLE);
     fake_plane_heal();
-    reconcile(g);
+    gateway_reconcile(g);
     struct actual_peer peer;
     assert_true(fake_plane_peer(&made.router.public_key, &peer));
     assert_true(status_of(g).in_sync);
@@ -224,7 +211,7 @@ static void a_service_opens_without_its_data_plane(void **state) {
     assert_false(status_of(g).backend.up);
     assert_false(status_of(g).in_sync);
     fake_plane_heal();
-    reconcile(g);
+    gateway_reconcile(g);
     assert_in_force(g);
 }
 
@@ -236,7 +223,7 @@ static void a_route_that_outlived_its_lan_goes(void **state) {
     struct router_made made;
     struct problem p;
     assert_int_equal(service_router_create(g->service, &gateway_admin, &spec, &made, &p), 0);
-    reconcile(g);
+    gateway_reconcile(g);
     fake_plane_fail(FAKE_SET_ROUTES, 0, 0, -EIO);
     assert_int_equal(service_router_delete(g->service, &gateway_admin, &made.router.id, &p), 0);
     assert_true(fake_plane_has_route(&lan));
@@ -245,7 +232,7 @@ static void a_route_that_outlived_its_lan_goes(void **state) {
     g->service = NULL;
     fake_plane_heal();
     assert_int_equal(service_open(&g->config, &g->service, &p), 0);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_false(fake_plane_has_route(&lan));
 }
 
@@ -261,7 +248,7 @@ static void a_peer_that_is_refused_does_not_hold_up_the_others(void **state) {
     assert_int_equal(fake_plane_peers(), 15);
     assert_false(status_of(g).in_sync);
     fake_plane_refuse(NULL);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_in_force(g);
 }
 
@@ -361,7 +348,7 @@ static void after_any_writes_and_faults_it_ends_in_force(void **state) {
             }
         }
         fake_plane_heal();
-        reconcile(g);
+        gateway_reconcile(g);
         assert_in_force(g);
         if (dice(5) == 0) {
             gateway_restart(g);
@@ -397,18 +384,18 @@ static void what_the_api_writes_meanwhile_is_no_difference(void **state) {
     struct router_made damaged = make_router(g, &m.tenant, "damaged", NULL);
     m.router = make_router(g, &m.tenant, "r", NULL).router;
     (void)make_router(g, &m.gone, "of one that goes", NULL);
-    reconcile(g);
+    gateway_reconcile(g);
     uint64_t mended = status_of(g).mended;
     fake_plane_after_each_peer(write_meanwhile, &m);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, mended);
     assert_in_force(g);
     m.gone = make_tenant(g, "g", ADDRESSING_UNIQUE, NULL);
     m.router = make_router(g, &m.tenant, "r", NULL).router;
-    reconcile(g);
+    gateway_reconcile(g);
     fake_plane_drop(&damaged.router.public_key); /* and beside all that somebody did touch it */
     fake_plane_after_each_peer(write_meanwhile, &m);
-    reconcile(g);
+    gateway_reconcile(g);
     assert_int_equal(status_of(g).mended, mended + 1);
     assert_in_force(g);
 }
