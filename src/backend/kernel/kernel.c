@@ -461,7 +461,11 @@ static int release_programs(const char *interface_name, struct problem *problem)
 int backend_kernel_release(const char *interface_name, struct problem *ret_problem) {
     struct link_state state = {0};
     struct problem ignored = {0};
-    if (link_look(interface_name, &state) < 0 || !mark_is_ours(&state)) {
+    bool there = link_look(interface_name, &state) == 0;
+    if (there && strcmp(state.kind, "tun") == 0) {
+        return 0; /* an engine that is at work: the fence is its own by now, or will be */
+    }
+    if (!there || !mark_is_ours(&state)) {
         (void)release_fence(interface_name, &ignored); /* where nftables cannot be had, there is none */
         return 0;
     }
