@@ -42,7 +42,7 @@ def test_a_router_lives_from_add_to_remove(cli):
     assert added.status == 0, added
     config = Config(added.out)
     assert "PrivateKey" in config.plain and "vpn.example.com:51820" in config.plain and len(config.addresses) == 2
-    assert "this once" in added.err
+    assert "shown only now" in added.err
     shown = cli("router", "show", "Acme/roof", "--json").json
     assert shown["lans"] == ["192.168.88.0/24", "192.168.89.0/24"] and shown["status"] == "pending"
     assert cli("router", "show", "roof").status == 0 and cli("router", "show", shown["id"]).status == 0
