@@ -451,7 +451,7 @@ static const struct cli_option import_options[] = {
      CLI_VALUE_FREE, NULL},
     {"tenant", 0, "TENANT", "server: whose routers the peers become; made if there is none of that name",
      CLI_VALUE_TENANT, NULL},
-    {"dry-run", 0, NULL, "server: list what would happen, a line a peer, and change nothing", CLI_VALUE_FREE, NULL},
+    {"dry-run", 0, NULL, "server: list what would happen, one line per peer, and change nothing", CLI_VALUE_FREE, NULL},
     {"skip-conflicts", 0, NULL, "server: leave out peers that conflict, also with --adopt and if nothing else is left",
      CLI_VALUE_FREE, NULL},
     {"drop-default-routes", 0, NULL, "server: leave 0.0.0.0/0 and ::/0 out of the peers that have them", CLI_VALUE_FREE,

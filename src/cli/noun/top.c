@@ -151,7 +151,7 @@ static int64_t counter(const json_t *answer, const char *datagrams, const char *
     return json_integer_value(found ? found : json_object_get(counters, packets));
 }
 
-/* Packets a second since the last tick. */
+/* Packets per second since the last tick. */
 static int packets(struct cli *cli, struct top *top) {
     json_t *answer = client_json(cli, "GET", "/v1/counters", NULL);
     if (!answer) {
@@ -306,7 +306,8 @@ static const struct cli_option top_options[] = {
 
 const struct cli_command top_commands[] = {
     {"top", "", CLI_VALUE_FREE, 0, 0, "watch the busiest tenants or routers",
-     "Refreshes every second until q or Ctrl-C. Shows who has routers connected. Packets a second are of this moment; "
+     "Refreshes every second until q or Ctrl-C. Shows who has routers connected. Packets per second are of this "
+     "moment; "
      "the "
      "gateway brings bytes up to date every two seconds (usage_seconds), and rates are means over that time.",
      top_options, top},
