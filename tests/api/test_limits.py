@@ -12,9 +12,11 @@ import threading
 import time
 
 import pytest
-from conftest import TCP, wait_until
+from conftest import BUILD, TCP, wait_until
 
 MIB = 1 << 20
+# A sanitizer's allocations are larger, and AddressSanitizer keeps what is freed: its memory says nothing of ours.
+SANITIZED = any(mark in (BUILD / "src/daemon/sallyportd").read_bytes() for mark in (b"__asan_init", b"__tsan_init"))
 HOST, PORT = TCP.split(":")
 
 
@@ -86,13 +88,14 @@ def test_a_body_where_none_belongs_is_not_kept(busy):
     connections = []
     try:
         for _ in range(256):
-            connection = connect(busy, timeout=0.2)
+            connection = connect(busy)
+            connection.settimeout(0.2)
             connections.append(connection)
             with contextlib.suppress(OSError):
                 connection.sendall(head("POST", "/health", None, "Transfer-Encoding: chunked"))
                 for _ in range(16):
                     connection.sendall(b"10000\r\n" + piece + b"\r\n")
-        assert resident(busy) - before < 64 * MIB
+        assert SANITIZED or resident(busy) - before < 64 * MIB
         assert_serves(busy)
     finally:
         for connection in connections:
@@ -105,6 +108,9 @@ def test_a_body_where_none_belongs_is_not_kept(busy):
 def test_a_few_bytes_do_not_become_hundreds_of_megabytes(busy, route, body):
     tenant_id, token = busy.tenants[0]
     assert_serves(busy)
+    alone = ask(busy, "POST", route.format(tenant_id), token, "Content-Type: application/json",
+                f"Content-Length: {len(body)}", body=body)
+    assert kind(alone) == "body-too-large"
     before = resident(busy)
     most = [0]
     done = threading.Event()
@@ -133,9 +139,10 @@ def test_a_few_bytes_do_not_become_hundreds_of_megabytes(busy, route, body):
     done.set()
     watcher.join()
     assert all(answer and answer[0] in (413, 429) for answer in answers), [answer and answer[2] for answer in answers]
-    assert any(kind(answer) == "body-too-large" for answer in answers)
-    assert most[0] < 64 * MIB, most[0]
     assert_serves(busy)
+    if SANITIZED:
+        return
+    assert most[0] < 64 * MIB, most[0]
     wait_until(lambda: resident(busy) - before < 16 * MIB, what="memory given back")
 
 

@@ -13,6 +13,7 @@ def test_every_operation_was_seen_to_succeed_and_to_refuse(request):
             if not isinstance(operation, dict) or "operationId" not in operation:
                 continue
             name = operation["operationId"]
-            wanted = {int(status) for status in operation["responses"]} - {500}  # ours, and never meant
+            # 500 is ours, and never meant; 429 is answered before the operation is looked at (test_limits.py)
+            wanted = {int(status) for status in operation["responses"]} - {429, 500}
             missing += [(name, status) for status in sorted(wanted) if (name, status) not in CONTRACT.seen]
     assert not missing

@@ -1,6 +1,7 @@
 """The REST API with the standard library: over the Unix socket, or over TCP with a token. One Api per thread."""
 import http.client
 import json
+import select
 import socket
 import urllib.parse
 
@@ -45,6 +46,8 @@ class Api:
             sent["Authorization"] = f"Bearer {self.token}"
         sent.update(headers or {})
         for attempt in (1, 2):
+            if self._connection and select.select([self._connection.sock], [], [], 0)[0]:
+                self.close()  # nobody owes us anything: the server has closed it
             kept = self._connection is not None
             self._connection = self._connection or self._connect()
             try:
