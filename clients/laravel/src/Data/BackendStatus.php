@@ -28,6 +28,9 @@ final class BackendStatus extends Record
     public readonly int $listenPort;
     public readonly string $interface;
 
+    /** What the host does not let it do; null: nothing. */
+    public readonly ?string $warning;
+
     /** @param  array<string, mixed>  $data */
     public function __construct(array $data)
     {
@@ -45,5 +48,6 @@ final class BackendStatus extends Record
         $this->tenants = $data['tenants'];
         $this->listenPort = $data['listen_port'];
         $this->interface = $data['interface'];
+        $this->warning = $data['warning'] ?? null;
     }
 }

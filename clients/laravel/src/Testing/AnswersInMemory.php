@@ -50,6 +50,7 @@ trait AnswersInMemory
                     'tenants' => count($this->tenants),
                     'listen_port' => 51820,
                     'interface' => 'wg0',
+                    'warning' => null,
                 ],
                 'store' => ['kind' => 'memory', 'ok' => true, 'revision' => $this->revision, 'trouble' => null],
                 'counts' => [
