@@ -336,7 +336,7 @@ static int adopt_one(struct service *s, struct write *w, const struct caller *c,
     peer->router_id = (struct uuid){0};
     a->conflicts++;
     *tenant = before;
-    w->change_count = changes;
+    write_forget(w, changes);
     w->more_routers = routers;
     w->pool = held;
     r = store_step_undo(w->conn);

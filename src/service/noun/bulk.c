@@ -183,7 +183,7 @@ static int step(struct bulk *b, struct bulk_item *item, enum placed *placed, str
         return item->error;
     }
     b->current = current;
-    b->w.change_count = changes;
+    write_forget(&b->w, changes);
     b->w.more_tenants = tenants;
     b->w.more_routers = routers;
     pool_forget(&b->w.pool);

@@ -289,12 +289,16 @@ int write_tell(struct write *w, const char *before, const char *after) {
     return (before && !change->before) || (after && !change->after) ? -ENOMEM : 0;
 }
 
-static void end(struct write *w) {
-    for (size_t i = 0; i < w->change_count; i++) {
+void write_forget(struct write *w, size_t kept) {
+    for (size_t i = kept; i < w->change_count; i++) {
         free(w->changes[i].before);
         free(w->changes[i].after);
     }
-    w->change_count = 0;
+    w->change_count = kept;
+}
+
+static void end(struct write *w) {
+    write_forget(w, 0);
     ledger_turn_end(w->ledger);
     w->on = false;
     free(w->changes);

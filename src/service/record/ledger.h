@@ -105,6 +105,8 @@ int write_note(struct write *w, const char *kind, const struct uuid *tenant_id, 
                const struct key *gone);
 /* What the change noted last was like before and after, as JSON (NULL: it was not, or is no more). Copies. -ENOMEM. */
 int write_tell(struct write *w, const char *before, const char *after);
+/* Keeps the first notes only: those behind are of a step that was undone. */
+void write_forget(struct write *w, size_t kept);
 /* After success the receipt must go to force_begin(). After failure nothing was changed. */
 int write_commit(struct write *w, struct receipt *ret_receipt, struct problem *ret_problem)
     __attribute__((nonnull, warn_unused_result));
