@@ -310,11 +310,16 @@ def test_the_port_is_followed(world):
     end.send(site.seal(end, b"to the new port"))
     assert site.heard() == b"to the new port" and site.ways(before) == (1, 0)
     end.send(site.seal(end, b"to the old one"), (HOST4, old))
+
+    def is_bound():
+        return bool(site.server.run("ss", "-Hlun", "sport", "=", f":{site.device.port}").stdout)
+
     site.server.ip(f"link set {site.device.name} down")
-    wait_until(lambda: not site.server.run("ss", "-Hlun", "sport", "=", f":{site.device.port}").stdout)
+    wait_until(lambda: not is_bound())
     end.send(site.seal(end, b"down"))
     assert site.heard() is None and site.ways(before) == (1, 0)
     site.server.ip(f"link set {site.device.name} up")
+    wait_until(is_bound)  # the engine hears of it a moment later
     end.handshake()
     end.send(site.seal(end, b"up"))
     assert site.heard() == b"up" and site.ways(before)[0] == 3
